@@ -1,0 +1,105 @@
+//! What the operator set, validated: one small struct per concern. Uses `model`.
+
+mod api_key;
+
+use std::{net::SocketAddr, time::Duration};
+
+use regex::Regex;
+use reqwest::Url;
+
+pub use api_key::{ApiKey, ApiKeyError};
+
+use crate::model::{AppId, WorkflowId};
+
+/// How to speak to the Cortex API.
+#[derive(Clone, Debug)]
+pub struct Cortex {
+    /// The base URL; https, or http where that was allowed.
+    pub api_url: Url,
+    /// The app whose workflows are read.
+    pub app_id: AppId,
+    /// Where the key comes from.
+    pub api_key: ApiKey,
+    /// Requests a minute that the whole process may send.
+    pub rate_limit: u32,
+    /// How long one request may take, from connecting to the answer's last byte.
+    pub timeout: Duration,
+    /// How many items to ask for per page.
+    pub page_size: u32,
+    /// Whether to ask for `verbose=all`.
+    pub verbose: bool,
+}
+
+/// When to read.
+#[derive(Clone, Debug)]
+pub struct Poll {
+    /// From the start of one poll cycle to the start of the next.
+    pub interval: Duration,
+    /// Every workflow is read at least so often, whatever hints say.
+    pub sweep_interval: Duration,
+}
+
+/// Which workflows to follow: regular expressions on the id or the name, anchored at both ends.
+#[derive(Clone, Debug, Default)]
+pub struct WorkflowFilter {
+    /// If not empty, a workflow must match one of these.
+    pub include: Vec<Regex>,
+    /// A workflow that matches one of these is left out, even if included.
+    pub exclude: Vec<Regex>,
+}
+
+impl WorkflowFilter {
+    /// Whether to follow this workflow.
+    pub fn admits(&self, id: &WorkflowId, name: &str) -> bool {
+        let any = |patterns: &[Regex]| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.is_match(id.as_str()) || pattern.is_match(name))
+        };
+        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+    }
+}
+
+/// Where the numbers are kept, and how long what has been counted is remembered.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// `sqlite:<file>`, `sqlite::memory:` or `postgres://…`. May hold a password: never log it.
+    pub url: String,
+    /// Runs created longer ago are forgotten, and never counted again.
+    pub retention: Duration,
+}
+
+/// The upper bounds of the histograms' buckets, in seconds, ascending, without `+Inf`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// For the durations of runs and of their waits.
+    pub runs: Vec<f64>,
+    /// For the durations of steps.
+    pub steps: Vec<f64>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self {
+            runs: vec![
+                1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
+                21600.0, 86400.0,
+            ],
+            steps: vec![
+                0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+                3600.0,
+            ],
+        }
+    }
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Where to listen.
+    pub listen_addresses: Vec<SocketAddr>,
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// How many requests may be in work at once; more are answered with 503.
+    pub max_requests: usize,
+}

@@ -1,0 +1,4 @@
+//! A Prometheus exporter for the runs of Cortex AI workflows.
+
+pub mod config;
+pub mod model;

@@ -1,0 +1,19 @@
+//! The vocabulary: what Cortex lists, in the exporter's own words. Pure; no I/O, no wire formats.
+
+mod anomaly;
+mod clock;
+mod id;
+mod label;
+mod run;
+mod status;
+mod timestamp;
+mod workflow;
+
+pub use anomaly::Anomaly;
+pub use clock::{Clock, SystemClock};
+pub use id::{AppId, RunId, WorkflowId};
+pub use label::Label;
+pub use run::{Run, Step, StepDuration};
+pub use status::{Origin, Phase, Status};
+pub use timestamp::{DAY_MS, Timestamp};
+pub use workflow::{TestResults, Workflow};

@@ -1,0 +1,59 @@
+use super::{Anomaly, Label, Origin, Phase, RunId, Status, Timestamp};
+
+/// A run as the API listed it at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Unique within its workflow; a replay may use it again.
+    pub id: RunId,
+    /// Its status at that moment.
+    pub status: Status,
+    /// What started it.
+    pub origin: Origin,
+    /// When it was asked for.
+    pub created_at: Option<Timestamp>,
+    /// When its work began; later than before means that it was replayed.
+    pub started_at: Option<Timestamp>,
+    /// When it finished.
+    pub ended_at: Option<Timestamp>,
+    /// When the API last changed it.
+    pub updated_at: Option<Timestamp>,
+    /// What its steps have come to.
+    pub steps: Vec<Step>,
+    /// Credits that it used, if told.
+    pub credits: Option<f64>,
+    /// What decoding it found odd; told once, when the run is counted.
+    pub anomalies: Vec<Anomaly>,
+}
+
+impl Run {
+    /// Whether it still goes on.
+    pub fn phase(&self) -> Phase {
+        self.status.phase(self.ended_at.is_some())
+    }
+}
+
+/// What one step of a run came to. A looped step is one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its key in the workflow's definition.
+    pub key: Label,
+    /// Its type (`model`, `code`, …), or `unknown`.
+    pub step_type: Label,
+    /// Its own status, which needn't be the run's.
+    pub status: Status,
+    /// How long it took.
+    pub duration: StepDuration,
+    /// Credits that it used, if told.
+    pub credits: Option<f64>,
+}
+
+/// How long a step took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StepDuration {
+    /// In seconds; never negative.
+    Seconds(f64),
+    /// The API doesn't tell, which is normal.
+    Unknown,
+    /// It ended before it began.
+    Negative,
+}

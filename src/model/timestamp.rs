@@ -1,0 +1,130 @@
+use jiff::{civil, tz::TimeZone};
+
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 86_400_000;
+
+/// 0001-01-01 and 9999-12-31: what lies outside is no point in time that a run can have.
+const RANGE_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+/// A point in time as the API told it, in milliseconds since the Unix epoch. A bare date stands for
+/// any instant of that day (UTC), so nothing may be measured with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamp {
+    /// A date with a time of day.
+    Instant(i64),
+    /// A bare date; the value is the day's first millisecond.
+    Date(i64),
+}
+
+impl Timestamp {
+    /// Reads RFC 3339 with `Z` or an offset, the same without a zone (then UTC), or a bare date.
+    /// `None` if it is none of these.
+    pub fn parse(text: &str) -> Option<Self> {
+        let utc = |at| Some(TimeZone::UTC.to_timestamp(at).ok()?.as_millisecond());
+        let (timestamp, ms): (fn(i64) -> Self, _) = if text.len() <= "2023-12-25".len() {
+            let date: civil::Date = text.parse().ok()?;
+            (Self::Date, utc(date.to_datetime(civil::Time::midnight()))?)
+        } else if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            (Self::Instant, at.as_millisecond())
+        } else {
+            (Self::Instant, utc(text.parse().ok()?)?)
+        };
+        RANGE_MS.contains(&ms).then(|| timestamp(ms))
+    }
+
+    /// Reads an epoch number, whose magnitude tells its unit: above 1e14 microseconds, above 1e11
+    /// milliseconds, otherwise seconds. `None` outside the years 1 to 9999.
+    pub fn from_epoch(number: f64) -> Option<Self> {
+        let ms = epoch_ms(number)?.floor();
+        Some(Self::Instant(ms as i64))
+    }
+
+    /// The first millisecond that it can mean.
+    pub fn earliest(self) -> i64 {
+        match self {
+            Self::Instant(ms) | Self::Date(ms) => ms,
+        }
+    }
+
+    /// The last millisecond that it can mean.
+    pub fn latest(self) -> i64 {
+        match self {
+            Self::Instant(ms) => ms,
+            Self::Date(ms) => ms + DAY_MS - 1,
+        }
+    }
+
+    /// The millisecond, if a time of day was told.
+    pub fn instant(self) -> Option<i64> {
+        match self {
+            Self::Instant(ms) => Some(ms),
+            Self::Date(_) => None,
+        }
+    }
+}
+
+/// An epoch number in milliseconds, fractions kept; see [`Timestamp::from_epoch`].
+pub(crate) fn epoch_ms(number: f64) -> Option<f64> {
+    let ms = match number.abs() {
+        size if size > 1e14 => number / 1000.0,
+        size if size > 1e11 => number,
+        _ => number * 1000.0,
+    };
+    (ms >= RANGE_MS.start as f64 && ms < RANGE_MS.end as f64).then_some(ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_form_is_read() {
+        let noon = Timestamp::Instant(1_703_505_600_250);
+        for text in [
+            "2023-12-25T12:00:00.250Z",
+            "2023-12-25T13:00:00.25+01:00",
+            "2023-12-25T12:00:00.250",
+            "2023-12-25 12:00:00.250",
+        ] {
+            assert_eq!(Timestamp::parse(text), Some(noon), "{text}");
+        }
+        assert_eq!(
+            Timestamp::parse("2023-12-25"),
+            Some(Timestamp::Date(1_703_462_400_000))
+        );
+    }
+
+    #[test]
+    fn what_is_no_timestamp_is_none() {
+        for text in [
+            "",
+            "now",
+            "2023-13-01",
+            "2023-12-25T",
+            "25.12.2023",
+            "2023-12-25T99:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+        for number in [f64::NAN, f64::INFINITY, 1e300, -1e300] {
+            assert_eq!(Timestamp::from_epoch(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_numbers_unit_is_told_by_its_magnitude() {
+        let noon = Some(Timestamp::Instant(1_703_505_600_250));
+        assert_eq!(Timestamp::from_epoch(1_703_505_600.25), noon);
+        assert_eq!(Timestamp::from_epoch(1_703_505_600_250.0), noon);
+        assert_eq!(Timestamp::from_epoch(1_703_505_600_250_000.0), noon);
+    }
+
+    #[test]
+    fn a_bare_date_means_any_instant_of_its_day() {
+        let day = Timestamp::Date(0);
+        assert_eq!(
+            (day.earliest(), day.latest(), day.instant()),
+            (0, DAY_MS - 1, None)
+        );
+    }
+}
