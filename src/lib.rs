@@ -1,4 +1,5 @@
 //! A Prometheus exporter for the runs of Cortex AI workflows.
 
 pub mod config;
+pub mod ledger;
 pub mod model;

@@ -1,13 +1,28 @@
+use serde::{Deserialize, Serialize};
+
 use super::Label;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(from = "String", into = "String")]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
             /// A word that this version doesn't know, as its label shows it.
             Other(Label),
+        }
+
+        impl From<String> for $name {
+            fn from(word: String) -> Self {
+                Self::new(&word)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(word: $name) -> Self {
+                word.as_str().into()
+            }
         }
 
         impl $name {

@@ -1,0 +1,107 @@
+use serde::{Deserialize, Serialize};
+
+use crate::model::RunId;
+
+/// The FAILED runs since the last COMPLETED one. Runs may be told in any order, and twice: what
+/// counts is when they ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRow {
+    /// When the latest COMPLETED run ended.
+    completed_ms: Option<i64>,
+    /// When each of the row ended, with a hash of its id; the latest of them.
+    latest: Vec<(i64, u32)>,
+    /// How many more there are in the row, and when the last of those ended.
+    earlier: Option<(u64, i64)>,
+}
+
+/// How many failures are remembered one by one, so that a row of thousands stays small. A
+/// completed run that is told so late that it belongs before these no longer shortens the row.
+const REMEMBERED: usize = 256;
+
+impl FailureRow {
+    /// A run FAILED. Runs that ended at the same millisecond are taken in the order told.
+    pub(super) fn failed(&mut self, ended_ms: i64, run: &RunId) {
+        let failure = (ended_ms, crc32fast::hash(run.as_str().as_bytes()));
+        let ended_before = |until: Option<i64>| until.is_some_and(|until| ended_ms < until);
+        if ended_before(self.completed_ms)
+            || ended_before(self.earlier.map(|(_, until)| until))
+            || self.latest.contains(&failure)
+        {
+            return;
+        }
+        let place = self.latest.partition_point(|(ms, _)| *ms <= ended_ms);
+        self.latest.insert(place, failure);
+        if self.latest.len() > REMEMBERED {
+            let (ms, _) = self.latest.remove(0);
+            let (count, _) = self.earlier.unwrap_or((0, ms));
+            self.earlier = Some((count + 1, ms));
+        }
+    }
+
+    /// A run COMPLETED: what failed until then is past.
+    pub(super) fn completed(&mut self, ended_ms: i64) {
+        if self.completed_ms.is_none_or(|ms| ms < ended_ms) {
+            self.completed_ms = Some(ended_ms);
+        }
+        self.latest.retain(|(ms, _)| *ms > ended_ms);
+        self.earlier = self.earlier.filter(|(_, until)| *until > ended_ms);
+    }
+
+    /// How many runs FAILED in a row.
+    pub fn len(&self) -> u64 {
+        self.latest.len() as u64 + self.earlier.map_or(0, |(count, _)| count)
+    }
+
+    /// Whether the last run didn't fail.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn run(n: usize) -> RunId {
+        RunId::new(&format!("run{n}")).expect("a plain id")
+    }
+
+    #[test]
+    fn a_row_longer_than_what_is_remembered_is_counted_in_full() {
+        let mut row = FailureRow::default();
+        for n in 0..1000 {
+            row.failed(n as i64, &run(n));
+        }
+        assert_eq!(row.len(), 1000);
+        row.completed(2000);
+        assert!(row.is_empty());
+    }
+
+    #[test]
+    fn of_runs_that_ended_together_the_one_told_last_is_the_last() {
+        let mut row = FailureRow::default();
+        row.failed(5, &run(0));
+        row.completed(5);
+        assert_eq!(row.len(), 0);
+        row.failed(5, &run(1));
+        assert_eq!(row.len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_and_repetition_of_telling_do_not_matter(
+            outcomes in proptest::collection::vec(any::<bool>(), 0..60),
+            told in proptest::collection::vec(any::<proptest::sample::Index>(), 0..200),
+        ) {
+            let mut row = FailureRow::default();
+            let all = (0..outcomes.len()).rev();
+            for n in told.iter().filter(|_| !outcomes.is_empty()).map(|i| i.index(outcomes.len())).chain(all) {
+                if outcomes[n] { row.failed(n as i64, &run(n)) } else { row.completed(n as i64) }
+            }
+            let expected = outcomes.iter().rev().take_while(|failed| **failed).count();
+            prop_assert_eq!(row.len(), expected as u64);
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What was counted. The pure part (`observe`, `state`, `failures`) turns observations into changes;
+//! the store makes them durable; only then does everybody else see them. Uses `config` and `model`.
+
+mod error;
+mod failures;
+mod metrics;
+mod observe;
+mod series;
+mod state;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, watch};
+
+pub use error::LedgerError;
+pub use failures::FailureRow;
+pub use metrics::LedgerMetrics;
+pub use series::{Histogram, Series, SeriesKey, Total, Value};
+pub use state::{AppRecord, AppState, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState};
+
+use crate::{
+    config::{Buckets, WorkflowFilter},
+    model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
+};
+use observe::{Changes, Observer, Standing, finish_ms};
+use series::Bounds;
+use store::{Batch, Store};
+
+/// How a ledger counts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it lies: `sqlite:<file>`, `sqlite::memory:` or `postgres://…`.
+    pub url: String,
+    /// Runs created longer ago are forgotten and never news; `None`: nothing is.
+    pub retention: Option<Duration>,
+    /// At the very first start, runs that ended so long ago are counted too; `None`: all are.
+    pub lookback: Option<Duration>,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+}
+
+/// Counts each finished run once, durably. A handle; its copies share one ledger.
+#[derive(Clone)]
+pub struct Ledger {
+    writer: Arc<Mutex<Writer>>,
+    published: Arc<watch::Sender<Arc<State>>>,
+    metrics: LedgerMetrics,
+}
+
+/// What only one at a time may touch.
+struct Writer {
+    store: Store,
+    /// What the database holds, as far as it concerns the next change.
+    state: State,
+    /// The highest number that a workflow has in the database.
+    highest_number: i64,
+    bounds: Bounds,
+    settings: Settings,
+    /// A commit failed, so it isn't known what the database holds.
+    unsure: bool,
+}
+
+/// Runs of one workflow as one answer of the API had them.
+#[derive(Clone, Copy, Debug)]
+pub struct RunsRead<'a> {
+    /// In the order of the list.
+    pub runs: &'a [Run],
+    /// When the answer came.
+    pub read_at: ReadAt,
+    /// Whether the list's first run is its latest.
+    pub newest_first: bool,
+    /// What this answer means for the reading of the list.
+    pub closing: Closing,
+}
+
+/// When an answer ends the reading of a workflow's list of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// Not at all: there is more to read, or it was no page of the list.
+    No,
+    /// If all of its runs are finished and already counted, or history.
+    IfSettled,
+    /// If all of its runs were met by earlier readings: enough where a run's place in the list
+    /// never changes.
+    IfKnown,
+    /// In any case: the list ends here.
+    Yes,
+}
+
+/// A problem with a ledger, or with what is said to it.
+type Result<T, E = LedgerError> = std::result::Result<T, E>;
+
+impl Ledger {
+    /// Opens a ledger, making it if there is none.
+    pub async fn open(settings: Settings, metrics: LedgerMetrics, now_ms: i64) -> Result<Self> {
+        let store = Store::open(&settings.url).await?;
+        let bounds = Bounds::new(&settings.buckets);
+        let mut writer = Writer {
+            store,
+            state: State::default(),
+            highest_number: 0,
+            bounds,
+            settings,
+            unsure: false,
+        };
+        writer.load(now_ms).await?;
+        let published = watch::Sender::new(Arc::new(writer.state.clone()));
+        let writer = Arc::new(Mutex::new(writer));
+        Ok(Self { writer, published: Arc::new(published), metrics })
+    }
+
+    /// What is durable, now and whenever it changes.
+    pub fn states(&self) -> watch::Receiver<Arc<State>> {
+        self.published.subscribe()
+    }
+
+    /// What is durable now.
+    pub fn state(&self) -> Arc<State> {
+        Arc::clone(&self.published.borrow())
+    }
+
+    /// The ledger's own metrics, which also count oddities.
+    pub fn metrics(&self) -> &LedgerMetrics {
+        &self.metrics
+    }
+
+    /// Takes in an app's complete list of workflows.
+    pub async fn record_workflows(
+        &self,
+        app: &AppId,
+        workflows: &[Workflow],
+        filter: &WorkflowFilter,
+        read_at: ReadAt,
+    ) -> Result<()> {
+        let mut writer = self.ready(read_at.local_ms).await?;
+        let writer = &mut *writer;
+        let mut state = writer.state.clone();
+        let (mut number, lookback) = (writer.highest_number, writer.settings.lookback);
+        let app_state = state.apps.entry(app.clone()).or_default();
+        let cold_start = app_state.record.cold_start_ms.is_none();
+        let changed = app_state.list(
+            workflows,
+            |id, name| filter.admits(id, name),
+            read_at,
+            lookback.map(|lookback| lookback.as_millis() as i64),
+            || {
+                number += 1;
+                number
+            },
+            &writer.bounds,
+        );
+        let mut batch = Batch::default();
+        if cold_start {
+            batch.apps.push((app, &app_state.record));
+        }
+        for (id, series) in &changed {
+            let workflow = &app_state.workflows[id];
+            batch.workflows.push((app, id, workflow));
+            let series = series.iter().map(|key| (workflow.number, key, &workflow.series[key]));
+            batch.series.extend(series);
+        }
+        if cold_start || !changed.is_empty() {
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+        }
+        writer.highest_number = number;
+        self.publish(writer, state);
+        Ok(())
+    }
+
+    /// Takes in runs of one workflow. Returns whether the reading of its list ends with them.
+    pub async fn record_runs(
+        &self,
+        app: &AppId,
+        workflow: &WorkflowId,
+        read: RunsRead<'_>,
+    ) -> Result<bool> {
+        let mut writer = self.ready(read.read_at.local_ms).await?;
+        let writer = &mut *writer;
+        let Some(mut now) = workflow_of(&writer.state, app, workflow) else { return Ok(true) };
+        let ids: Vec<_> = read.runs.iter().map(|run| &run.id).collect();
+        let records = writer.store.runs(now.number, &ids).await?;
+        let mut changes = Changes::default();
+        let before = now.record.clone();
+        let mut observer = Observer {
+            workflow: &mut now,
+            changes: &mut changes,
+            bounds: &writer.bounds,
+            read_at: read.read_at,
+            pruned_before_ms: pruned_before_ms(&writer.state, app),
+        };
+        let mut settled = true;
+        let mut known = true;
+        for run in in_order_of_ending(&read) {
+            let record = observer.changes.runs.get(&run.id).or_else(|| records.get(&run.id)).cloned();
+            let standing = observer.observe(run, record.as_ref());
+            settled &= standing == Standing::Settled;
+            known &= standing != Standing::New;
+        }
+        let closed = match read.closing {
+            Closing::No => false,
+            Closing::IfSettled => settled,
+            Closing::IfKnown => known,
+            Closing::Yes => true,
+        };
+        if closed {
+            now.close_reading();
+        }
+        let mut state = writer.state.clone();
+        if now.record != before || !changes.runs.is_empty() {
+            let batch = changes.batch(app, workflow, &now);
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.tell(&changes);
+        }
+        if closed {
+            now.record.polled_ms = Some(read.read_at.local_ms);
+        }
+        put(&mut state, app, workflow, now);
+        self.publish(writer, state);
+        Ok(closed)
+    }
+
+    /// The API no longer knows these runs: they leave the gauges.
+    pub async fn record_vanished(
+        &self,
+        app: &AppId,
+        workflow: &WorkflowId,
+        runs: &[RunId],
+        read_at: ReadAt,
+    ) -> Result<()> {
+        let mut writer = self.ready(read_at.local_ms).await?;
+        let writer = &mut *writer;
+        let Some(mut now) = workflow_of(&writer.state, app, workflow) else { return Ok(()) };
+        let ids: Vec<_> = runs.iter().collect();
+        let records = writer.store.runs(now.number, &ids).await?;
+        let mut changes = Changes::default();
+        let mut observer = Observer {
+            workflow: &mut now,
+            changes: &mut changes,
+            bounds: &writer.bounds,
+            read_at,
+            pruned_before_ms: pruned_before_ms(&writer.state, app),
+        };
+        for (run, record) in &records {
+            observer.vanished(run, record);
+        }
+        if changes.runs.is_empty() {
+            return Ok(());
+        }
+        let batch = changes.batch(app, workflow, &now);
+        self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+        self.tell(&changes);
+        let mut state = writer.state.clone();
+        put(&mut state, app, workflow, now);
+        self.publish(writer, state);
+        Ok(())
+    }
+
+    /// Ends a poll cycle of an app; from time to time, forgets runs older than the retention.
+    pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_at: ReadAt) -> Result<()> {
+        let mut writer = self.ready(ended_at.local_ms).await?;
+        let writer = &mut *writer;
+        let mut state = writer.state.clone();
+        let record = &mut state.apps.entry(app.clone()).or_default().record;
+        let before = record.clone();
+        if succeeded {
+            record.succeeded_ms = Some(ended_at.local_ms);
+        }
+        let mut prune = None;
+        if let Some(retention) = writer.settings.retention {
+            // Whichever clock is behind: a clock that is ahead must not make runs forgotten that
+            // are still listed.
+            let now_ms = ended_at.api_ms.min(ended_at.local_ms);
+            let before_ms = now_ms.saturating_sub(retention.as_millis() as i64);
+            if record.pruned_before_ms.is_none_or(|ms| ms.saturating_add(PRUNE_EVERY_MS) <= before_ms)
+            {
+                record.pruned_before_ms = Some(before_ms);
+                prune = Some((app, before_ms));
+            }
+        }
+        let record = record.clone();
+        if record != before {
+            let batch = Batch { apps: vec![(app, &record)], prune, ..Batch::default() };
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+        }
+        self.publish(writer, state);
+        Ok(())
+    }
+
+    /// The writer, sure of what the database holds.
+    async fn ready(&self, now_ms: i64) -> Result<tokio::sync::MutexGuard<'_, Writer>> {
+        let mut writer = self.writer.lock().await;
+        if writer.unsure {
+            writer.store.reconnect().await?;
+            writer.load(now_ms).await?;
+            writer.unsure = false;
+        }
+        Ok(writer)
+    }
+
+    async fn commit(&self, store: &mut Store, unsure: &mut bool, batch: &Batch<'_>) -> Result<()> {
+        let begun = Instant::now();
+        // Also if the caller stops waiting.
+        *unsure = true;
+        let written = store.commit(batch).await;
+        *unsure = written.is_err();
+        self.metrics.committed(written.is_ok());
+        self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
+        written
+    }
+
+    fn tell(&self, changes: &Changes) {
+        for anomaly in &changes.anomalies {
+            self.metrics.anomaly(*anomaly);
+        }
+        for seconds in &changes.detection_delays {
+            self.metrics.detection_delay.observe(*seconds);
+        }
+    }
+
+    fn publish(&self, writer: &mut Writer, state: State) {
+        writer.state = state;
+        self.published.send_replace(Arc::new(writer.state.clone()));
+    }
+}
+
+/// How often runs beyond the retention are forgotten.
+const PRUNE_EVERY_MS: i64 = 3_600_000;
+
+impl Writer {
+    async fn load(&mut self, now_ms: i64) -> Result<()> {
+        let mut loaded = self.store.load(&self.bounds, now_ms).await?;
+        let numbers: BTreeMap<_, _> = loaded
+            .state
+            .apps
+            .values()
+            .flat_map(|app| app.workflows.values())
+            .map(|workflow| (workflow.number, Arc::clone(workflow)))
+            .collect();
+        let restarted = loaded.restarted.iter();
+        let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
+        let batch = Batch { series: series.collect(), ..Batch::default() };
+        if !batch.series.is_empty() {
+            tracing::warn!(
+                series = batch.series.len(),
+                "The configured buckets are others than the ledger's: these histograms start \
+                 anew at zero."
+            );
+            self.store.commit(&batch).await?;
+        }
+        self.highest_number = loaded.highest_number;
+        self.state = std::mem::take(&mut loaded.state);
+        Ok(())
+    }
+}
+
+impl Changes {
+    fn batch<'a>(
+        &'a self,
+        app: &'a AppId,
+        id: &'a WorkflowId,
+        workflow: &'a WorkflowState,
+    ) -> Batch<'a> {
+        let number = workflow.number;
+        Batch {
+            workflows: vec![(app, id, workflow)],
+            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
+            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
+            ..Batch::default()
+        }
+    }
+}
+
+fn workflow_of(state: &State, app: &AppId, workflow: &WorkflowId) -> Option<WorkflowState> {
+    let workflow = state.apps.get(app)?.workflows.get(workflow)?;
+    Some(WorkflowState::clone(workflow))
+}
+
+fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState) {
+    if let Some(app) = state.apps.get_mut(app) {
+        app.workflows.insert(id.clone(), Arc::new(workflow));
+    }
+}
+
+fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
+    let app = state.apps.get(app);
+    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
+}
+
+/// Open runs first, so that a run listed twice while it ended is counted once; then by when they
+/// ended, and of those that ended together the one listed as older first.
+fn in_order_of_ending<'a>(read: &RunsRead<'a>) -> Vec<&'a Run> {
+    let mut runs: Vec<_> = read.runs.iter().collect();
+    if read.newest_first {
+        runs.reverse();
+    }
+    runs.sort_by_key(|run| match run.phase() {
+        Phase::Open => i64::MIN,
+        Phase::Finished => finish_ms(run, read.read_at),
+    });
+    runs
+}

@@ -1,0 +1,176 @@
+use std::sync::Arc;
+
+use crate::{config::Buckets, model::Label};
+
+/// What is added up, run by run. Each is the source of one metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Total {
+    /// Finished runs, by status and origin.
+    Runs,
+    /// Runs created, by origin.
+    RunsCreated,
+    /// Seconds from start to end of runs, by status and origin.
+    RunDuration,
+    /// Seconds from creation to start of runs, by origin.
+    QueueDuration,
+    /// Steps of finished runs, by step, type and status.
+    Steps,
+    /// Seconds that steps took, by step, type and status.
+    StepDuration,
+    /// Credits of runs, by status and origin.
+    RunCredits,
+    /// Credits of steps, by step and type.
+    StepCredits,
+}
+
+impl Total {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Runs,
+        Self::RunsCreated,
+        Self::RunDuration,
+        Self::QueueDuration,
+        Self::Steps,
+        Self::StepDuration,
+        Self::RunCredits,
+        Self::StepCredits,
+    ];
+
+    /// Its name in the database.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::RunsCreated => "runs_created",
+            Self::RunDuration => "run_duration",
+            Self::QueueDuration => "queue_duration",
+            Self::Steps => "steps",
+            Self::StepDuration => "step_duration",
+            Self::RunCredits => "run_credits",
+            Self::StepCredits => "step_credits",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|total| total.as_str() == name)
+    }
+}
+
+/// Which number: a total and the values of its labels, in the order in which [`Total`] names them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeriesKey {
+    /// What is added up.
+    pub total: Total,
+    /// The label values.
+    pub labels: Box<[Label]>,
+}
+
+impl SeriesKey {
+    pub(super) fn new(total: Total, labels: &[&str]) -> Self {
+        Self { total, labels: labels.iter().map(|label| Label::new(label)).collect() }
+    }
+}
+
+/// A number that only grows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// How much it has come to.
+    pub value: Value,
+    /// When it was 0: API time, in milliseconds since the Unix epoch.
+    pub start_ms: i64,
+}
+
+/// What a series has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A count, or a sum of credits.
+    Counter(f64),
+    /// A distribution of seconds.
+    Histogram(Histogram),
+}
+
+/// A distribution of seconds over buckets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Histogram {
+    /// The buckets' upper bounds, ascending, without `+Inf`.
+    pub bounds: Arc<[f64]>,
+    /// How many fell into each bucket and no lower one; the last one is `+Inf`.
+    pub counts: Box<[u64]>,
+    /// All seconds together.
+    pub sum: f64,
+}
+
+impl Histogram {
+    fn new(bounds: Arc<[f64]>) -> Self {
+        let counts = vec![0; bounds.len() + 1].into();
+        Self { bounds, counts, sum: 0.0 }
+    }
+
+    fn observe(&mut self, seconds: f64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < seconds);
+        self.counts[bucket] += 1;
+        self.sum += seconds;
+    }
+
+    /// How many observations there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+impl Value {
+    pub(super) fn add(&mut self, amount: f64) {
+        match self {
+            Self::Counter(value) => *value += amount,
+            Self::Histogram(histogram) => histogram.observe(amount),
+        }
+    }
+}
+
+/// The bucket bounds in force, shared by all histograms.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    runs: Arc<[f64]>,
+    steps: Arc<[f64]>,
+}
+
+impl Bounds {
+    pub(super) fn new(buckets: &Buckets) -> Self {
+        Self { runs: buckets.runs.as_slice().into(), steps: buckets.steps.as_slice().into() }
+    }
+
+    /// The bounds of a total; `None` for one that is no histogram.
+    pub(super) fn of(&self, total: Total) -> Option<&Arc<[f64]>> {
+        match total {
+            Total::RunDuration | Total::QueueDuration => Some(&self.runs),
+            Total::StepDuration => Some(&self.steps),
+            Total::Runs
+            | Total::RunsCreated
+            | Total::Steps
+            | Total::RunCredits
+            | Total::StepCredits => None,
+        }
+    }
+
+    /// A series of this total that has seen nothing yet.
+    pub(super) fn zero(&self, total: Total) -> Value {
+        match self.of(total) {
+            Some(bounds) => Value::Histogram(Histogram::new(Arc::clone(bounds))),
+            None => Value::Counter(0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_falls_into_that_bucket() {
+        let mut histogram = Histogram::new([1.0, 5.0].as_slice().into());
+        for seconds in [0.0, 1.0, 1.1, 5.0, 5.1] {
+            histogram.observe(seconds);
+        }
+        assert_eq!(*histogram.counts, [2, 2, 1]);
+        assert_eq!((histogram.count(), histogram.sum), (5, 12.2));
+    }
+}

@@ -1,0 +1,269 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    failures::FailureRow,
+    series::{Bounds, Series, SeriesKey, Total},
+};
+use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
+
+/// All that the ledger knows but for the identities of finished runs. Readers get it whole and
+/// unchanging; each commit makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// By app id as configured.
+    pub apps: BTreeMap<AppId, AppState>,
+}
+
+/// What is known of an app.
+#[derive(Clone, Debug, Default)]
+pub struct AppState {
+    /// What one row of the database keeps.
+    pub record: AppRecord,
+    /// Every workflow that was ever listed and isn't forgotten.
+    pub workflows: BTreeMap<WorkflowId, Arc<WorkflowState>>,
+}
+
+/// The part of an [`AppState`] that is about the app itself. Milliseconds since the Unix epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppRecord {
+    /// API time of the first complete reading of the list of workflows: what ended before is
+    /// history.
+    pub cold_start_ms: Option<i64>,
+    /// When the list of workflows was last read completely.
+    pub listed_ms: Option<i64>,
+    /// When the last complete, successful poll cycle ended.
+    pub succeeded_ms: Option<i64>,
+    /// API time: runs created before are forgotten and never news.
+    pub pruned_before_ms: Option<i64>,
+}
+
+/// What is known of a workflow.
+#[derive(Clone, Debug)]
+pub struct WorkflowState {
+    /// Its number in the database.
+    pub(super) number: i64,
+    /// What one row of the database keeps.
+    pub record: WorkflowRecord,
+    /// The numbers that only grow.
+    pub series: BTreeMap<SeriesKey, Series>,
+    /// Its runs that are now PENDING or RUNNING.
+    pub open: BTreeMap<RunId, OpenRun>,
+}
+
+/// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
+/// epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowRecord {
+    /// As last listed.
+    pub listed: Listed,
+    /// When it was last listed.
+    pub listed_ms: i64,
+    /// Whether the configured filters let it through.
+    pub followed: bool,
+    /// From when on the end of a run is news.
+    pub(super) news_since: NewsSince,
+    /// Whether its list of runs was never yet read to the known region.
+    pub first_reading: bool,
+    /// How many readings of its list of runs have reached the known region. Runs that a later
+    /// reading met first don't prove that what lies behind them was seen.
+    pub(super) closed_readings: i64,
+    /// Whether a reading beyond those has recorded runs.
+    pub(super) reading_begun: bool,
+    /// When a reading of its runs last ended well.
+    pub polled_ms: Option<i64>,
+    /// When the latest run with each outcome ended.
+    pub last_run_ms: BTreeMap<Status, i64>,
+    /// How many runs FAILED in a row.
+    pub failures: FailureRow,
+}
+
+/// What the list of workflows told about one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its name; may be empty.
+    pub name: String,
+    /// Its app's name; may be empty.
+    pub app: String,
+    /// Its key; may be empty.
+    pub key: String,
+    /// The number of its published version.
+    pub version: Option<String>,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Its tests by result, if told.
+    pub tests: Option<TestResults>,
+}
+
+/// From when on the end of a run is news rather than history. API time; it is known to the second
+/// only, since it is read off the `Date` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum NewsSince {
+    /// The workflow is younger than the ledger: all of its runs are news.
+    Beginning,
+    /// The second that begins at this millisecond.
+    Second(i64),
+}
+
+/// A run that is PENDING or RUNNING.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its status when last seen.
+    pub status: Status,
+    /// What started it.
+    pub origin: Origin,
+    /// When it was created (PENDING) or started (RUNNING): milliseconds since the Unix epoch.
+    pub since_ms: Option<i64>,
+    /// Whether it had finished before.
+    pub(super) replay: bool,
+}
+
+/// How long after its last listing a workflow's series are still published.
+const UNLISTED_FOR_MS: i64 = 3_600_000;
+
+/// The times of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAt {
+    /// By the API's clock: what runs' timestamps are compared with.
+    pub api_ms: i64,
+    /// By our own clock: what is published as a timestamp.
+    pub local_ms: i64,
+}
+
+impl From<&Workflow> for Listed {
+    fn from(workflow: &Workflow) -> Self {
+        Self {
+            name: workflow.name.clone(),
+            app: workflow.app.clone(),
+            key: workflow.key.clone(),
+            version: workflow.version.clone(),
+            enabled: workflow.enabled,
+            tests: workflow.tests.clone(),
+        }
+    }
+}
+
+impl WorkflowState {
+    /// The name to show; an empty one is replaced by the id.
+    pub fn name<'a>(&'a self, id: &'a WorkflowId) -> &'a str {
+        let name = self.record.listed.name.trim();
+        if name.is_empty() { id.as_str() } else { name }
+    }
+
+    /// Makes every series exist that can be foreseen, at 0. Returns the new ones.
+    pub(super) fn foresee(&mut self, bounds: &Bounds, now_ms: i64) -> Vec<SeriesKey> {
+        let mut foreseen = Vec::new();
+        for origin in &Origin::FORESEEN {
+            foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
+            for status in &Status::FINISHED {
+                foreseen.push(SeriesKey::new(Total::Runs, &[status.as_str(), origin.as_str()]));
+            }
+        }
+        foreseen.retain(|key| !self.series.contains_key(key));
+        for key in &foreseen {
+            let zero = Series { value: bounds.zero(key.total), start_ms: now_ms };
+            self.series.insert(key.clone(), zero);
+        }
+        foreseen
+    }
+}
+
+impl AppState {
+    /// The workflows whose series are published: the filters let them through, and they were
+    /// listed by the last list that could be read, or within the hour before it.
+    pub fn published(&self) -> impl Iterator<Item = (&WorkflowId, &WorkflowState)> {
+        let listed_ms = self.record.listed_ms.unwrap_or(i64::MIN);
+        self.workflows.iter().filter_map(move |(id, workflow)| {
+            let record = &workflow.record;
+            let kept = listed_ms.saturating_sub(record.listed_ms) <= UNLISTED_FOR_MS;
+            (record.followed && kept).then_some((id, &**workflow))
+        })
+    }
+
+    /// Takes in the complete list of workflows. `lookback_ms` widens what counts as news when this
+    /// is the app's first list. Returns the ids of the workflows that changed so that they have to
+    /// be written, each with its new series.
+    pub(super) fn list(
+        &mut self,
+        workflows: &[Workflow],
+        admits: impl Fn(&WorkflowId, &str) -> bool,
+        read_at: ReadAt,
+        lookback_ms: Option<i64>,
+        new_number: impl FnMut() -> i64,
+        bounds: &Bounds,
+    ) -> Vec<(WorkflowId, Vec<SeriesKey>)> {
+        let mut new_number = new_number;
+        let cold_start = self.record.cold_start_ms.is_none();
+        let cold_start_ms = *self.record.cold_start_ms.get_or_insert(read_at.api_ms);
+        self.record.listed_ms = Some(read_at.local_ms);
+        let mut changed = Vec::new();
+        for workflow in workflows.iter().filter(|workflow| !workflow.deleted) {
+            let followed = admits(&workflow.id, &workflow.name);
+            let known = self.workflows.get(&workflow.id);
+            let news_since = match known {
+                _ if cold_start => match lookback_ms {
+                    Some(lookback) => NewsSince::Second(cold_start_ms.saturating_sub(lookback)),
+                    None => NewsSince::Beginning,
+                },
+                None if workflow.created_at.is_none_or(|at| at.latest() >= cold_start_ms) => {
+                    NewsSince::Beginning
+                }
+                _ => NewsSince::Second(read_at.api_ms),
+            };
+            let mut state = known.map_or_else(
+                || WorkflowState::new(new_number(), workflow, news_since),
+                |known| WorkflowState::clone(known),
+            );
+            let newly_followed = followed && !state.record.followed;
+            let before = (!newly_followed && known.is_some()).then(|| state.record.clone());
+            if newly_followed {
+                state.record.news_since = news_since;
+                state.record.first_reading = true;
+            }
+            state.record.followed = followed;
+            state.record.listed = workflow.into();
+            state.record.listed_ms = read_at.local_ms;
+            let new_series =
+                if followed { state.foresee(bounds, read_at.local_ms) } else { Vec::new() };
+            // That it was listed again is no news worth a write while it may be published anyway.
+            let worth_writing = before.is_none_or(|before| {
+                before.listed != state.record.listed
+                    || before.followed != followed
+                    || read_at.local_ms - before.listed_ms > UNLISTED_FOR_MS / 2
+            });
+            if worth_writing || !new_series.is_empty() {
+                changed.push((workflow.id.clone(), new_series));
+            }
+            self.workflows.insert(workflow.id.clone(), Arc::new(state));
+        }
+        changed
+    }
+}
+
+impl WorkflowState {
+    /// The reading of the list of runs has reached the known region, or the list's end.
+    pub(super) fn close_reading(&mut self) {
+        let record = &mut self.record;
+        if std::mem::take(&mut record.reading_begun) {
+            record.closed_readings += 1;
+        }
+        record.first_reading = false;
+    }
+
+    fn new(number: i64, workflow: &Workflow, news_since: NewsSince) -> Self {
+        let record = WorkflowRecord {
+            listed: workflow.into(),
+            listed_ms: i64::MIN,
+            followed: false,
+            news_since,
+            first_reading: true,
+            closed_readings: 0,
+            reading_begun: false,
+            polled_ms: None,
+            last_run_ms: BTreeMap::new(),
+            failures: FailureRow::default(),
+        };
+        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new() }
+    }
+}

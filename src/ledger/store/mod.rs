@@ -1,0 +1,246 @@
+//! All SQL. The same statements run on SQLite and PostgreSQL.
+
+mod location;
+mod rows;
+
+use std::{collections::HashMap, fs::File};
+
+use location::{APPLICATION_ID, Location};
+use sqlx::{
+    Any, AnyConnection, AssertSqlSafe, Connection, Row, any::AnyArguments, migrate::MigrateError,
+    query::Query,
+};
+
+use super::{
+    LedgerError,
+    observe::RunRecord,
+    series::{Bounds, Series, SeriesKey},
+    state::{AppRecord, State, WorkflowState},
+};
+use crate::model::{AppId, RunId, WorkflowId};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations");
+
+/// How many rows one statement writes or looks up. Few shapes, so that each is prepared once.
+const ROWS: [usize; 3] = [64, 8, 1];
+
+/// A database that holds a ledger.
+pub(super) struct Store {
+    location: Location,
+    connection: AnyConnection,
+    /// Held as long as the store lives.
+    _lock: Option<File>,
+}
+
+/// What one transaction writes.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub(super) apps: Vec<(&'a AppId, &'a AppRecord)>,
+    pub(super) workflows: Vec<(&'a AppId, &'a WorkflowId, &'a WorkflowState)>,
+    pub(super) series: Vec<(i64, &'a SeriesKey, &'a Series)>,
+    pub(super) runs: Vec<(i64, &'a RunId, &'a RunRecord)>,
+    /// Forgets the runs of an app that are not followed and were created before.
+    pub(super) prune: Option<(&'a AppId, i64)>,
+}
+
+/// What a database holds.
+pub(super) struct Loaded {
+    pub(super) state: State,
+    /// The highest number that a workflow has.
+    pub(super) highest_number: i64,
+    /// Histograms whose bounds are no longer the configured ones; they start anew.
+    pub(super) restarted: Vec<(i64, SeriesKey)>,
+}
+
+impl Store {
+    /// Opens a ledger, making it if there is none. Refuses what is not one, without changing it.
+    pub(super) async fn open(url: &str) -> Result<Self, LedgerError> {
+        let location = Location::new(url);
+        let lock = location.claim()?;
+        let connection = connect(&location).await?;
+        Ok(Self { location, connection, _lock: lock })
+    }
+
+    /// Connects anew, after an error that left it unclear what was written.
+    pub(super) async fn reconnect(&mut self) -> Result<(), LedgerError> {
+        self.connection = connect(&self.location).await?;
+        Ok(())
+    }
+
+    /// Reads everything but the identities of finished runs.
+    pub(super) async fn load(
+        &mut self,
+        bounds: &Bounds,
+        now_ms: i64,
+    ) -> Result<Loaded, LedgerError> {
+        rows::load(&mut self.connection, bounds, now_ms).await.map_err(|error| match error {
+            rows::RowError::Database(source) => database(&self.location, source),
+            rows::RowError::Nonsense(row) => {
+                LedgerError::Nonsense { ledger: self.location.to_string(), row }
+            }
+        })
+    }
+
+    /// What is remembered of these runs of a workflow.
+    pub(super) async fn runs(
+        &mut self,
+        workflow: i64,
+        ids: &[&RunId],
+    ) -> Result<HashMap<RunId, RunRecord>, LedgerError> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for ids in chunks(ids) {
+            let marks: Vec<_> = (2..ids.len() + 2).map(|n| format!("${n}")).collect();
+            let sql = format!(
+                "SELECT run_id, {} FROM run WHERE workflow = $1 AND run_id IN ({})",
+                rows::RUN_COLUMNS,
+                marks.join(", ")
+            );
+            let query = sqlx::query(AssertSqlSafe(sql)).bind(workflow);
+            let query = ids.iter().fold(query, |query, id| query.bind(id.as_str()));
+            let rows = query.fetch_all(&mut self.connection).await;
+            for row in rows.map_err(|source| database(&self.location, source))? {
+                let run_id: String =
+                    row.try_get(0).map_err(|source| database(&self.location, source))?;
+                let record = rows::run(&row).ok_or_else(|| LedgerError::Nonsense {
+                    ledger: self.location.to_string(),
+                    row: format!("run {run_id}"),
+                })?;
+                found.extend(RunId::new(&run_id).map(|id| (id, record)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a batch in one transaction. When this returns, the batch is durable.
+    pub(super) async fn commit(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
+        let written = write(&mut self.connection, batch).await;
+        written.map_err(|source| database(&self.location, source))
+    }
+}
+
+async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
+    sqlx::any::install_default_drivers();
+    let failed = |source| database(location, source);
+    let mut connection = AnyConnection::connect(&location.url()).await.map_err(failed)?;
+    if !matches!(location, Location::Server { .. }) {
+        // FULL: a commit is on the disk before it returns, so that what was published survives a
+        // power cut. The application id comes first, since it tells later that the file is ours.
+        let pragmas = format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL; \
+             PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000"
+        );
+        sqlx::raw_sql(AssertSqlSafe(pragmas)).execute(&mut connection).await.map_err(failed)?;
+        let check = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection);
+        let verdict: String =
+            check.await.and_then(|row| row.try_get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            let detail = verdict.lines().next().unwrap_or_default().into();
+            return Err(LedgerError::Damaged { file: location.to_string(), detail });
+        }
+    }
+    match MIGRATIONS.run(&mut connection).await {
+        Ok(()) => Ok(connection),
+        Err(MigrateError::VersionMissing(found)) => Err(LedgerError::Newer {
+            ledger: location.to_string(),
+            found,
+            known: MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0),
+        }),
+        Err(error) => Err(failed(sqlx::Error::Migrate(Box::new(error)))),
+    }
+}
+
+async fn write(connection: &mut AnyConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
+    let mut transaction = connection.begin().await?;
+    for rows in chunks(&batch.apps) {
+        let sql = upsert("app", &["app_id"], &["state"], rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_app);
+        query.execute(&mut *transaction).await?;
+    }
+    for rows in chunks(&batch.workflows) {
+        let values = ["app_id", "workflow_id", "state"];
+        let sql = upsert("workflow", &["workflow"], &values, rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_workflow);
+        query.execute(&mut *transaction).await?;
+    }
+    for rows in chunks(&batch.series) {
+        let values = ["value", "bounds", "counts", "start_ms"];
+        let sql = upsert("series", &["workflow", "total", "labels"], &values, rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_series);
+        query.execute(&mut *transaction).await?;
+    }
+    for rows in chunks(&batch.runs) {
+        let sql = upsert("run", &["workflow", "run_id"], &rows::RUN_VALUES, rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_run);
+        query.execute(&mut *transaction).await?;
+    }
+    if let Some((app, before_ms)) = batch.prune {
+        let sql = "DELETE FROM run WHERE age_ms < $1 AND phase IN ('finished', 'vanished') \
+                   AND workflow IN (SELECT workflow FROM workflow WHERE app_id = $2)";
+        sqlx::query(sql).bind(before_ms).bind(app.as_str()).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// An `INSERT … ON CONFLICT … DO UPDATE` of so many rows.
+fn upsert(table: &str, keys: &[&str], values: &[&str], rows: usize) -> String {
+    let width = keys.len() + values.len();
+    let row = |row| {
+        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
+        format!("({})", marks.join(", "))
+    };
+    let marks: Vec<_> = (0..rows).map(row).collect();
+    let updates: Vec<_> = values.iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "INSERT INTO {table} ({}, {}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
+        keys.join(", "),
+        values.join(", "),
+        marks.join(", "),
+        keys.join(", "),
+        updates.join(", ")
+    )
+}
+
+/// Cuts a slice into pieces of the lengths in [`ROWS`].
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = ROWS.into_iter().find(|size| *size <= rows.len())?;
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
+
+fn database(location: &Location, source: sqlx::Error) -> LedgerError {
+    // SQLITE_CORRUPT and SQLITE_NOTADB, <https://www.sqlite.org/rescode.html>.
+    let code = source.as_database_error().and_then(|error| error.code());
+    match code.as_deref() {
+        Some("11" | "26") => {
+            LedgerError::Damaged { file: location.to_string(), detail: source.to_string() }
+        }
+        _ => LedgerError::Database { ledger: location.to_string(), source },
+    }
+}
+
+/// A statement with some of its values.
+type Statement<'q> = Query<'q, Any, AnyArguments>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_in_exactly_one_chunk() {
+        let rows: Vec<_> = (0..77).collect();
+        let sizes: Vec<_> = chunks(&rows).map(<[_]>::len).collect();
+        assert_eq!(sizes, [64, 8, 1, 1, 1, 1, 1]);
+        assert_eq!(chunks(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+    }
+
+    #[test]
+    fn an_upsert_numbers_its_values_row_by_row() {
+        let sql = upsert("t", &["a"], &["b", "c"], 2);
+        let expected = "INSERT INTO t (a, b, c) VALUES ($1, $2, $3), ($4, $5, $6) \
+                        ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c";
+        assert_eq!(sql, expected);
+    }
+}

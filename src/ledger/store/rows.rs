@@ -1,0 +1,237 @@
+//! Rows of the database, and what they mean.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sqlx::{AnyConnection, Row, any::AnyRow};
+
+use super::{Loaded, Statement};
+use crate::{
+    ledger::{
+        observe::{RunPhase, RunRecord},
+        series::{Bounds, Histogram, Series, SeriesKey, Total, Value},
+        state::{AppRecord, AppState, OpenRun, State, WorkflowState},
+    },
+    model::{AppId, Label, Origin, RunId, Status, WorkflowId},
+};
+
+/// Why rows can't be read.
+pub(super) enum RowError {
+    /// The database said no.
+    Database(sqlx::Error),
+    /// A row that makes no sense.
+    Nonsense(String),
+}
+
+impl From<sqlx::Error> for RowError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The columns of `run` that are not its key.
+pub(super) const RUN_VALUES: [&str; 7] =
+    ["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"];
+
+/// The same, as a list for `SELECT`.
+pub(super) const RUN_COLUMNS: &str = "phase, started_ms, age_ms, reading, status, origin, since_ms";
+
+pub(super) fn bind_app<'q>(
+    query: Statement<'q>,
+    (id, record): &(&'q AppId, &'q AppRecord),
+) -> Statement<'q> {
+    query.bind(id.as_str()).bind(json(*record))
+}
+
+pub(super) fn bind_workflow<'q>(
+    query: Statement<'q>,
+    (app, id, workflow): &(&'q AppId, &'q WorkflowId, &'q WorkflowState),
+) -> Statement<'q> {
+    query.bind(workflow.number).bind(app.as_str()).bind(id.as_str()).bind(json(&workflow.record))
+}
+
+pub(super) fn bind_series<'q>(
+    query: Statement<'q>,
+    (workflow, key, series): &(i64, &'q SeriesKey, &'q Series),
+) -> Statement<'q> {
+    let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
+    let query = query.bind(*workflow).bind(key.total.as_str()).bind(json(&labels));
+    let query = match &series.value {
+        Value::Counter(value) => {
+            query.bind(*value).bind(None::<String>).bind(None::<String>)
+        }
+        Value::Histogram(histogram) => query
+            .bind(histogram.sum)
+            .bind(json(&*histogram.bounds))
+            .bind(json(&*histogram.counts)),
+    };
+    query.bind(series.start_ms)
+}
+
+pub(super) fn bind_run<'q>(
+    query: Statement<'q>,
+    (workflow, id, record): &(i64, &'q RunId, &'q RunRecord),
+) -> Statement<'q> {
+    let (phase, open) = match &record.phase {
+        RunPhase::Open(open) if open.replay => ("reopened", Some(open)),
+        RunPhase::Open(open) => ("open", Some(open)),
+        RunPhase::Finished => ("finished", None),
+        RunPhase::Vanished => ("vanished", None),
+    };
+    query
+        .bind(*workflow)
+        .bind(id.as_str())
+        .bind(phase)
+        .bind(record.started_ms)
+        .bind(record.age_ms)
+        .bind(record.reading)
+        .bind(open.map(|open| open.status.as_str()))
+        .bind(open.map(|open| open.origin.as_str()))
+        .bind(open.and_then(|open| open.since_ms))
+}
+
+/// Reads the columns of [`RUN_COLUMNS`], which follow the run's id; `None` if they make no sense.
+pub(super) fn run(row: &AnyRow) -> Option<RunRecord> {
+    let phase: String = row.try_get(1).ok()?;
+    let open = |replay| {
+        let status: String = row.try_get(5).ok()?;
+        let origin: String = row.try_get(6).ok()?;
+        Some(RunPhase::Open(OpenRun {
+            status: Status::new(&status),
+            origin: Origin::new(&origin),
+            since_ms: row.try_get(7).ok()?,
+            replay,
+        }))
+    };
+    Some(RunRecord {
+        phase: match phase.as_str() {
+            "open" => open(false)?,
+            "reopened" => open(true)?,
+            "finished" => RunPhase::Finished,
+            "vanished" => RunPhase::Vanished,
+            _ => return None,
+        },
+        started_ms: row.try_get(2).ok()?,
+        age_ms: row.try_get(3).ok()?,
+        reading: row.try_get(4).ok()?,
+    })
+}
+
+pub(super) async fn load(
+    connection: &mut AnyConnection,
+    bounds: &Bounds,
+    now_ms: i64,
+) -> Result<Loaded, RowError> {
+    let mut state = State::default();
+    for row in sqlx::query("SELECT app_id, state FROM app").fetch_all(&mut *connection).await? {
+        let id: String = row.try_get(0)?;
+        let record: Option<AppRecord> = parse(&row.try_get::<String, _>(1)?);
+        let (Some(app), Some(record)) = (AppId::new(&id), record) else {
+            return Err(RowError::Nonsense(format!("app {id}")));
+        };
+        state.apps.insert(app, AppState { record, workflows: BTreeMap::new() });
+    }
+    let mut workflows = load_workflows(connection).await?;
+    let restarted = load_series(connection, &mut workflows, bounds, now_ms).await?;
+    load_open_runs(connection, &mut workflows).await?;
+    let highest_number = workflows.keys().copied().max().unwrap_or(0);
+    for (app, id, workflow) in workflows.into_values() {
+        state.apps.entry(app).or_default().workflows.insert(id, Arc::new(workflow));
+    }
+    Ok(Loaded { state, highest_number, restarted })
+}
+
+type Workflows = BTreeMap<i64, (AppId, WorkflowId, WorkflowState)>;
+
+async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, RowError> {
+    let sql = "SELECT workflow, app_id, workflow_id, state FROM workflow";
+    let mut workflows = Workflows::new();
+    for row in sqlx::query(sql).fetch_all(connection).await? {
+        let (number, app): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (id, record): (String, String) = (row.try_get(2)?, row.try_get(3)?);
+        let (Some(app), Some(workflow), Some(record)) =
+            (AppId::new(&app), WorkflowId::new(&id), parse(&record))
+        else {
+            return Err(RowError::Nonsense(format!("workflow {id}")));
+        };
+        let (series, open) = (BTreeMap::new(), BTreeMap::new());
+        workflows.insert(number, (app, workflow, WorkflowState { number, record, series, open }));
+    }
+    Ok(workflows)
+}
+
+/// Returns the histograms that start anew because the configured bounds are others.
+async fn load_series(
+    connection: &mut AnyConnection,
+    workflows: &mut Workflows,
+    bounds: &Bounds,
+    now_ms: i64,
+) -> Result<Vec<(i64, SeriesKey)>, RowError> {
+    let sql = "SELECT workflow, total, labels, value, bounds, counts, start_ms FROM series";
+    let mut restarted = Vec::new();
+    for row in sqlx::query(sql).fetch_all(connection).await? {
+        let number: i64 = row.try_get(0)?;
+        let nonsense = || RowError::Nonsense(format!("a series of workflow {number}"));
+        let (_, _, workflow) = workflows.get_mut(&number).ok_or_else(nonsense)?;
+        let total = Total::parse(&row.try_get::<String, _>(1)?).ok_or_else(nonsense)?;
+        let labels: Vec<String> = parse(&row.try_get::<String, _>(2)?).ok_or_else(nonsense)?;
+        let labels = labels.iter().map(|label| Label::new(label)).collect();
+        let key = SeriesKey { total, labels };
+        let sum: f64 = row.try_get(3)?;
+        let stored: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
+        let mut series = Series { value: bounds.zero(total), start_ms: row.try_get(6)? };
+        match (&mut series.value, stored) {
+            (Value::Counter(value), (None, None)) => *value = sum,
+            (Value::Histogram(histogram), (Some(old_bounds), Some(counts))) => {
+                let old_bounds: Vec<f64> = parse(&old_bounds).ok_or_else(nonsense)?;
+                if *old_bounds == *histogram.bounds {
+                    restore(histogram, &counts, sum).ok_or_else(nonsense)?;
+                } else {
+                    series.start_ms = now_ms;
+                    restarted.push((number, key.clone()));
+                }
+            }
+            _ => return Err(nonsense()),
+        }
+        workflow.series.insert(key, series);
+    }
+    Ok(restarted)
+}
+
+fn restore(histogram: &mut Histogram, counts: &str, sum: f64) -> Option<()> {
+    let counts: Vec<u64> = parse(counts)?;
+    if counts.len() != histogram.counts.len() {
+        return None;
+    }
+    histogram.counts = counts.into();
+    histogram.sum = sum;
+    Some(())
+}
+
+async fn load_open_runs(
+    connection: &mut AnyConnection,
+    workflows: &mut Workflows,
+) -> Result<(), RowError> {
+    let sql = format!(
+        "SELECT run_id, {RUN_COLUMNS}, workflow FROM run WHERE phase IN ('open', 'reopened')"
+    );
+    for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await? {
+        let id: String = row.try_get(0)?;
+        let number: i64 = row.try_get(8)?;
+        let (Some(run_id), Some(RunPhase::Open(open)), Some((_, _, workflow))) =
+            (RunId::new(&id), run(&row).map(|run| run.phase), workflows.get_mut(&number))
+        else {
+            return Err(RowError::Nonsense(format!("run {id}")));
+        };
+        workflow.open.insert(run_id, open);
+    }
+    Ok(())
+}
+
+/// Our own types are written as JSON, which can't fail: their maps have text for keys.
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("maps have text for keys, and nothing else can fail")
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
