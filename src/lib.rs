@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod ledger;
+pub mod metrics;
 pub mod model;

@@ -47,7 +47,9 @@ pub enum LedgerError {
         file: PathBuf,
     },
     /// The file can't be opened.
-    #[error("cannot open the ledger {file}: {source}; check that its directory exists and is writable")]
+    #[error(
+        "cannot open the ledger {file}: {source}; check that its directory exists and is writable"
+    )]
     Unopenable {
         /// The file.
         file: PathBuf,
@@ -55,7 +57,9 @@ pub enum LedgerError {
         source: std::io::Error,
     },
     /// A row that this version can't have written.
-    #[error("the ledger {ledger} holds a row that makes no sense ({row}); restore it from a backup")]
+    #[error(
+        "the ledger {ledger} holds a row that makes no sense ({row}); restore it from a backup"
+    )]
     Nonsense {
         /// The file or server.
         ledger: String,

@@ -23,7 +23,9 @@ pub use error::LedgerError;
 pub use failures::FailureRow;
 pub use metrics::LedgerMetrics;
 pub use series::{Histogram, Series, SeriesKey, Total, Value};
-pub use state::{AppRecord, AppState, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState};
+pub use state::{
+    AppRecord, AppState, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
+};
 
 use crate::{
     config::{Buckets, WorkflowFilter},
@@ -113,7 +115,11 @@ impl Ledger {
         writer.load(now_ms).await?;
         let published = watch::Sender::new(Arc::new(writer.state.clone()));
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { writer, published: Arc::new(published), metrics })
+        Ok(Self {
+            writer,
+            published: Arc::new(published),
+            metrics,
+        })
     }
 
     /// What is durable, now and whenever it changes.
@@ -163,11 +169,14 @@ impl Ledger {
         for (id, series) in &changed {
             let workflow = &app_state.workflows[id];
             batch.workflows.push((app, id, workflow));
-            let series = series.iter().map(|key| (workflow.number, key, &workflow.series[key]));
+            let series = series
+                .iter()
+                .map(|key| (workflow.number, key, &workflow.series[key]));
             batch.series.extend(series);
         }
         if cold_start || !changed.is_empty() {
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.unsure, &batch)
+                .await?;
         }
         writer.highest_number = number;
         self.publish(writer, state);
@@ -183,7 +192,9 @@ impl Ledger {
     ) -> Result<bool> {
         let mut writer = self.ready(read.read_at.local_ms).await?;
         let writer = &mut *writer;
-        let Some(mut now) = workflow_of(&writer.state, app, workflow) else { return Ok(true) };
+        let Some(mut now) = workflow_of(&writer.state, app, workflow) else {
+            return Ok(true);
+        };
         let ids: Vec<_> = read.runs.iter().map(|run| &run.id).collect();
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
@@ -198,7 +209,12 @@ impl Ledger {
         let mut settled = true;
         let mut known = true;
         for run in in_order_of_ending(&read) {
-            let record = observer.changes.runs.get(&run.id).or_else(|| records.get(&run.id)).cloned();
+            let record = observer
+                .changes
+                .runs
+                .get(&run.id)
+                .or_else(|| records.get(&run.id))
+                .cloned();
             let standing = observer.observe(run, record.as_ref());
             settled &= standing == Standing::Settled;
             known &= standing != Standing::New;
@@ -215,7 +231,8 @@ impl Ledger {
         let mut state = writer.state.clone();
         if now.record != before || !changes.runs.is_empty() {
             let batch = changes.batch(app, workflow, &now);
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.unsure, &batch)
+                .await?;
             self.tell(&changes);
         }
         if closed {
@@ -236,7 +253,9 @@ impl Ledger {
     ) -> Result<()> {
         let mut writer = self.ready(read_at.local_ms).await?;
         let writer = &mut *writer;
-        let Some(mut now) = workflow_of(&writer.state, app, workflow) else { return Ok(()) };
+        let Some(mut now) = workflow_of(&writer.state, app, workflow) else {
+            return Ok(());
+        };
         let ids: Vec<_> = runs.iter().collect();
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
@@ -254,7 +273,8 @@ impl Ledger {
             return Ok(());
         }
         let batch = changes.batch(app, workflow, &now);
-        self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+        self.commit(&mut writer.store, &mut writer.unsure, &batch)
+            .await?;
         self.tell(&changes);
         let mut state = writer.state.clone();
         put(&mut state, app, workflow, now);
@@ -278,7 +298,9 @@ impl Ledger {
             // are still listed.
             let now_ms = ended_at.api_ms.min(ended_at.local_ms);
             let before_ms = now_ms.saturating_sub(retention.as_millis() as i64);
-            if record.pruned_before_ms.is_none_or(|ms| ms.saturating_add(PRUNE_EVERY_MS) <= before_ms)
+            if record
+                .pruned_before_ms
+                .is_none_or(|ms| ms.saturating_add(PRUNE_EVERY_MS) <= before_ms)
             {
                 record.pruned_before_ms = Some(before_ms);
                 prune = Some((app, before_ms));
@@ -286,8 +308,13 @@ impl Ledger {
         }
         let record = record.clone();
         if record != before {
-            let batch = Batch { apps: vec![(app, &record)], prune, ..Batch::default() };
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            let batch = Batch {
+                apps: vec![(app, &record)],
+                prune,
+                ..Batch::default()
+            };
+            self.commit(&mut writer.store, &mut writer.unsure, &batch)
+                .await?;
         }
         self.publish(writer, state);
         Ok(())
@@ -311,7 +338,9 @@ impl Ledger {
         let written = store.commit(batch).await;
         *unsure = written.is_err();
         self.metrics.committed(written.is_ok());
-        self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
+        self.metrics
+            .commit_duration
+            .observe(begun.elapsed().as_secs_f64());
         written
     }
 
@@ -345,7 +374,10 @@ impl Writer {
             .collect();
         let restarted = loaded.restarted.iter();
         let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
-        let batch = Batch { series: series.collect(), ..Batch::default() };
+        let batch = Batch {
+            series: series.collect(),
+            ..Batch::default()
+        };
         if !batch.series.is_empty() {
             tracing::warn!(
                 series = batch.series.len(),
@@ -370,8 +402,16 @@ impl Changes {
         let number = workflow.number;
         Batch {
             workflows: vec![(app, id, workflow)],
-            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
-            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
+            series: self
+                .series
+                .iter()
+                .map(|key| (number, key, &workflow.series[key]))
+                .collect(),
+            runs: self
+                .runs
+                .iter()
+                .map(|(run, record)| (number, run, record))
+                .collect(),
             ..Batch::default()
         }
     }
@@ -390,7 +430,8 @@ fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState)
 
 fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
     let app = state.apps.get(app);
-    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
+    app.and_then(|app| app.record.pruned_before_ms)
+        .unwrap_or(i64::MIN)
 }
 
 /// Open runs first, so that a run listed twice while it ended is counted once; then by when they

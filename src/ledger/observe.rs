@@ -103,7 +103,10 @@ impl Observer<'_> {
     /// The API no longer knows an open run.
     pub(super) fn vanished(&mut self, run: &RunId, record: &RunRecord) {
         if self.workflow.open.remove(run).is_some() {
-            let record = RunRecord { phase: RunPhase::Vanished, ..record.clone() };
+            let record = RunRecord {
+                phase: RunPhase::Vanished,
+                ..record.clone()
+            };
             self.changes.runs.insert(run.clone(), record);
             self.changes.anomalies.push(Anomaly::VanishedRun);
         }
@@ -141,7 +144,11 @@ impl Observer<'_> {
             self.changes.runs.insert(run.id.clone(), now);
             self.workflow.open.insert(run.id.clone(), open);
         }
-        if self.is_known(record) { Standing::Followed } else { Standing::New }
+        if self.is_known(record) {
+            Standing::Followed
+        } else {
+            Standing::New
+        }
     }
 
     fn finished(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
@@ -150,7 +157,11 @@ impl Observer<'_> {
             Some(RunPhase::Open(before)) => {
                 let replay = before.replay;
                 self.count(run, record, replay);
-                if self.is_known(record) { Standing::Followed } else { Standing::New }
+                if self.is_known(record) {
+                    Standing::Followed
+                } else {
+                    Standing::New
+                }
             }
             Some(RunPhase::Vanished) => {
                 self.count(run, record, false);
@@ -164,7 +175,9 @@ impl Observer<'_> {
     /// A run that is known to have finished: either nothing new, or a replay that was missed while
     /// it was open. An end that appears or is corrected later is nothing new.
     fn finished_again(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
-        let Some(before) = record else { return Standing::New };
+        let Some(before) = record else {
+            return Standing::New;
+        };
         let started = run.started_at;
         let later = |at: Timestamp| before.started_ms.is_some_and(|ms| at.earliest() > ms);
         if started.is_some_and(later) {
@@ -173,10 +186,17 @@ impl Observer<'_> {
         }
         if before.started_ms.is_none() && started.is_some() {
             let started_ms = latest_start(run, record);
-            let record = RunRecord { started_ms, ..before.clone() };
+            let record = RunRecord {
+                started_ms,
+                ..before.clone()
+            };
             self.changes.runs.insert(run.id.clone(), record);
         }
-        if self.is_known(record) { Standing::Settled } else { Standing::New }
+        if self.is_known(record) {
+            Standing::Settled
+        } else {
+            Standing::New
+        }
     }
 
     /// A finished run that nothing is remembered of: news, history, or long forgotten.
@@ -238,7 +258,11 @@ impl Observer<'_> {
             self.add(Total::Steps, &[key, kind, step.status.as_str()], 1.0);
             match step.duration {
                 StepDuration::Seconds(seconds) => {
-                    self.add(Total::StepDuration, &[key, kind, step.status.as_str()], seconds);
+                    self.add(
+                        Total::StepDuration,
+                        &[key, kind, step.status.as_str()],
+                        seconds,
+                    );
                 }
                 StepDuration::Negative => drop(odd.insert(Anomaly::NegativeDuration)),
                 StepDuration::Unknown => {}
@@ -259,12 +283,17 @@ impl Observer<'_> {
 
     /// Counts a run's creation, which is asked for once per run id.
     fn created(&mut self, run: &Run) {
-        let Some(created) = run.created_at else { return };
+        let Some(created) = run.created_at else {
+            return;
+        };
         if created.latest() < self.pruned_before_ms {
             return;
         }
         let record = &self.workflow.record;
-        let news = match record.news_since.judge(created.earliest(), created.latest()) {
+        let news = match record
+            .news_since
+            .judge(created.earliest(), created.latest())
+        {
             Age::News => true,
             Age::Unclear => !record.first_reading,
             Age::History => false,
@@ -276,10 +305,14 @@ impl Observer<'_> {
 
     fn add(&mut self, total: Total, labels: &[&str], amount: f64) {
         let key = SeriesKey::new(total, labels);
-        let series = self.workflow.series.entry(key.clone()).or_insert_with(|| Series {
-            value: self.bounds.zero(total),
-            start_ms: self.read_at.local_ms,
-        });
+        let series = self
+            .workflow
+            .series
+            .entry(key.clone())
+            .or_insert_with(|| Series {
+                value: self.bounds.zero(total),
+                start_ms: self.read_at.local_ms,
+            });
         series.value.add(amount);
         self.changes.series.insert(key);
     }
@@ -339,7 +372,9 @@ impl Observer<'_> {
 }
 
 fn latest_start(run: &Run, record: Option<&RunRecord>) -> Option<i64> {
-    run.started_at.map(Timestamp::latest).max(record.and_then(|record| record.started_ms))
+    run.started_at
+        .map(Timestamp::latest)
+        .max(record.and_then(|record| record.started_ms))
 }
 
 fn age_ms(run: &Run) -> i64 {
@@ -349,7 +384,9 @@ fn age_ms(run: &Run) -> i64 {
 
 /// Seconds between two instants; the anomaly says why there are none.
 fn seconds_between(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<f64, Anomaly> {
-    let (Some(from), Some(to)) = (from, to) else { return Err(Anomaly::MissingTimestamp) };
+    let (Some(from), Some(to)) = (from, to) else {
+        return Err(Anomaly::MissingTimestamp);
+    };
     let (Some(from), Some(to)) = (from.instant(), to.instant()) else {
         return Err(Anomaly::DateOnlyTimestamp);
     };

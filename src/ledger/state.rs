@@ -151,18 +151,40 @@ impl WorkflowState {
         if name.is_empty() { id.as_str() } else { name }
     }
 
+    /// Its series of one total.
+    pub fn series_of(&self, total: Total) -> impl Iterator<Item = (&SeriesKey, &Series)> {
+        let first = SeriesKey {
+            total,
+            labels: Box::default(),
+        };
+        self.series
+            .range(first..)
+            .take_while(move |(key, _)| key.total == total)
+    }
+
+    /// Whether all of its runs are news, however old.
+    pub fn all_is_news(&self) -> bool {
+        self.record.news_since == NewsSince::Beginning
+    }
+
     /// Makes every series exist that can be foreseen, at 0. Returns the new ones.
     pub(super) fn foresee(&mut self, bounds: &Bounds, now_ms: i64) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
         for origin in &Origin::FORESEEN {
             foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
             for status in &Status::FINISHED {
-                foreseen.push(SeriesKey::new(Total::Runs, &[status.as_str(), origin.as_str()]));
+                foreseen.push(SeriesKey::new(
+                    Total::Runs,
+                    &[status.as_str(), origin.as_str()],
+                ));
             }
         }
         foreseen.retain(|key| !self.series.contains_key(key));
         for key in &foreseen {
-            let zero = Series { value: bounds.zero(key.total), start_ms: now_ms };
+            let zero = Series {
+                value: bounds.zero(key.total),
+                start_ms: now_ms,
+            };
             self.series.insert(key.clone(), zero);
         }
         foreseen
@@ -206,7 +228,10 @@ impl AppState {
                     Some(lookback) => NewsSince::Second(cold_start_ms.saturating_sub(lookback)),
                     None => NewsSince::Beginning,
                 },
-                None if workflow.created_at.is_none_or(|at| at.latest() >= cold_start_ms) => {
+                None if workflow
+                    .created_at
+                    .is_none_or(|at| at.latest() >= cold_start_ms) =>
+                {
                     NewsSince::Beginning
                 }
                 _ => NewsSince::Second(read_at.api_ms),
@@ -224,8 +249,11 @@ impl AppState {
             state.record.followed = followed;
             state.record.listed = workflow.into();
             state.record.listed_ms = read_at.local_ms;
-            let new_series =
-                if followed { state.foresee(bounds, read_at.local_ms) } else { Vec::new() };
+            let new_series = if followed {
+                state.foresee(bounds, read_at.local_ms)
+            } else {
+                Vec::new()
+            };
             // That it was listed again is no news worth a write while it may be published anyway.
             let worth_writing = before.is_none_or(|before| {
                 before.listed != state.record.listed
@@ -264,6 +292,11 @@ impl WorkflowState {
             last_run_ms: BTreeMap::new(),
             failures: FailureRow::default(),
         };
-        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new() }
+        Self {
+            number,
+            record,
+            series: BTreeMap::new(),
+            open: BTreeMap::new(),
+        }
     }
 }

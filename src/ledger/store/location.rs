@@ -40,7 +40,10 @@ impl Location {
                     let _ = url.set_password(None);
                     url.to_string()
                 });
-                Self::Server { url: url.into(), shown: shown.unwrap_or("postgres".into()) }
+                Self::Server {
+                    url: url.into(),
+                    shown: shown.unwrap_or("postgres".into()),
+                }
             }
         }
     }
@@ -60,10 +63,19 @@ impl Location {
     /// Makes sure that the file is ours or new, and that nobody else has it open, without
     /// changing it. The lock holds as long as the returned file lives.
     pub(super) fn claim(&self) -> Result<Option<File>, LedgerError> {
-        let Self::File(path) = self else { return Ok(None) };
-        let unopenable = |source| LedgerError::Unopenable { file: path.clone(), source };
+        let Self::File(path) = self else {
+            return Ok(None);
+        };
+        let unopenable = |source| LedgerError::Unopenable {
+            file: path.clone(),
+            source,
+        };
         let lock_path = path.with_added_extension("lock");
-        let lock = File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&lock_path)
+            .map_err(unopenable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { file: path.clone() }),
