@@ -1,0 +1,233 @@
+//! The workflows of the world that lives by itself: what each is and how it behaves.
+
+use std::ops::Range;
+
+use super::workflow::{Form, StepDefinition, Workflow};
+use crate::model::{Origin, Status, TestResults};
+
+/// A workflow and its habits. All durations are milliseconds.
+pub(super) struct Character {
+    pub(super) workflow: Workflow,
+    /// From one run's creation to the next; `None` leaves it at one run, long ago.
+    pub(super) every: Option<Range<i64>>,
+    /// How long a run waits to be started.
+    pub(super) queue: Range<i64>,
+    /// How long a run's work takes; short ones are as likely as long ones, by ratio.
+    pub(super) work: Range<i64>,
+    /// How runs end, with weights.
+    pub(super) outcomes: Vec<(Status, u32)>,
+    /// What starts runs, with weights.
+    pub(super) origins: Vec<(Origin, u32)>,
+    /// A step whose failure a run survives ("Continue on Error").
+    pub(super) tolerated: Option<&'static str>,
+    /// Of a hundred failed runs so many are replayed.
+    pub(super) replayed: u32,
+}
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+
+/// Everybody.
+pub(super) fn everybody() -> Vec<Character> {
+    vec![
+        answer_ticket(),
+        enrich_lead(),
+        summarise_document(),
+        screen_application(),
+        research_company(),
+        nightly_report(),
+        onboard_customer(),
+        archive_invoices(),
+    ]
+}
+
+fn character(name: &str, form: Form, steps: Vec<StepDefinition>) -> Character {
+    let mut workflow = Workflow::new(name).with_form(form);
+    workflow.steps = steps;
+    Character {
+        workflow,
+        every: None,
+        queue: 50..800,
+        work: SECOND..10 * SECOND,
+        outcomes: vec![(Status::Completed, 1)],
+        origins: vec![(Origin::Workflow, 1)],
+        tolerated: None,
+        replayed: 0,
+    }
+}
+
+/// Busy, with tests and credits; some of its failed runs are replayed.
+fn answer_ticket() -> Character {
+    let steps = vec![
+        step("ticket", "input"),
+        step("knowledge", "service"),
+        step("draft_answer", "model"),
+        step("quality_check", "code"),
+    ];
+    let mut character = character("Answer support ticket", Form::Newest, steps);
+    character.workflow.version = Some(12);
+    character.workflow.tests = Some(tests(24, 22, 2));
+    Character {
+        every: Some(2 * SECOND..6 * SECOND),
+        work: 2 * SECOND..12 * SECOND,
+        outcomes: vec![(Status::Completed, 92), (Status::Failed, 8)],
+        origins: vec![
+            (Origin::Record, 6),
+            (Origin::Workflow, 3),
+            (Origin::Test, 1),
+        ],
+        replayed: 30,
+        ..character
+    }
+}
+
+/// Over in no time, and it fails often enough to see failures at once.
+fn enrich_lead() -> Character {
+    let steps = vec![step("lookup", "http_request"), step("merge", "code")];
+    let character = character("Enrich lead", Form::First, steps);
+    Character {
+        every: Some(SECOND..4 * SECOND),
+        queue: 20..200,
+        work: 200..1500,
+        outcomes: vec![(Status::Completed, 84), (Status::Failed, 16)],
+        origins: vec![(Origin::Record, 4), (Origin::Workflow, 1)],
+        ..character
+    }
+}
+
+/// Has a loop.
+fn summarise_document() -> Character {
+    let mut chunks = step("summarise_chunks", "model");
+    chunks.looped = Some("split.chunks".into());
+    let steps = vec![step("split", "code"), chunks, step("combine", "model")];
+    let mut character = character("Summarise document", Form::Newest, steps);
+    character.workflow.version = Some(3);
+    Character {
+        every: Some(8 * SECOND..25 * SECOND),
+        work: 15 * SECOND..90 * SECOND,
+        outcomes: vec![
+            (Status::Completed, 95),
+            (Status::Failed, 4),
+            (Status::Cancelled, 1),
+        ],
+        origins: vec![(Origin::Trigger, 3), (Origin::Record, 1)],
+        ..character
+    }
+}
+
+/// Skips steps, and whole runs; in both wire forms.
+fn screen_application() -> Character {
+    let mut interview = step("invite", "http_request");
+    interview.conditional = Some("fits".into());
+    let steps = vec![
+        step("read", "model"),
+        step("fits", "branch"),
+        interview,
+        step("log", "note"),
+    ];
+    let character = character("Screen application", Form::Mixed, steps);
+    Character {
+        every: Some(10 * SECOND..30 * SECOND),
+        queue: 500..5 * SECOND,
+        work: 5 * SECOND..40 * SECOND,
+        outcomes: vec![
+            (Status::Completed, 70),
+            (Status::Skipped, 25),
+            (Status::Failed, 5),
+        ],
+        origins: vec![(Origin::Endpoint, 3), (Origin::Workflow, 1)],
+        ..character
+    }
+}
+
+/// The slow one.
+fn research_company() -> Character {
+    let steps = vec![
+        step("question", "input"),
+        step("visit_sites", "browser"),
+        step("write_up", "model"),
+    ];
+    let mut character = character("Research company", Form::Newest, steps);
+    character.workflow.version = Some(7);
+    Character {
+        every: Some(90 * SECOND..4 * MINUTE),
+        queue: SECOND..20 * SECOND,
+        work: 4 * MINUTE..25 * MINUTE,
+        outcomes: vec![
+            (Status::Completed, 75),
+            (Status::Failed, 15),
+            (Status::Cancelled, 10),
+        ],
+        origins: vec![(Origin::Webhook, 1)],
+        ..character
+    }
+}
+
+/// Completes although a step of it failed.
+fn nightly_report() -> Character {
+    let steps = vec![
+        step("collect", "http_request"),
+        step("chart", "code"),
+        step("publish", "service"),
+    ];
+    let character = character("Build report", Form::First, steps);
+    Character {
+        every: Some(40 * SECOND..90 * SECOND),
+        work: 20 * SECOND..3 * MINUTE,
+        outcomes: vec![(Status::Completed, 90), (Status::Failed, 10)],
+        origins: vec![(Origin::Workflow, 1), (Origin::Test, 1)],
+        tolerated: Some("chart"),
+        ..character
+    }
+}
+
+/// Calls another workflow; only a draft of it exists.
+fn onboard_customer() -> Character {
+    let steps = vec![
+        step("form", "input"),
+        step("welcome_ticket", "workflow"),
+        step("summary", "note"),
+    ];
+    let mut character = character("Onboard customer", Form::Newest, steps);
+    character.workflow.version = None;
+    character.workflow.tests = Some(tests(5, 5, 0));
+    Character {
+        every: Some(20 * SECOND..60 * SECOND),
+        work: 10 * SECOND..60 * SECOND,
+        outcomes: vec![
+            (Status::Completed, 88),
+            (Status::Cancelled, 8),
+            (Status::Failed, 4),
+        ],
+        origins: vec![(Origin::Workflow, 2), (Origin::Test, 1)],
+        ..character
+    }
+}
+
+/// Idle: it ran once, hours ago.
+fn archive_invoices() -> Character {
+    let mut character = character(
+        "Archive invoices",
+        Form::Newest,
+        vec![step("select", "code"), step("archive", "service")],
+    );
+    character.workflow.enabled = false;
+    character
+}
+
+fn step(key: &str, step_type: &str) -> StepDefinition {
+    let mut step = StepDefinition::new(key, step_type);
+    // Real runs repeat the prompts of all their steps.
+    step.text = "Work carefully, answer in the customer's language and cite the source. ".repeat(6);
+    step
+}
+
+fn tests(total: u64, passing: u64, failing: u64) -> TestResults {
+    TestResults {
+        total: Some(total),
+        running: Some(0),
+        cancelled: Some(0),
+        passing: Some(passing),
+        failing: Some(failing),
+    }
+}

@@ -1,0 +1,145 @@
+//! A simulated Cortex API with a world behind it. `simulate` and `demo` run it with a world that
+//! lives by itself; tests script a world and have the API misbehave on command. It speaks both wire
+//! forms, as documented and no further. Uses `model`.
+
+mod cast;
+mod control;
+mod faults;
+mod life;
+mod listing;
+mod misbehaviour;
+mod plan;
+mod refusal;
+mod routes;
+mod run;
+mod script;
+mod server;
+mod traffic;
+mod wire;
+mod workflow;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+
+pub use faults::{Fault, Rule};
+pub use run::{Run, Step};
+pub use traffic::{Endpoint, RequestCounts, RequestSeen};
+pub use workflow::{Direction, Form, Order, OrderBy, RunsCount, StepDefinition, Tamper, Workflow};
+pub use world::{AfterPage, Quirk, Totals, World};
+
+use crate::model::Clock;
+
+/// How the simulated API and its world are to be.
+#[derive(Clone)]
+pub struct Settings {
+    /// The only key that the API takes.
+    pub api_key: String,
+    /// The same seed and start time make the same world.
+    pub seed: u64,
+    /// Requests that the API answers in any sliding minute, 429 beyond; `None` is no limit.
+    pub rate_limit: Option<u32>,
+    /// The most items on a page, whatever `take` says.
+    pub max_take: u32,
+    /// Whether the world lives by itself: some hours of history, and new runs as time goes by. It
+    /// then forgets what is old. Otherwise it is empty and only changes when told to.
+    pub lively: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            api_key: "demo-key".into(),
+            seed: 1,
+            rate_limit: Some(500),
+            max_take: 100,
+            lively: false,
+        }
+    }
+}
+
+/// A handle to a simulated API; cheap to clone.
+#[derive(Clone)]
+pub struct Simulator(Arc<Shared>);
+
+struct Shared {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    world: Mutex<World>,
+    faults: Mutex<faults::Board>,
+    faults_cleared: Notify,
+    traffic: Mutex<traffic::Traffic>,
+}
+
+impl Simulator {
+    /// A simulator whose time is this clock's.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+        let mut world = World::new(Arc::clone(&clock), settings.seed);
+        if settings.lively {
+            life::animate(&mut world, settings.seed);
+        }
+        Self(Arc::new(Shared {
+            world: Mutex::new(world),
+            clock,
+            faults: Mutex::default(),
+            faults_cleared: Notify::new(),
+            traffic: Mutex::new(traffic::Traffic::new(settings.lively)),
+            settings,
+        }))
+    }
+
+    /// Looks at the world as it is now, or changes it. Not to be called from within itself.
+    pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
+        let mut world = lock(&self.0.world);
+        world.advance();
+        change(&mut world)
+    }
+
+    /// Has the API misbehave. Where several rules apply the oldest does.
+    pub fn inject(&self, rule: Rule) {
+        lock(&self.0.faults).add(rule);
+    }
+
+    /// Has the API answer 503 to everything for so long.
+    pub fn outage(&self, duration: Duration) {
+        let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
+        lock(&self.0.faults).outage(until_ms);
+    }
+
+    /// Ends every misbehaviour and every outage, and lets hanging requests be answered.
+    pub fn clear_faults(&self) {
+        lock(&self.0.faults).clear();
+        self.0.faults_cleared.notify_waiters();
+    }
+
+    /// The requests that the API saw, the oldest first. A lively world remembers the latest 10,000.
+    pub fn requests(&self) -> Vec<RequestSeen> {
+        lock(&self.0.traffic).seen()
+    }
+
+    /// The same, and forgets them.
+    pub fn take_requests(&self) -> Vec<RequestSeen> {
+        lock(&self.0.traffic).take()
+    }
+
+    /// What all requests come to, those taken included.
+    pub fn request_counts(&self) -> RequestCounts {
+        lock(&self.0.traffic).counts()
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.0.clock.now_ms()
+    }
+}
+
+/// Locks. What a test broke by panicking inside is still good enough to go on with.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

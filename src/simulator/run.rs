@@ -1,0 +1,184 @@
+use serde_json::{Value, json};
+
+use super::workflow::{StepDefinition, Tamper};
+use crate::model::{Origin, Phase, Status};
+
+/// A run of the simulated world. All times are epoch milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id; an empty one is replaced when the run joins the world.
+    pub id: String,
+    /// Its status.
+    pub status: Status,
+    /// What started it.
+    pub origin: Origin,
+    /// When it was asked for; `None` becomes now when the run joins the world.
+    pub created_at: Option<i64>,
+    /// When its work began.
+    pub started_at: Option<i64>,
+    /// When it finished.
+    pub ended_at: Option<i64>,
+    /// When it changed last; `None` becomes the latest of the others when the run joins the world.
+    pub updated_at: Option<i64>,
+    /// What its steps have come to.
+    pub steps: Vec<Step>,
+    /// Credits that it used; newest form only.
+    pub credits: Option<f64>,
+    /// So many bytes of customer's data go into its `input`, to make it as large as real ones are.
+    pub padding: usize,
+    /// What goes out in place of it.
+    pub tamper: Tamper,
+}
+
+impl Run {
+    /// A run without times and steps.
+    pub fn new(status: Status, origin: Origin) -> Self {
+        Self {
+            id: String::new(),
+            status,
+            origin,
+            created_at: None,
+            started_at: None,
+            ended_at: None,
+            updated_at: None,
+            steps: Vec::new(),
+            credits: None,
+            padding: 0,
+            tamper: Tamper::Not,
+        }
+    }
+
+    /// The same with this id.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The same, created, started and ended at these epoch milliseconds.
+    #[must_use]
+    pub fn with_times(mut self, created: i64, started: Option<i64>, ended: Option<i64>) -> Self {
+        self.created_at = Some(created);
+        self.started_at = started;
+        self.ended_at = ended;
+        self
+    }
+
+    /// Whether it still goes on.
+    pub fn phase(&self) -> Phase {
+        self.status.phase(self.ended_at.is_some())
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase() == Phase::Open
+    }
+
+    /// Fills in the times that nobody gave.
+    pub(super) fn settle(&mut self, now_ms: i64) {
+        let created = *self.created_at.get_or_insert(now_ms);
+        let latest = self.ended_at.or(self.started_at).unwrap_or(created);
+        self.updated_at.get_or_insert(latest.max(created));
+    }
+
+    pub(super) fn start(&mut self, at_ms: i64, definitions: &[StepDefinition]) {
+        self.status = Status::Running;
+        self.started_at = Some(at_ms);
+        self.updated_at = Some(at_ms);
+        if let (true, Some(first)) = (self.steps.is_empty(), definitions.first()) {
+            self.steps.push(Step::new(first, Status::Running, at_ms));
+        }
+    }
+
+    /// Ends it. Steps that nobody gave share its time equally; the last one fails or is cancelled
+    /// with the run.
+    pub(super) fn finish(&mut self, at_ms: i64, status: Status, definitions: &[StepDefinition]) {
+        let worked = matches!(status, Status::Completed | Status::Failed);
+        if worked && self.started_at.is_none() {
+            self.started_at = Some(at_ms);
+        }
+        let running_only = self.steps.iter().all(|step| step.status == Status::Running);
+        if let (true, Some(from)) = (running_only, self.started_at) {
+            self.steps = Step::evenly(definitions, from, at_ms);
+        }
+        let last = self.steps.len().saturating_sub(1);
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            let fate = if index == last {
+                &status
+            } else {
+                &Status::Completed
+            };
+            step.end_with(fate, at_ms);
+        }
+        self.status = status;
+        self.ended_at = Some(at_ms);
+        self.updated_at = Some(at_ms);
+    }
+
+    /// Opens it again under the same id, as a replay does; it starts later than before, always.
+    pub(super) fn replay(&mut self, at_ms: i64, definitions: &[StepDefinition]) {
+        let at_ms = self.started_at.map_or(at_ms, |was| at_ms.max(was + 1));
+        self.ended_at = None;
+        self.credits = None;
+        self.steps.clear();
+        self.start(at_ms, definitions);
+    }
+}
+
+/// What one step of a run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Its key in the workflow's definition.
+    pub key: String,
+    /// Its type, which the first form leaves to the definition.
+    pub step_type: String,
+    /// Its own status.
+    pub status: Status,
+    /// When it began, in epoch milliseconds.
+    pub start: i64,
+    /// When it ended; the first form can't tell.
+    pub end: Option<i64>,
+    /// What it answered: an array if it loops.
+    pub output: Value,
+    /// Credits that it used; newest form only.
+    pub credits: Option<f64>,
+}
+
+impl Step {
+    /// A step of this definition that has not ended.
+    pub fn new(definition: &StepDefinition, status: Status, start: i64) -> Self {
+        let output = if definition.looped.is_some() {
+            json!(["first item", "second item", "third item"])
+        } else {
+            json!({ "text": "done" })
+        };
+        Self {
+            key: definition.key.clone(),
+            step_type: definition.step_type.clone(),
+            status,
+            start,
+            end: None,
+            output,
+            credits: None,
+        }
+    }
+
+    fn evenly(definitions: &[StepDefinition], from: i64, until: i64) -> Vec<Self> {
+        let share = (until - from) / (definitions.len().max(1) as i64);
+        let step = |(index, definition): (usize, &StepDefinition)| {
+            let start = from + share * index as i64;
+            let mut step = Self::new(definition, Status::Running, start);
+            if index + 1 < definitions.len() {
+                step.end = Some(start + share);
+            }
+            step
+        };
+        definitions.iter().enumerate().map(step).collect()
+    }
+
+    fn end_with(&mut self, status: &Status, at_ms: i64) {
+        if self.status == Status::Running {
+            self.status = status.clone();
+            self.end = self.end.or(Some(at_ms));
+        }
+    }
+}

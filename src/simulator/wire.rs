@@ -1,0 +1,235 @@
+//! The API's JSON, in both of its forms.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    run::{Run, Step},
+    workflow::{Form, RunsCount, StepDefinition, Workflow},
+    world::{Quirk, World},
+};
+use crate::model::Status;
+
+/// What decides how something is written, besides what it is.
+#[derive(Clone, Copy)]
+pub(super) struct Style<'a> {
+    app_id: &'a str,
+    app_name: &'a str,
+    bare_dates: bool,
+    verbose: bool,
+}
+
+impl<'a> Style<'a> {
+    pub(super) fn new(world: &'a World, verbose: bool) -> Self {
+        Self {
+            app_id: &world.app_id,
+            app_name: &world.app_name,
+            bare_dates: world.quirks.contains(&Quirk::BareDates),
+            verbose,
+        }
+    }
+
+    /// A timestamp, null if there is none or it lies outside the calendar.
+    fn time(self, ms: Option<i64>) -> Value {
+        let at = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        at.map_or(Value::Null, |at| {
+            let text = format!("{at:.3}");
+            let shown = if self.bare_dates {
+                text.split('T').next()
+            } else {
+                None
+            };
+            shown.unwrap_or(&text).into()
+        })
+    }
+}
+
+/// An item of the list of workflows.
+pub(super) fn workflow(workflow: &Workflow, style: Style<'_>) -> Value {
+    let created_at = style.time(workflow.created_at);
+    let mut item = json!({
+        "id": workflow.id,
+        "name": workflow.name,
+        "description": "",
+        "app": { "id": style.app_id, "name": style.app_name, "verified": false },
+        "version": published(workflow, style),
+        "tags": [],
+        "created_at": created_at,
+        "updated_at": created_at,
+        "key": workflow.key,
+        "steps": definitions(&workflow.steps),
+    });
+    if workflow.form != Form::First {
+        item["enabled"] = workflow.enabled.into();
+        item["deleted"] = workflow.deleted.into();
+        item["tests_stats"] = tests(workflow);
+        match workflow.runs_count {
+            RunsCount::Ever => item["runs_count"] = workflow.runs_ever.into(),
+            RunsCount::Listed => item["runs_count"] = workflow.runs.len().into(),
+            RunsCount::Fixed(count) => item["runs_count"] = count.into(),
+            RunsCount::Absent => {}
+        }
+    }
+    workflow.tamper.apply(item)
+}
+
+/// A run, as in a list or alone.
+pub(super) fn run(workflow: &Workflow, run: &Run, style: Style<'_>) -> Value {
+    let first = match workflow.form {
+        Form::First => true,
+        Form::Newest => false,
+        Form::Mixed => crc32fast::hash(run.id.as_bytes()).is_multiple_of(2),
+    };
+    let mut item = json!({
+        "id": run.id,
+        "input": { "payload": "x".repeat(run.padding) },
+        "output": Value::Null,
+        "status": run.status.as_str(),
+        "origin": run.origin.as_str(),
+        "started_at": style.time(run.started_at),
+        "ended_at": style.time(run.ended_at),
+        "workflow_id": workflow.id,
+        "workflow_version_draft": draft(workflow),
+        "workflow_version": published(workflow, style),
+        "created_at": style.time(run.created_at),
+        "updated_at": style.time(run.updated_at),
+    });
+    if first {
+        if run.started_at.is_some() {
+            item["output"] = run.steps.iter().map(first_step).collect();
+        }
+    } else {
+        add_newest(&mut item, workflow, run, style);
+    }
+    run.tamper.apply(item)
+}
+
+/// What the newest form adds to a run or says in another way.
+fn add_newest(item: &mut Value, workflow: &Workflow, run: &Run, style: Style<'_>) {
+    let failed = run.status == Status::Failed;
+    let with_type = workflow.form != Form::Mixed;
+    if run.started_at.is_some() {
+        let step = |step| newest_step(step, with_type, style.verbose);
+        item["output"] = run.steps.iter().map(step).collect::<Map<_, _>>().into();
+    }
+    let done = run.status == Status::Completed;
+    item["result"] = if done {
+        json!({ "text": "done" })
+    } else {
+        Value::Null
+    };
+    item["error"] = if failed {
+        json!({ "message": "a step failed" })
+    } else {
+        Value::Null
+    };
+    item["app_id"] = style.app_id.into();
+    item["workflow_app_id"] = style.app_id.into();
+    item["collection_id"] = Value::Null;
+    item["record_id"] = Value::Null;
+    item["version"] = workflow.version.into();
+    item["usage"] = usage(run);
+    item["retention"] = Value::Null;
+    item["retention_due_at"] = Value::Null;
+}
+
+fn first_step(step: &Step) -> Value {
+    json!({
+        "status": step.status.as_str(),
+        "key": step.key,
+        "output": step.output,
+        "start": step.start,
+    })
+}
+
+fn newest_step(step: &Step, with_type: bool, verbose: bool) -> (String, Value) {
+    let mut item = json!({
+        "status": step.status.as_str(),
+        "key": step.key,
+        "start": step.start,
+    });
+    if with_type {
+        item["type"] = step.step_type.as_str().into();
+    }
+    if step.status == Status::Failed {
+        item["error"] = json!({ "message": "the step failed" });
+    }
+    if step.status != Status::Running {
+        item["output"] = step.output.clone();
+        if let Some(end) = step.end {
+            item["end"] = end.into();
+        }
+    }
+    if verbose {
+        item["logs"] = json!([]);
+        item["calls"] = json!([]);
+    }
+    (step.key.clone(), item)
+}
+
+fn usage(run: &Run) -> Value {
+    let of_step = |step: &Step| {
+        let credits = step.credits?;
+        Some((step.key.clone(), json!({ "total": credits })))
+    };
+    run.credits.map_or(Value::Null, |total| {
+        let steps: Map<_, _> = run.steps.iter().filter_map(of_step).collect();
+        json!({ "total": total, "steps": steps })
+    })
+}
+
+fn tests(workflow: &Workflow) -> Value {
+    workflow.tests.as_ref().map_or(Value::Null, |tests| {
+        json!({
+            "total_count": tests.total,
+            "running_count": tests.running,
+            "cancelled_count": tests.cancelled,
+            "passing_count": tests.passing,
+            "failing_count": tests.failing,
+        })
+    })
+}
+
+fn published(workflow: &Workflow, style: Style<'_>) -> Value {
+    workflow.version.map_or(Value::Null, |version| {
+        json!({
+            "id": format!("workv_{:0>22}", version),
+            "description": "",
+            "version": version,
+            "created_at": style.time(workflow.created_at),
+            "key": workflow.key,
+            "input": {},
+            "input_default": {},
+            "steps": definitions(&workflow.steps),
+        })
+    })
+}
+
+fn draft(workflow: &Workflow) -> Value {
+    if workflow.version.is_some() {
+        return Value::Null;
+    }
+    json!({
+        "key": workflow.key,
+        "input": {},
+        "input_default": {},
+        "steps": definitions(&workflow.steps),
+    })
+}
+
+fn definitions(steps: &[StepDefinition]) -> Vec<Value> {
+    let definition = |step: &StepDefinition| {
+        let text = if step.step_type == "code" {
+            "code"
+        } else {
+            "prompt"
+        };
+        json!({
+            "type": step.step_type,
+            "key": step.key,
+            "conditional": step.conditional,
+            "loop": step.looped,
+            text: step.text,
+        })
+    };
+    steps.iter().map(definition).collect()
+}

@@ -1,0 +1,222 @@
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::run::Run;
+use crate::model::TestResults;
+
+/// A workflow of the simulated world, with its runs.
+#[derive(Clone, Debug)]
+pub struct Workflow {
+    /// Its id; an empty one is replaced when the workflow joins the world.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its key; an empty one is made of the name.
+    pub key: String,
+    /// The number of its published version; `None` means that only a draft exists.
+    pub version: Option<u32>,
+    /// Whether it is switched on; the first wire form can't tell.
+    pub enabled: bool,
+    /// Whether it was deleted and is listed all the same; the first wire form can't tell.
+    pub deleted: bool,
+    /// When it was made, in epoch milliseconds; `None` becomes now when it joins the world.
+    pub created_at: Option<i64>,
+    /// How the API writes it and its runs.
+    pub form: Form,
+    /// In which order the API lists its runs.
+    pub order: Order,
+    /// What the list of workflows says about the number of its runs.
+    pub runs_count: RunsCount,
+    /// What its steps are.
+    pub steps: Vec<StepDefinition>,
+    /// Its tests by result; newest form only.
+    pub tests: Option<TestResults>,
+    /// What goes out in place of the list item that it should be.
+    pub tamper: Tamper,
+    /// Its runs, in the order in which they were created.
+    pub runs: Vec<Run>,
+    /// How many runs it has ever had, deleted ones included.
+    pub(super) runs_ever: u64,
+}
+
+impl Workflow {
+    /// A published workflow without steps and runs, in the newest form.
+    pub fn new(name: &str) -> Self {
+        Self {
+            id: String::new(),
+            name: name.into(),
+            key: String::new(),
+            version: Some(1),
+            enabled: true,
+            deleted: false,
+            created_at: None,
+            form: Form::Newest,
+            order: Order::default(),
+            runs_count: RunsCount::Ever,
+            steps: Vec::new(),
+            tests: None,
+            tamper: Tamper::Not,
+            runs: Vec::new(),
+            runs_ever: 0,
+        }
+    }
+
+    /// The same with this id.
+    #[must_use]
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The same in this wire form.
+    #[must_use]
+    pub fn with_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// The same with its runs listed in this order.
+    #[must_use]
+    pub fn with_order(mut self, by: OrderBy, direction: Direction) -> Self {
+        self.order = Order { by, direction };
+        self
+    }
+
+    /// The same with one more step.
+    #[must_use]
+    pub fn with_step(mut self, key: &str, step_type: &str) -> Self {
+        self.steps.push(StepDefinition::new(key, step_type));
+        self
+    }
+}
+
+/// A step in a workflow's definition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepDefinition {
+    /// Its key, unique within the workflow.
+    pub key: String,
+    /// Its type: note branch code model `http_request` browser workflow service input.
+    #[serde(rename = "type")]
+    pub step_type: String,
+    /// On what it depends, if not on nothing.
+    #[serde(default)]
+    pub conditional: Option<String>,
+    /// Over what it loops, if it does; its output is then an array.
+    #[serde(default, rename = "loop")]
+    pub looped: Option<String>,
+    /// Its prompt or code, which every run in a list repeats.
+    #[serde(default)]
+    pub text: String,
+}
+
+impl StepDefinition {
+    /// An unconditional step that doesn't loop.
+    pub fn new(key: &str, step_type: &str) -> Self {
+        Self {
+            key: key.into(),
+            step_type: step_type.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How the API writes a workflow and its runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// As the reference page shows it: `output` is an array of steps without an end.
+    First,
+    /// The newest known: `output` is a map of steps; usage, counts and tests are told.
+    Newest,
+    /// The workflow in the newest form, its runs now in this form and now in that (always the same
+    /// for the same run); no step carries its type.
+    Mixed,
+}
+
+/// In which order a workflow's runs are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The timestamp that decides.
+    pub by: OrderBy,
+    /// Which end comes first.
+    pub direction: Direction,
+}
+
+/// The timestamp that decides the order of runs; runs without it are the youngest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderBy {
+    /// `created_at`.
+    #[default]
+    Created,
+    /// `started_at`.
+    Started,
+    /// `updated_at`.
+    Updated,
+}
+
+/// Which end of a list comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The youngest run is the first.
+    #[default]
+    NewestFirst,
+    /// The oldest run is the first.
+    OldestFirst,
+    /// No order that any timestamp explains, yet always the same.
+    Shuffled,
+}
+
+/// What the list of workflows says in `runs_count`, which is no more than a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunsCount {
+    /// How many runs there have ever been.
+    Ever,
+    /// How many runs are listed now.
+    Listed,
+    /// Always this, whatever happens.
+    Fixed(u64),
+    /// Nothing.
+    Absent,
+}
+
+/// What the API sends in place of what it should, so that hostile items can be made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Tamper {
+    /// Just what it should.
+    #[default]
+    Not,
+    /// These fields are replaced or added.
+    Fields(Map<String, Value>),
+    /// These fields are left out.
+    Without(Vec<String>),
+    /// The whole item is this.
+    Whole(Value),
+}
+
+impl Tamper {
+    /// Replaces or adds one field.
+    pub fn field(name: &str, value: impl Into<Value>) -> Self {
+        Self::Fields([(name.to_owned(), value.into())].into_iter().collect())
+    }
+
+    pub(super) fn apply(&self, mut item: Value) -> Value {
+        match self {
+            Self::Not => {}
+            Self::Whole(whole) => return whole.clone(),
+            Self::Fields(fields) => {
+                if let Some(item) = item.as_object_mut() {
+                    item.extend(fields.clone());
+                }
+            }
+            Self::Without(names) => {
+                if let Some(item) = item.as_object_mut() {
+                    item.retain(|name, _| !names.contains(name));
+                }
+            }
+        }
+        item
+    }
+}

@@ -1,0 +1,336 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::Deserialize;
+
+use super::{
+    life::Life,
+    run::Run,
+    workflow::{StepDefinition, Workflow},
+};
+use crate::model::{Clock, Origin, Phase, Status};
+
+/// How many runs there were, by workflow id, status and origin.
+pub type Totals = BTreeMap<(String, Status, Origin), u64>;
+
+/// Called with the world and a workflow's id after a page of its runs was answered, so that the
+/// list moves between two pages.
+pub type AfterPage = Box<dyn FnMut(&mut World, &str) + Send>;
+
+/// How many finished runs of a workflow a world that lives on by itself remembers.
+const REMEMBERED: usize = 2000;
+
+/// An app with its workflows and their runs. All times come from the clock that it was made with.
+pub struct World {
+    /// The app's own id; the API takes the literal `c` for it too.
+    pub app_id: String,
+    /// The app's name.
+    pub app_name: String,
+    /// The workflows, in the order in which they are listed.
+    pub workflows: Vec<Workflow>,
+    /// In which ways the API departs from what it documents.
+    pub quirks: BTreeSet<Quirk>,
+    /// How far the API's clock (its `Date` header) is ahead of the world's, in milliseconds.
+    pub date_skew_ms: i64,
+    /// What happens after each page of runs.
+    pub after_page: Option<AfterPage>,
+    clock: Arc<dyn Clock>,
+    ids: StdRng,
+    finished: Totals,
+    created: BTreeMap<(String, Origin), u64>,
+    pub(super) life: Option<Life>,
+}
+
+/// A way in which the API departs from what it documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quirk {
+    /// `take` changes nothing: a page always holds as many items as it can.
+    IgnoreTake,
+    /// `status` changes nothing.
+    IgnoreStatus,
+    /// `origin` changes nothing.
+    IgnoreOrigin,
+    /// `page` changes nothing: the first page is all there is.
+    IgnorePage,
+    /// No `pagination-*` headers.
+    OmitPagination,
+    /// Timestamps are bare dates, as the reference page shows them.
+    BareDates,
+    /// No `Date` header.
+    OmitDate,
+}
+
+impl World {
+    /// An empty world.
+    pub(super) fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
+        let mut ids = StdRng::seed_from_u64(seed);
+        Self {
+            app_id: new_id("app", &mut ids),
+            app_name: "Simulated app".into(),
+            workflows: Vec::new(),
+            quirks: BTreeSet::new(),
+            date_skew_ms: 0,
+            after_page: None,
+            clock,
+            ids,
+            finished: Totals::new(),
+            created: BTreeMap::new(),
+            life: None,
+        }
+    }
+
+    /// Now, in epoch milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Adds a workflow; answers its id.
+    pub fn add_workflow(&mut self, mut workflow: Workflow) -> String {
+        if workflow.id.is_empty() {
+            workflow.id = new_id("work", &mut self.ids);
+        }
+        if workflow.key.is_empty() {
+            workflow.key = workflow.name.to_lowercase().replace(' ', "-");
+        }
+        workflow.created_at.get_or_insert(self.clock.now_ms());
+        let id = workflow.id.clone();
+        let runs = std::mem::take(&mut workflow.runs);
+        self.workflows.push(workflow);
+        for run in runs {
+            self.put(self.workflows.len() - 1, run);
+        }
+        id
+    }
+
+    /// The workflow with this id, or else with this name.
+    pub fn workflow(&self, id_or_name: &str) -> Option<&Workflow> {
+        let position = self.position(id_or_name)?;
+        self.workflows.get(position)
+    }
+
+    /// The same to change.
+    pub fn workflow_mut(&mut self, id_or_name: &str) -> Option<&mut Workflow> {
+        let position = self.position(id_or_name)?;
+        self.workflows.get_mut(position)
+    }
+
+    /// Gives a workflow another name; `false` if there is none.
+    pub fn rename_workflow(&mut self, id: &str, name: &str) -> bool {
+        let workflow = self.workflow_mut(id);
+        workflow
+            .map(|workflow| workflow.name = name.into())
+            .is_some()
+    }
+
+    /// Takes a workflow away with all its runs; `false` if there is none. To have it listed as
+    /// deleted set [`Workflow::deleted`].
+    pub fn delete_workflow(&mut self, id: &str) -> bool {
+        let position = self.position(id);
+        position.map(|at| self.workflows.remove(at)).is_some()
+    }
+
+    /// Adds a run as it is, with its history if it has one; answers its id, `None` if there is no
+    /// such workflow. The API knows a run by its workflow and id; what takes only an id here finds
+    /// one of several runs that share it.
+    pub fn add_run(&mut self, workflow: &str, run: Run) -> Option<String> {
+        let position = self.position(workflow)?;
+        Some(self.put(position, run))
+    }
+
+    /// Creates a run now that waits to be started; answers its id, `None` if there is no such
+    /// workflow.
+    pub fn create_run(&mut self, workflow: &str, origin: Origin) -> Option<String> {
+        self.add_run(workflow, Run::new(Status::Pending, origin))
+    }
+
+    /// The run with this id, of whichever workflow.
+    pub fn run(&self, id: &str) -> Option<&Run> {
+        let (workflow, run) = self.find(id)?;
+        Some(&self.workflows[workflow].runs[run])
+    }
+
+    /// The same to change. What finishes or starts a run this way is not in the totals.
+    pub fn run_mut(&mut self, id: &str) -> Option<&mut Run> {
+        let (workflow, run) = self.find(id)?;
+        Some(&mut self.workflows[workflow].runs[run])
+    }
+
+    /// Starts a waiting run now; `false` if there is no such run that waits.
+    pub fn start_run(&mut self, id: &str) -> bool {
+        self.start_run_at(id, self.clock.now_ms())
+    }
+
+    pub(super) fn start_run_at(&mut self, id: &str, at_ms: i64) -> bool {
+        let waits = |run: &Run| run.status == Status::Pending;
+        self.change_run(id, waits, |run, steps| run.start(at_ms, steps))
+    }
+
+    /// Finishes an open run now; `false` if there is no such open run, or if no run ends with this
+    /// status.
+    pub fn finish_run(&mut self, id: &str, status: Status) -> bool {
+        self.finish_run_at(id, status, self.clock.now_ms())
+    }
+
+    pub(super) fn finish_run_at(&mut self, id: &str, status: Status, at_ms: i64) -> bool {
+        if status.phase(true) == Phase::Open {
+            return false;
+        }
+        let finished = self.change_run(id, Run::is_open, |run, steps| {
+            run.finish(at_ms, status, steps);
+        });
+        if let (true, Some((workflow, run))) = (finished, self.find(id)) {
+            let workflow = &self.workflows[workflow];
+            let run = &workflow.runs[run];
+            let key = (workflow.id.clone(), run.status.clone(), run.origin.clone());
+            *self.finished.entry(key).or_default() += 1;
+        }
+        finished
+    }
+
+    /// Opens a finished run again under the same id; `false` if there is no such finished run.
+    pub fn replay_run(&mut self, id: &str) -> bool {
+        self.replay_run_at(id, self.clock.now_ms())
+    }
+
+    pub(super) fn replay_run_at(&mut self, id: &str, at_ms: i64) -> bool {
+        let finished = |run: &Run| run.phase() == Phase::Finished;
+        self.change_run(id, finished, |run, steps| {
+            run.replay(at_ms, steps);
+        })
+    }
+
+    /// Takes a run away; `false` if there is none.
+    pub fn delete_run(&mut self, id: &str) -> bool {
+        let found = self.find(id);
+        found
+            .map(|(workflow, run)| self.workflows[workflow].runs.remove(run))
+            .is_some()
+    }
+
+    /// The truth: how many attempts have finished since the world began, each replay being one
+    /// more, whatever was deleted since.
+    pub fn totals(&self) -> Totals {
+        self.finished.clone()
+    }
+
+    /// How many runs were ever created, by workflow id and origin; replays add nothing.
+    pub fn created(&self) -> BTreeMap<(String, Origin), u64> {
+        self.created.clone()
+    }
+
+    /// For so long a lively world lets runs that would end well fail, this part of them (0 to 1):
+    /// those of one workflow, or of all. `false` if the world isn't lively or has no such workflow.
+    pub fn spike(&mut self, workflow: Option<&str>, duration: Duration, ratio: f64) -> bool {
+        let id = workflow.map(|id_or_name| self.workflow(id_or_name).map(|it| it.id.clone()));
+        let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
+        match (&mut self.life, id) {
+            (None, _) | (_, Some(None)) => return false,
+            (Some(life), id) => life.spike(id.flatten(), until_ms, ratio),
+        }
+        true
+    }
+
+    /// Lets a world that lives by itself catch up with the clock.
+    pub(super) fn advance(&mut self) {
+        let now_ms = self.clock.now_ms();
+        if let Some(mut life) = self.life.take() {
+            life.advance(self, now_ms);
+            self.life = Some(life);
+            for workflow in &mut self.workflows {
+                forget(&mut workflow.runs);
+            }
+        }
+    }
+
+    fn put(&mut self, workflow: usize, mut run: Run) -> String {
+        let workflow = &mut self.workflows[workflow];
+        if run.id.is_empty() {
+            run.id = new_id("run", &mut self.ids);
+        }
+        run.settle(self.clock.now_ms());
+        let created = (workflow.id.clone(), run.origin.clone());
+        *self.created.entry(created).or_default() += 1;
+        if !run.is_open() {
+            let key = (workflow.id.clone(), run.status.clone(), run.origin.clone());
+            *self.finished.entry(key).or_default() += 1;
+        }
+        let id = run.id.clone();
+        workflow.runs.push(run);
+        workflow.runs_ever += 1;
+        id
+    }
+
+    fn change_run(
+        &mut self,
+        id: &str,
+        fits: impl FnOnce(&Run) -> bool,
+        change: impl FnOnce(&mut Run, &[StepDefinition]),
+    ) -> bool {
+        let Some((workflow, position)) = self.find(id) else {
+            return false;
+        };
+        let Workflow { runs, steps, .. } = &mut self.workflows[workflow];
+        let run = &mut runs[position];
+        let fitting = fits(run);
+        if fitting {
+            change(run, steps);
+        }
+        fitting
+    }
+
+    fn position(&self, id_or_name: &str) -> Option<usize> {
+        let by_id = self
+            .workflows
+            .iter()
+            .position(|known| known.id == id_or_name);
+        by_id.or_else(|| {
+            self.workflows
+                .iter()
+                .position(|known| known.name == id_or_name)
+        })
+    }
+
+    /// Looks at the youngest run of each workflow, then at the second youngest, and so on, since the
+    /// young ones are what changes.
+    fn find(&self, id: &str) -> Option<(usize, usize)> {
+        let longest = self
+            .workflows
+            .iter()
+            .map(|workflow| workflow.runs.len())
+            .max()?;
+        let is_it = |(at, workflow): (usize, &Workflow), age: usize| {
+            let position = workflow.runs.len().checked_sub(age)?;
+            (workflow.runs[position].id == id).then_some((at, position))
+        };
+        (1..=longest).find_map(|age| {
+            let mut workflows = self.workflows.iter().enumerate();
+            workflows.find_map(|workflow| is_it(workflow, age))
+        })
+    }
+}
+
+/// Drops the oldest finished runs beyond those that are remembered.
+fn forget(runs: &mut Vec<Run>) {
+    let finished = runs.iter().filter(|run| !run.is_open()).count();
+    let mut surplus = finished.saturating_sub(REMEMBERED);
+    if surplus > 0 {
+        runs.retain(|run| {
+            run.is_open() || surplus == 0 || {
+                surplus -= 1;
+                false
+            }
+        });
+    }
+}
+
+/// An id as the API makes them: a prefix and 22 base-62 characters.
+fn new_id(prefix: &str, random: &mut StdRng) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let digits = (0..22).map(|_| char::from(DIGITS[random.random_range(0..DIGITS.len())]));
+    format!("{prefix}_{}", digits.collect::<String>())
+}
