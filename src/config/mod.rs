@@ -1,15 +1,77 @@
 //! What the operator set, validated: one small struct per concern. Uses `model`.
 
 mod api_key;
+mod args;
+mod read;
+mod validate;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use regex::Regex;
 use reqwest::Url;
 
 pub use api_key::{ApiKey, ApiKeyError};
+pub use args::{
+    Command, CortexArgs, DemoArgs, LogArgs, OnceArgs, PollArgs, ServeArgs, SimulateArgs, StateArgs,
+    WebArgs, WorkflowArgs, parse, unknown_variables,
+};
+pub use validate::{ConfigErrors, demo, env_key, once, serve, simulate};
 
 use crate::model::{AppId, WorkflowId};
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How to speak to the Cortex API.
+    pub cortex: Cortex,
+    /// When to read.
+    pub poll: Poll,
+    /// Which workflows to follow.
+    pub workflows: WorkflowFilter,
+    /// At the very first start, runs that ended so long ago are counted too; zero counts none.
+    pub history_lookback: Duration,
+    /// Where the numbers are kept.
+    pub state: State,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+    /// How to serve.
+    pub web: Web,
+    /// What to log.
+    pub log: Log,
+    /// Whether to stop once the configuration has been found valid.
+    pub check_only: bool,
+}
+
+/// Everything that `once` needs.
+#[derive(Clone, Debug)]
+pub struct Once {
+    /// How to speak to the Cortex API.
+    pub cortex: Cortex,
+    /// Which workflows to read.
+    pub workflows: WorkflowFilter,
+    /// What to log.
+    pub log: Log,
+}
+
+/// Everything that `demo` needs.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// The simulated API.
+    pub simulator: Simulate,
+    /// How to serve.
+    pub web: Web,
+}
+
+/// Everything that `simulate` needs.
+#[derive(Clone, Debug)]
+pub struct Simulate {
+    /// Where the simulated API listens; a loopback address.
+    pub listen_address: SocketAddr,
+    /// The same number makes the same runs.
+    pub seed: u64,
+    /// What to log.
+    pub log: Log,
+}
 
 /// How to speak to the Cortex API.
 #[derive(Clone, Debug)]
@@ -61,12 +123,20 @@ impl WorkflowFilter {
 }
 
 /// Where the numbers are kept, and how long what has been counted is remembered.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct State {
     /// `sqlite:<file>`, `sqlite::memory:` or `postgres://…`. May hold a password: never log it.
     pub url: String,
     /// Runs created longer ago are forgotten, and never counted again.
     pub retention: Duration,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("retention", &self.retention)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The upper bounds of the histograms' buckets, in seconds, ascending, without `+Inf`.
@@ -93,13 +163,42 @@ impl Default for Buckets {
     }
 }
 
+/// The paths that are other pages than the metrics.
+pub(crate) const RESERVED_PATHS: [&str; 7] = [
+    "/",
+    "/-/healthy",
+    "/healthz",
+    "/livez",
+    "/-/ready",
+    "/readyz",
+    "/-/reload",
+];
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct Web {
-    /// Where to listen.
+    /// Where to listen; `[::]` stands for all addresses, those of IPv4 included.
     pub listen_addresses: Vec<SocketAddr>,
     /// The path of the metrics.
     pub telemetry_path: String,
     /// How many requests may be in work at once; more are answered with 503.
     pub max_requests: usize,
+}
+
+/// What to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important messages that are shown.
+    pub level: tracing::Level,
+    /// How a message is written.
+    pub format: LogFormat,
+}
+
+/// How a message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
 }

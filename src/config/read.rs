@@ -1,0 +1,165 @@
+//! Reads single values. An error says what is wrong and what would be right; the caller names the
+//! flag. Nothing that may hold a password is repeated in one.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use regex::Regex;
+use reqwest::Url;
+use tracing::Level;
+
+use super::{LogFormat, RESERVED_PATHS};
+use crate::model::AppId;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + std::fmt::Display,
+{
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let (least, most) = (range.start(), range.end());
+    number.ok_or_else(|| format!("{text:?} is not a whole number from {least} to {most}"))
+}
+
+pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is not a duration like 90s, 5m or 1h 30m: {error}"))?;
+    if range.contains(&duration) {
+        Ok(duration)
+    } else {
+        let [least, most] = [*range.start(), *range.end()].map(humantime::format_duration);
+        Err(format!("{text:?} is not between {least} and {most}"))
+    }
+}
+
+pub(super) fn app_id(text: &str) -> Result<AppId, String> {
+    AppId::new(text).ok_or_else(|| {
+        "an app id has 1 to 128 printable characters; \"c\" lets the key tell the app".into()
+    })
+}
+
+pub(super) fn api_url(text: &str, allow_http: bool) -> Result<Url, String> {
+    let url = Url::parse(text)
+        .map_err(|error| format!("not a URL like https://api.withcortex.ai: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password does not belong in the URL; the API key is enough".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("remove what begins with \"?\" or \"#\"".into());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_http || is_loopback(&url) => Ok(url),
+        "http" => Err("plain http would show the key to the network; use https, \
+             or --cortex.allow-http if you must"
+            .into()),
+        other => Err(format!("{other:?} is not a scheme; use https")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost" || address.is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+pub(super) fn pattern(text: &str) -> Result<Regex, String> {
+    // Alone first: "a)|(b" would compile within the group, and not be anchored.
+    Regex::new(text)
+        .and_then(|_| Regex::new(&format!("^(?:{text})$")))
+        .map_err(|error| format!("{text:?} is not a regular expression: {error}"))
+}
+
+pub(super) fn state_url(text: &str) -> Result<String, String> {
+    let usable = match text.split_once(':') {
+        Some(("sqlite", rest)) => !rest.trim_start_matches('/').is_empty(),
+        Some(("postgres" | "postgresql", _)) => {
+            Url::parse(text).is_ok_and(|url| url.has_host() || url.query().is_some())
+        }
+        _ => false,
+    };
+    // It isn't repeated: it may hold a password.
+    usable.then(|| text.to_owned()).ok_or_else(|| {
+        "use sqlite:<file>, sqlite::memory: or postgres://<user>@<host>/<database>".into()
+    })
+}
+
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("{text:?} is not an address like :10058 or 127.0.0.1:10058");
+    if let Some(port) = text.strip_prefix(':') {
+        let port = port.parse().map_err(|_| wrong())?;
+        return Ok((Ipv6Addr::UNSPECIFIED, port).into());
+    }
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port: u16 = port.parse().map_err(|_| wrong())?;
+    let found = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("the host of {text:?} is unknown: {error}"))?;
+    // As other exporters do: one address for a name, of IPv4 if it has one.
+    found
+        .min_by_key(SocketAddr::is_ipv6)
+        .ok_or_else(|| format!("the host of {text:?} has no address"))
+}
+
+pub(super) fn loopback_address(text: &str) -> Result<SocketAddr, String> {
+    let address = listen_address(text)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(format!(
+            "{text:?} can be reached from elsewhere; the simulated API is for loopback only, \
+             like 127.0.0.1:10059"
+        ))
+    }
+}
+
+pub(super) fn telemetry_path(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if !text.starts_with('/') || text.contains("//") || !text.chars().all(plain) {
+        return Err(format!(
+            "{text:?} is not a path like /metrics, made of letters, digits and -._~/"
+        ));
+    }
+    if RESERVED_PATHS.contains(&text) {
+        return Err(format!("{text:?} is another page already"));
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn log_level(text: &str) -> Result<Level, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "error" => Ok(Level::ERROR),
+        "warn" => Ok(Level::WARN),
+        "info" => Ok(Level::INFO),
+        "debug" => Ok(Level::DEBUG),
+        "trace" => Ok(Level::TRACE),
+        _ => Err(format!(
+            "{text:?} is not one of error, warn, info, debug and trace"
+        )),
+    }
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "logfmt" => Ok(LogFormat::Logfmt),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is neither logfmt nor json")),
+    }
+}

@@ -1,0 +1,255 @@
+use std::net::Ipv6Addr;
+
+use clap::Args;
+
+use super::*;
+use crate::config::LogFormat;
+
+fn args<T: Args>(flags: &[&str]) -> T {
+    let line = ["exporter"].iter().chain(flags);
+    // The variables of whoever runs the tests have no say.
+    let command = T::augment_args(clap::Command::new("exporter")).mut_args(|arg| arg.env(None));
+    let matches = command.try_get_matches_from(line).expect("a right line");
+    T::from_arg_matches(&matches).expect("a right line")
+}
+
+fn valid(flags: &[&str]) -> Config {
+    serve(&args(flags), Some("secret".into())).expect("a valid configuration")
+}
+
+fn wrong(flags: &[&str]) -> String {
+    let result = serve(&args(flags), Some("secret".into()));
+    result.expect_err("a wrong configuration").to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let config = valid(&[]);
+    assert_eq!(config.cortex.api_url.as_str(), "https://api.withcortex.ai/");
+    assert_eq!(config.cortex.app_id.as_str(), "c");
+    assert_eq!(
+        (config.cortex.rate_limit, config.cortex.page_size),
+        (400, 100)
+    );
+    assert_eq!(config.cortex.timeout, 30 * SECOND);
+    assert!(!config.cortex.verbose && !config.check_only);
+    assert_eq!(config.poll.interval, 30 * SECOND);
+    assert_eq!(config.poll.sweep_interval, 300 * SECOND);
+    assert_eq!(config.history_lookback, Duration::ZERO);
+    assert_eq!(config.state.url, "sqlite:cortex-workflow-exporter.db");
+    assert_eq!(config.state.retention, 30 * DAY);
+    assert_eq!(
+        config.web.listen_addresses,
+        [(Ipv6Addr::UNSPECIFIED, 10058).into()]
+    );
+    assert_eq!(config.web.telemetry_path, "/metrics");
+    assert_eq!(config.web.max_requests, 40);
+    assert_eq!(config.log.level, tracing::Level::INFO);
+    assert_eq!(config.log.format, LogFormat::Logfmt);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_flag_and_variable() {
+    let flags = [
+        "--cortex.rate-limit=0",
+        "--cortex.app-id=a\u{7}",
+        "--poll.interval=soon",
+        "--state.retention=1h",
+        "--workflows.include=(",
+        "--workflows.include=[",
+        "--web.max-requests=-1",
+        "--log.level=loud",
+        "--config.check=perhaps",
+    ];
+    let error = serve(&args(&flags), None).expect_err("nothing is right");
+    assert_eq!(error.0.len(), flags.len() + 1, "{error}");
+    let text = error.to_string();
+    for part in [
+        "CORTEX_API_KEY",
+        "--cortex.rate-limit (or CORTEX_EXPORTER_CORTEX_RATE_LIMIT): \"0\" is not a whole number from 1 to 1000000",
+        "--cortex.app-id (or CORTEX_APP_ID)",
+        "--poll.interval (or CORTEX_EXPORTER_POLL_INTERVAL): \"soon\" is not a duration",
+        "--state.retention (or CORTEX_EXPORTER_STATE_RETENTION): \"1h\" is not between 1day and",
+        "\"(\" is not a regular expression",
+        "\"[\" is not a regular expression",
+        "--web.max-requests",
+        "\"loud\"",
+        "\"perhaps\"",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(&file, "secret\n").expect("writable");
+    let path = file.path().to_str().expect("plain path");
+    let flags = ["--cortex.api-key-file", path];
+    let from_file = serve(&args(&flags), None).expect("a valid configuration");
+    assert!(matches!(from_file.cortex.api_key, ApiKey::File(_)));
+
+    for (flags, key, part) in [
+        (&[][..], None, "there is no API key"),
+        (&flags, Some("secret"), "both CORTEX_API_KEY and"),
+        (&[], Some("a secret"), "other than printable ASCII"),
+        (&["--cortex.api-key-file=/no/such"], None, "/no/such"),
+    ] {
+        let result = serve(&args(flags), key.map(String::from));
+        let error = result.expect_err(part).to_string();
+        assert!(error.contains(part) && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn plain_http_is_for_loopback_unless_allowed() {
+    for url in [
+        "http://127.9.9.9:1/",
+        "http://[::1]:1/",
+        "http://localhost/",
+        "https://h/base",
+    ] {
+        let config = valid(&["--cortex.api-url", url]);
+        assert_eq!(config.cortex.api_url.as_str(), url);
+    }
+    valid(&["--cortex.api-url=http://cortex.test", "--cortex.allow-http"]);
+    for (url, part) in [
+        ("http://cortex.test", "--cortex.allow-http"),
+        ("http://localhost.test", "--cortex.allow-http"),
+        ("https://h/?a=b", "remove"),
+        ("https://h/#a", "remove"),
+        ("ftp://h", "use https"),
+        ("api.withcortex.ai", "not a URL"),
+        ("https://me:hunter2@h/", "user or password"),
+    ] {
+        let error = wrong(&["--cortex.api-url", url]);
+        assert!(
+            error.contains(part) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn the_password_of_the_database_is_shown_nowhere() {
+    let config = valid(&["--state.url=postgres://me:hunter2@db/exporter"]);
+    assert!(!format!("{config:?}").contains("hunter2"));
+    for url in [
+        "postgrs://me:hunter2@db/x",
+        "postgres://me:hunter2@:x",
+        "sqlite:",
+        "sqlite://",
+    ] {
+        let error = wrong(&["--state.url", url]);
+        assert!(error.contains("use sqlite:<file>"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    for url in [
+        "sqlite::memory:",
+        "sqlite:/a/b.db",
+        "sqlite:///a/b.db",
+        "postgresql://db/x",
+    ] {
+        assert_eq!(valid(&["--state.url", url]).state.url, url);
+    }
+}
+
+#[test]
+fn patterns_match_whole_names_and_come_one_per_line() {
+    let config = valid(&[
+        "--workflows.include=prod-.*|a,b\nlive\n",
+        "--workflows.exclude=.*-old",
+    ]);
+    let id = crate::model::WorkflowId::new("work_1").expect("an id");
+    for (name, admitted) in [
+        ("prod-x", true),
+        ("live", true),
+        ("a,b", true),
+        ("my-prod-x", false),
+        ("lively", false),
+        ("prod-old", false),
+    ] {
+        assert_eq!(config.workflows.admits(&id, name), admitted, "{name}");
+    }
+    assert!(wrong(&["--workflows.include=a)|(b"]).contains("regular expression"));
+}
+
+#[test]
+fn addresses_may_be_many_and_bad_ones_are_refused() {
+    let addresses = |flags: &[&str]| {
+        let addresses = valid(flags).web.listen_addresses;
+        addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        addresses(&[
+            "--web.listen-address=127.0.0.1:1, [::1]:2\n:3",
+            "--web.listen-address=0.0.0.0:4"
+        ]),
+        ["127.0.0.1:1", "[::1]:2", "[::]:3", "0.0.0.0:4"]
+    );
+    assert_eq!(
+        addresses(&["--web.listen-address=localhost:5"]),
+        ["127.0.0.1:5"]
+    );
+    for address in ["10058", "127.0.0.1", ":x", ":70000", ","] {
+        assert!(
+            wrong(&["--web.listen-address", address]).contains("like :10058"),
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn the_metrics_may_not_hide_another_page() {
+    for path in [
+        "/", "/-/ready", "/livez", "metrics", "/a b", "/{x}", "//x", "",
+    ] {
+        assert!(
+            wrong(&["--web.telemetry-path", path]).contains("--web.telemetry-path"),
+            "{path}"
+        );
+    }
+    assert_eq!(
+        valid(&["--web.telemetry-path=/a/b-c"]).web.telemetry_path,
+        "/a/b-c"
+    );
+}
+
+#[test]
+fn a_lookback_beyond_the_retention_is_refused() {
+    assert!(wrong(&["--history.lookback=31d"]).contains("--state.retention"));
+    valid(&["--history.lookback=31d", "--state.retention=60d"]);
+}
+
+#[test]
+fn the_sweep_is_never_more_frequent_than_the_polls() {
+    let poll = valid(&["--poll.interval=10m"]).poll;
+    assert_eq!(poll.sweep_interval, poll.interval);
+}
+
+#[test]
+fn the_simulator_stays_on_loopback() {
+    for address in ["0.0.0.0:10059", ":10059", "192.0.2.1:1"] {
+        let error = simulate(&args(&["--simulator.listen-address", address]));
+        assert!(
+            error
+                .expect_err(address)
+                .to_string()
+                .contains("loopback only")
+        );
+    }
+    let simulator = simulate(&args(&["--seed=7"])).expect("valid");
+    assert_eq!(simulator.seed, 7);
+    assert_eq!(simulator.listen_address, ([127, 0, 0, 1], 10059).into());
+}
+
+#[test]
+fn demo_needs_no_flag_and_once_only_a_key() {
+    let demo = demo(&args(&[])).expect("valid");
+    assert!(demo.simulator.listen_address.ip().is_loopback());
+    let once = once(&args(&["--cortex.verbose"]), Some("secret".into())).expect("valid");
+    assert!(once.cortex.verbose && once.workflows.include.is_empty());
+}
