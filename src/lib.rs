@@ -6,3 +6,4 @@ pub mod ledger;
 pub mod metrics;
 pub mod model;
 pub mod simulator;
+pub mod telemetry;

@@ -1,0 +1,114 @@
+//! The exporter's own log, on standard error.
+
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::Targets,
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+use crate::config::{Log, LogFormat};
+
+/// Sends what is logged to standard error from now on. Fails if something else is installed already.
+pub fn init(log: &Log) -> Result<(), TryInitError> {
+    subscriber(log, std::io::stderr).try_init()
+}
+
+fn subscriber<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .layer()
+            .with_writer(writer)
+            .boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(log.level)))
+}
+
+/// The level is for this crate only: below warnings, libraries print headers, SQL and URLs with
+/// passwords in them.
+fn filter(level: tracing::Level) -> Targets {
+    Targets::new()
+        .with_default(level.min(tracing::Level::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level)
+        // Slow statements are warnings that show the whole SQL.
+        .with_target("sqlx::query", LevelFilter::OFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Level, debug, info, warn};
+
+    use super::*;
+
+    fn logged(level: Level, format: LogFormat, work: impl FnOnce()) -> String {
+        let sink = Arc::new(Mutex::new(Vec::new()));
+        let log = Log { level, format };
+        let target = Arc::clone(&sink);
+        let writer = move || Sink(Arc::clone(&target));
+        tracing::subscriber::with_default(subscriber(&log, writer), work);
+        let bytes = sink.lock().expect("no writer panicked").clone();
+        String::from_utf8(bytes).expect("a log is text")
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut sink = self.0.lock().expect("no writer panicked");
+            sink.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_logfmt_line_holds_level_message_and_fields_whatever_is_in_them() {
+        let log = logged(Level::INFO, LogFormat::Logfmt, || {
+            info!(workflow = "a\nlevel=error", "Counted a run.");
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("level=info"), "{log}");
+        assert!(log.contains(r#""Counted a run.""#), "{log}");
+        assert!(log.contains(r#"workflow="a\nlevel=error""#), "{log}");
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_the_message_beside_the_fields() {
+        let log = logged(Level::INFO, LogFormat::Json, || {
+            info!(runs = 3, "Counted.");
+        });
+        let line: serde_json::Value = serde_json::from_str(&log).expect("one object");
+        assert_eq!(line["message"], "Counted.");
+        assert_eq!(line["runs"], 3);
+    }
+
+    #[test]
+    fn the_level_is_for_this_crate_and_libraries_only_warn() {
+        let work = || {
+            debug!("own detail");
+            debug!(target: "hyper::proto", "foreign detail");
+            info!(target: "reqwest::connect", "foreign news");
+            warn!(target: "sqlx::query", "select secrets");
+            warn!(target: "hyper::proto", "foreign warning");
+        };
+        let log = logged(Level::TRACE, LogFormat::Logfmt, work);
+        assert!(log.contains("own detail") && log.contains("foreign warning"));
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert_eq!(logged(Level::ERROR, LogFormat::Logfmt, work), "");
+    }
+}
