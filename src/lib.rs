@@ -5,5 +5,6 @@ pub mod config;
 pub mod ledger;
 pub mod metrics;
 pub mod model;
+pub mod shutdown;
 pub mod simulator;
 pub mod telemetry;
