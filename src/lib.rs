@@ -2,6 +2,7 @@
 
 pub mod build_info;
 pub mod config;
+pub mod http;
 pub mod ledger;
 pub mod metrics;
 pub mod model;

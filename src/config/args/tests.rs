@@ -13,8 +13,9 @@ fn help(path: &[&str]) -> String {
     let shown = command.try_get_matches_from(line);
     let help = shown.expect_err("help ends the parsing").to_string();
     help.lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]

@@ -1,0 +1,282 @@
+//! The overview for people.
+
+use std::{cmp::Reverse, time::Duration};
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::{
+    build_info,
+    model::{AppId, Label, WorkflowId},
+};
+
+/// So many workflows are shown; a longer table is of no use to people, and slow on a phone.
+const MOST_ROWS: usize = 200;
+
+/// So many characters of an error are shown.
+const LONGEST_ERROR: usize = 500;
+
+/// What the landing page shows. Times are in milliseconds since the Unix epoch.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// When this was true.
+    pub now_ms: i64,
+    /// The poll interval; a workflow that is further behind is shown as late.
+    pub poll_interval: Duration,
+    /// All apps.
+    pub apps: Vec<AppView>,
+    /// All workflows, in any order.
+    pub workflows: Vec<WorkflowView>,
+}
+
+/// How an app's polls go.
+#[derive(Clone, Debug)]
+pub struct AppView {
+    /// Its id.
+    pub id: AppId,
+    /// Whether the last poll cycle succeeded; `None` before the first one has ended.
+    pub up: Option<bool>,
+    /// The end of the last complete, successful cycle.
+    pub last_success_ms: Option<i64>,
+    /// What went wrong in the last cycle, if something did; without secrets and customers' data.
+    pub last_error: Option<String>,
+}
+
+/// How a workflow does.
+#[derive(Clone, Debug)]
+pub struct WorkflowView {
+    /// Its id.
+    pub id: WorkflowId,
+    /// Its name as it came; may be empty.
+    pub name: String,
+    /// Its runs now pending or running.
+    pub active_runs: u64,
+    /// When it was last read; `None` if not yet.
+    pub last_poll_ms: Option<i64>,
+    /// When the latest failed run ended, if one did.
+    pub last_failure_ms: Option<i64>,
+    /// How many of its latest finished runs failed in a row.
+    pub consecutive_failures: u64,
+    /// How far it is behind the time when it was due to be read, in milliseconds.
+    pub lag_ms: i64,
+}
+
+/// A page, ready to be sent.
+pub(super) struct Page {
+    /// The document.
+    pub html: String,
+    /// Its `Content-Security-Policy`: nothing but its own style.
+    pub security_policy: String,
+}
+
+impl Page {
+    /// `telemetry_path` is where the metrics are.
+    pub(super) fn new(overview: &Overview, telemetry_path: &str) -> Self {
+        let nonce = format!("{:032x}", rand::random::<u128>());
+        Self {
+            html: document(overview, telemetry_path, &nonce).into_string(),
+            security_policy: format!(
+                "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; \
+                 form-action 'none'; frame-ancestors 'none'"
+            ),
+        }
+    }
+}
+
+/// What to say of a workflow; the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Condition {
+    Failing,
+    Late,
+    NotYetRead,
+    Fine,
+}
+
+impl Condition {
+    fn of(workflow: &WorkflowView, poll_interval: Duration) -> Self {
+        let late = i128::from(workflow.lag_ms) > poll_interval.as_millis() as i128;
+        match workflow {
+            workflow if workflow.consecutive_failures > 0 => Self::Failing,
+            _ if late => Self::Late,
+            workflow if workflow.last_poll_ms.is_none() => Self::NotYetRead,
+            _ => Self::Fine,
+        }
+    }
+
+    fn class_and_words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Failing => ("bad", "✖ failing"),
+            Self::Late => ("warn", "▲ late"),
+            Self::NotYetRead => ("", "… not yet read"),
+            Self::Fine => ("", "✔ fine"),
+        }
+    }
+}
+
+fn document(overview: &Overview, telemetry_path: &str, nonce: &str) -> Markup {
+    let mut rows: Vec<_> = overview
+        .workflows
+        .iter()
+        .map(|workflow| (Condition::of(workflow, overview.poll_interval), workflow))
+        .collect();
+    rows.sort_by_key(|(condition, workflow)| {
+        let failures = Reverse(workflow.consecutive_failures);
+        let lag = Reverse(workflow.lag_ms);
+        (*condition, failures, lag, &workflow.name, &workflow.id)
+    });
+    let urgent = rows
+        .iter()
+        .filter(|(condition, _)| *condition <= Condition::Late)
+        .count();
+    let unreachable = overview.apps.iter().any(|app| app.up == Some(false));
+    let title = match urgent {
+        _ if unreachable => "✖ API unreachable".into(),
+        0 => "Cortex workflows".into(),
+        urgent => format!("▲ {urgent} of {} Cortex workflows", rows.len()),
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                style nonce=(nonce) { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "Cortex workflow exporter" }
+                    p { "Version " (build_info::VERSION) " (" (build_info::REVISION) "), polling every "
+                        (humantime::format_duration(overview.poll_interval)) "." }
+                    // Relative, so that they work behind a proxy that adds a prefix.
+                    nav {
+                        a href=(relative(telemetry_path)) { "Metrics" } " "
+                        a href="-/healthy" { "Health" } " "
+                        a href="-/ready" { "Readiness" }
+                    }
+                }
+                main {
+                    (apps(overview))
+                    (workflows(&rows, overview.now_ms, urgent))
+                }
+            }
+        }
+    }
+}
+
+fn relative(path: &str) -> &str {
+    path.trim_start_matches('/')
+}
+
+fn apps(overview: &Overview) -> Markup {
+    html! {
+        h2 { "Cortex API" }
+        div.table { table {
+            thead { tr { th { "App" } th { "API" } th { "Last success" } th { "Last error" } } }
+            tbody { @for app in &overview.apps {
+                @let (class, words) = match app.up {
+                    None => ("", "… first poll under way"),
+                    Some(true) => ("", "✔ reachable"),
+                    Some(false) => ("bad", "✖ last poll failed"),
+                };
+                tr class=(class) {
+                    th scope="row" { (app.id) }
+                    td { (words) }
+                    td { (age(overview.now_ms, app.last_success_ms)) }
+                    td.text { @match &app.last_error {
+                        Some(error) => { (error.chars().take(LONGEST_ERROR).collect::<String>()) }
+                        None => { "none" }
+                    } }
+                }
+            } }
+        } }
+    }
+}
+
+fn workflows(rows: &[(Condition, &WorkflowView)], now_ms: i64, urgent: usize) -> Markup {
+    let hidden = rows.len().saturating_sub(MOST_ROWS);
+    html! {
+        h2 { "Workflows" }
+        p {
+            @if rows.is_empty() { "None is known yet." }
+            @else if urgent == 0 { "All " (rows.len()) " are fine or not yet read." }
+            @else { (urgent) " of " (rows.len()) " are failing or late; they come first." }
+        }
+        @if !rows.is_empty() { div.table { table {
+            thead { tr {
+                th { "State" } th { "Workflow" } th { "Active runs" } th { "Failures in a row" }
+                th { "Last failure" } th { "Last poll" } th { "Lag" }
+            } }
+            tbody { @for (condition, workflow) in rows.iter().take(MOST_ROWS) {
+                (row(*condition, workflow, now_ms))
+            } }
+        } } }
+        @if hidden > 0 {
+            p { "… and " (hidden) " more, less urgent than these " (MOST_ROWS)
+                ". All of them are in the metrics." }
+        }
+    }
+}
+
+fn row(condition: Condition, workflow: &WorkflowView, now_ms: i64) -> Markup {
+    let (class, words) = condition.class_and_words();
+    let name = Label::new(&workflow.name);
+    let cut = name.as_str().len() < workflow.name.len();
+    html! {
+        tr class=(class) {
+            td { (words) }
+            th.text scope="row" {
+                @if !workflow.name.is_empty() { (name) @if cut { "…" } br; }
+                small { (workflow.id) }
+            }
+            td { (workflow.active_runs) }
+            td { (workflow.consecutive_failures) }
+            td { (age(now_ms, workflow.last_failure_ms)) }
+            td { (age(now_ms, workflow.last_poll_ms)) }
+            td { (words_for(workflow.lag_ms)) }
+        }
+    }
+}
+
+/// A point in time as its age, with the exact time where the pointer rests.
+fn age(now_ms: i64, at_ms: Option<i64>) -> Markup {
+    let at = at_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    html! {
+        @match (at, at_ms) {
+            (Some(at), Some(ms)) => { time datetime=(at) title=(at) {
+                (words_for(now_ms.saturating_sub(ms))) " ago"
+            } }
+            _ => { "never" }
+        }
+    }
+}
+
+/// A length of time, as roughly as people say it.
+fn words_for(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let (number, unit) = match seconds {
+        0..120 => (seconds, "s"),
+        120..7200 => (seconds / 60, "min"),
+        7200..172_800 => (seconds / 3600, "h"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{number} {unit}")
+}
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --line: #8886; --bad: #c62828; --warn: #b26a00; }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffb74d; } }
+body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 0 1rem 2rem; }
+nav a { display: inline-block; padding: .4rem .8rem .4rem 0; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; }
+th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
+.text { min-width: 12rem; overflow-wrap: anywhere; white-space: normal; unicode-bidi: isolate; }
+small { font-family: ui-monospace, monospace; font-weight: normal; }
+.bad td:first-child, .bad th:first-child { box-shadow: inset .25rem 0 var(--bad); }
+.warn td:first-child { box-shadow: inset .25rem 0 var(--warn); }
+.bad { color: var(--bad); font-weight: bold; }
+.warn { color: var(--warn); }
+";
+
+#[cfg(test)]
+mod tests;

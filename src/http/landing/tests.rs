@@ -1,0 +1,125 @@
+use super::*;
+
+const NOW: i64 = 1_703_505_600_000;
+
+fn workflow(number: usize) -> WorkflowView {
+    WorkflowView {
+        id: WorkflowId::new(&format!("work_{number}")).expect("an id"),
+        name: format!("Workflow {number:05}"),
+        active_runs: 0,
+        last_poll_ms: Some(NOW - 10_000),
+        last_failure_ms: None,
+        consecutive_failures: 0,
+        lag_ms: 0,
+    }
+}
+
+fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> Page {
+    let overview = Overview {
+        now_ms: NOW,
+        poll_interval: Duration::from_secs(30),
+        apps: vec![AppView {
+            id: AppId::new("app_1").expect("an id"),
+            up: Some(last_error.is_none()),
+            last_success_ms: Some(NOW - 180_000),
+            last_error: last_error.map(String::from),
+        }],
+        workflows,
+    };
+    Page::new(&overview, "/cortex/metrics")
+}
+
+#[test]
+fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
+    let mut failing = workflow(3);
+    failing.consecutive_failures = 2;
+    failing.last_failure_ms = Some(NOW - 7_200_000);
+    let mut late = workflow(2);
+    late.lag_ms = 31_000;
+    let mut unread = workflow(1);
+    unread.last_poll_ms = None;
+    let html = page(vec![workflow(0), unread, late, failing], None).html;
+    let place = |text: &str| html.find(text).expect(text);
+    let order = [
+        "2 of 4 are failing or late",
+        "✖ failing",
+        "Workflow 00003",
+        "▲ late",
+        "Workflow 00002",
+        "… not yet read",
+        "Workflow 00001",
+        "✔ fine",
+        "Workflow 00000",
+    ]
+    .map(place);
+    assert!(order.is_sorted(), "{order:?}");
+    assert!(
+        html.contains(r#"title="2023-12-25T10:00:00Z">2 h ago"#),
+        "{html}"
+    );
+}
+
+#[test]
+fn an_unreachable_api_is_told_with_its_error_and_the_last_success() {
+    let html = page(vec![workflow(0)], Some("the key was <rejected>")).html;
+    for part in [
+        "<title>✖ API unreachable</title>",
+        "✖ last poll failed",
+        "the key was &lt;rejected&gt;",
+        "3 min ago",
+        r#"href="cortex/metrics""#,
+        build_info::VERSION,
+    ] {
+        assert!(html.contains(part), "{part} is not in {html}");
+    }
+}
+
+#[test]
+fn hostile_names_are_escaped_and_long_ones_cut() {
+    let mut hostile = workflow(0);
+    hostile.name = format!(
+        "</th><script>alert('x')</script>\u{202E}{}",
+        "n".repeat(5000)
+    );
+    let html = page(vec![hostile], None).html;
+    assert!(html.contains("&lt;/th&gt;&lt;script&gt;"), "{html}");
+    assert!(!html.contains("<script") && !html.contains('\u{202E}'));
+    assert!(html.contains("nnn…") && html.len() < 6000, "{}", html.len());
+}
+
+#[test]
+fn of_5000_workflows_the_most_urgent_200_are_shown_and_the_rest_is_counted() {
+    let mut all: Vec<_> = (0..5000).map(workflow).collect();
+    all[4999].consecutive_failures = 1;
+    let html = page(all, None).html;
+    assert_eq!(html.matches("work_").count(), 200);
+    assert!(html.contains("work_4999<"));
+    assert!(html.contains("… and 4800 more"));
+}
+
+#[test]
+fn only_the_pages_own_style_is_allowed_and_each_page_has_its_own_nonce() {
+    let [one, other] = [page(Vec::new(), None), page(Vec::new(), None)];
+    assert_ne!(one.security_policy, other.security_policy);
+    let (_, rest) = one.security_policy.split_once("'nonce-").expect("a nonce");
+    let (nonce, _) = rest.split_once('\'').expect("a quote");
+    assert!(one.html.contains(&format!("<style nonce=\"{nonce}\">")));
+    for foreign in ["http://", "https://", "<script", "style=\"", "src="] {
+        assert!(!one.html.contains(foreign), "{foreign}");
+    }
+    assert!(one.html.contains("None is known yet."));
+}
+
+#[test]
+fn lengths_of_time_are_told_as_people_do() {
+    for (ms, words) in [
+        (-5, "0 s"),
+        (119_999, "119 s"),
+        (120_000, "2 min"),
+        (7_199_000, "119 min"),
+        (172_799_000, "47 h"),
+        (i64::MAX, "106751991167 days"),
+    ] {
+        assert_eq!(words_for(ms), words, "{ms}");
+    }
+}

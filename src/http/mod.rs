@@ -1,0 +1,45 @@
+//! Serves the metrics, the health checks and an overview for people. Uses `config`; what it shows
+//! comes through [`Endpoints`].
+
+mod connection;
+mod landing;
+mod negotiate;
+mod router;
+mod server;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use landing::{AppView, Overview, WorkflowView};
+pub use negotiate::Encoding;
+pub use server::{BindError, Server};
+
+/// Gives the metrics as they are now.
+#[async_trait]
+pub trait Exposition: Send + Sync {
+    /// All families in the text format 0.0.4, encoded as wished.
+    async fn render(&self, encoding: Encoding) -> Bytes;
+}
+
+/// Answers whether something is in order; the error says why it isn't.
+pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What there is to serve.
+#[derive(Clone)]
+pub struct Endpoints {
+    /// For the telemetry path.
+    pub exposition: Arc<dyn Exposition>,
+    /// For the landing page.
+    pub overview: Arc<dyn Fn() -> Overview + Send + Sync>,
+    /// Whether the first poll cycle has ended, for `/-/ready`.
+    pub ready: Check,
+    /// Whether the process and its poll loop live, for `/-/healthy`.
+    pub healthy: Check,
+    /// Reads the configuration anew, for `POST /-/reload`.
+    pub reload: Check,
+}
+
+#[cfg(test)]
+mod tests;
