@@ -94,7 +94,7 @@ pub(super) fn state_url(text: &str) -> Result<String, String> {
     };
     // It isn't repeated: it may hold a password.
     usable.then(|| text.to_owned()).ok_or_else(|| {
-        "use sqlite:<file>, sqlite::memory: or postgres://<user>@<host>/<database>".into()
+        "use sqlite:FILE, sqlite::memory: or postgres://<user>@<host>/<database>".into()
     })
 }
 

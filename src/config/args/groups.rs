@@ -136,7 +136,7 @@ pub struct WorkflowArgs {
 #[derive(Args)]
 #[command(next_help_heading = "State")]
 pub struct StateArgs {
-    /// The database that keeps the totals: sqlite:<file>, sqlite::memory: (forgets at the end) or postgres://… Example: sqlite:/var/lib/exporter/state.db.
+    /// The database that keeps the totals: sqlite:FILE, sqlite::memory: (forgets at the end) or postgres://… Example: sqlite:/var/lib/exporter/state.db.
     #[arg(
         long = "state.url",
         env = "CORTEX_EXPORTER_STATE_URL",

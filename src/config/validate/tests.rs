@@ -141,7 +141,7 @@ fn the_password_of_the_database_is_shown_nowhere() {
         "sqlite://",
     ] {
         let error = wrong(&["--state.url", url]);
-        assert!(error.contains("use sqlite:<file>"), "{error}");
+        assert!(error.contains("use sqlite:FILE"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
     for url in [
