@@ -1,5 +1,6 @@
 //! A Prometheus exporter for the runs of Cortex AI workflows.
 
+pub mod api;
 pub mod build_info;
 pub mod config;
 pub mod http;

@@ -15,5 +15,6 @@ pub use id::{AppId, RunId, WorkflowId};
 pub use label::Label;
 pub use run::{Run, Step, StepDuration};
 pub use status::{Origin, Phase, Status};
+pub(crate) use timestamp::epoch_ms;
 pub use timestamp::{DAY_MS, Timestamp};
 pub use workflow::{TestResults, Workflow};

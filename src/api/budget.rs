@@ -1,0 +1,229 @@
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep_until};
+
+/// The longest pause that an answer can ask for; a longer one is more likely a mistake.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+/// The shortest one: "now" would only provoke the next refusal.
+const SHORTEST_ASKED: Duration = Duration::from_secs(1);
+/// The longest pause where none was asked for.
+const LONGEST_GUESSED: Duration = Duration::from_secs(60);
+/// What tokio's timer can tell apart.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
+/// The requests that the whole process may send, evenly spaced: the API counts per address, so all
+/// clients share one. Nothing is saved up while idle, because the API's window may be a fixed one
+/// and a burst at its edge would exceed it.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u32,
+    spacing: Duration,
+    /// How much too early a request may go: nothing, unless the slots are closer together than the
+    /// timer can wait.
+    leeway: Duration,
+    /// When the next slot is. A queue, first come first served: its holder is the next to send.
+    queue: tokio::sync::Mutex<Instant>,
+    pause: Mutex<Pause>,
+}
+
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    in_a_row: u32,
+}
+
+impl Budget {
+    /// A budget of so many requests a minute; 0 is taken as 1.
+    pub fn new(requests_per_minute: u32) -> Self {
+        let limit = requests_per_minute.max(1);
+        let spacing = Duration::from_secs(60) / limit;
+        let now = Instant::now();
+        Self {
+            limit,
+            spacing,
+            leeway: if spacing < TIMER_GRAIN {
+                TIMER_GRAIN
+            } else {
+                Duration::ZERO
+            },
+            queue: tokio::sync::Mutex::new(now),
+            pause: Mutex::new(Pause {
+                until: now,
+                in_a_row: 0,
+            }),
+        }
+    }
+
+    /// Requests a minute.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How much longer all requests wait because the API was asked too often; `None` if they don't.
+    pub fn pause_left(&self) -> Option<Duration> {
+        let left = self.pause().until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Waits for the next slot and takes it. Takes none when dropped before.
+    pub(super) async fn slot(&self) {
+        let mut next = self.queue.lock().await;
+        loop {
+            let at = (*next).max(self.pause().until);
+            if at <= Instant::now() + self.leeway {
+                *next = at.max(Instant::now()) + self.spacing;
+                return;
+            }
+            sleep_until(at).await;
+        }
+    }
+
+    /// Holds all requests back after a refusal: for as long as it asked, else for 2, 4, 8 … 60
+    /// seconds. The refusals of requests that were under way together make one pause. Returns its
+    /// length if it is a new one.
+    pub(super) fn refused(&self, asked: Option<Duration>) -> Option<Duration> {
+        let asked = asked.map(|asked| asked.clamp(SHORTEST_ASKED, LONGEST_ASKED));
+        let now = Instant::now();
+        let mut pause = self.pause();
+        if now < pause.until {
+            pause.until = pause.until.max(now + asked.unwrap_or_default());
+            return None;
+        }
+        pause.in_a_row = (pause.in_a_row + 1).min(16);
+        let guess = Duration::from_secs(1 << pause.in_a_row).min(LONGEST_GUESSED);
+        let length = asked.unwrap_or(guess);
+        pause.until = now + length;
+        Some(length)
+    }
+
+    /// Forgets earlier refusals, since a request went through.
+    pub(super) fn went_through(&self) {
+        let mut pause = self.pause();
+        if pause.until <= Instant::now() {
+            pause.in_a_row = 0;
+        }
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    async fn send_times(budget: &Budget, requests: usize) -> Vec<u128> {
+        let start = Instant::now();
+        let mut times = Vec::new();
+        for _ in 0..requests {
+            budget.slot().await;
+            times.push(start.elapsed().as_millis());
+        }
+        times
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_evenly_spaced_even_after_an_idle_hour() {
+        let budget = Budget::new(400);
+        assert_eq!(send_times(&budget, 4).await, [0, 150, 300, 450]);
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        assert_eq!(send_times(&budget, 4).await, [0, 150, 300, 450]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_minute_holds_more_requests_than_the_limit() {
+        let budget = Budget::new(490);
+        let times = send_times(&budget, 2000).await;
+        let fullest = times
+            .iter()
+            .map(|from| {
+                times
+                    .iter()
+                    .filter(|t| (*from..from + 60_000).contains(t))
+                    .count()
+            })
+            .max();
+        assert!(fullest <= Some(490), "{fullest:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_came_first_is_served_first_and_who_leaves_takes_no_slot() {
+        let budget = Arc::new(Budget::new(60));
+        let (sent, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let start = Instant::now();
+        let waiting: Vec<_> = (0..4)
+            .map(|number| {
+                let (budget, sent) = (Arc::clone(&budget), sent.clone());
+                tokio::spawn(async move {
+                    budget.slot().await;
+                    sent.send((number, start.elapsed().as_secs()))
+                        .expect("the test listens");
+                })
+            })
+            .collect();
+        tokio::time::advance(Duration::from_millis(500)).await;
+        waiting[1].abort();
+        drop(sent);
+        let mut served = Vec::new();
+        while let Some(next) = order.recv().await {
+            served.push(next);
+        }
+        assert_eq!(served, [(0, 0), (2, 1), (3, 2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_holds_everything_back_even_who_waits_already() {
+        let budget = Arc::new(Budget::new(60));
+        budget.slot().await;
+        let waiting = tokio::spawn({
+            let budget = Arc::clone(&budget);
+            async move { budget.slot().await }
+        });
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let start = Instant::now();
+        budget.refused(Some(Duration::from_secs(30)));
+        waiting.await.expect("waiting does not panic");
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert_eq!(budget.pause_left(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn unasked_pauses_grow_until_a_request_goes_through() {
+        let budget = Budget::new(1_000_000);
+        let mut lengths = Vec::new();
+        for _ in 0..7 {
+            lengths.extend(budget.refused(None).map(|length| length.as_secs()));
+            assert_eq!(budget.refused(None), None, "the same pause");
+            budget.went_through();
+            budget.slot().await;
+        }
+        assert_eq!(lengths, [2, 4, 8, 16, 32, 60, 60]);
+        budget.went_through();
+        assert_eq!(budget.refused(None), Some(Duration::from_secs(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_asked_pause_is_neither_nothing_nor_endless() {
+        for (asked, length) in [(0, 1), (7, 7), (86_400, 300)] {
+            let pause = Budget::new(1).refused(Some(Duration::from_secs(asked)));
+            assert_eq!(pause, Some(Duration::from_secs(length)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_million_requests_a_minute_are_not_slowed_to_the_timers_grain() {
+        let start = Instant::now();
+        send_times(&Budget::new(1_000_000), 10_000).await;
+        assert!(
+            start.elapsed() <= Duration::from_millis(1200),
+            "{:?}",
+            start.elapsed()
+        );
+    }
+}

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use super::{Undecodable, retry::Reason};
+use crate::config::ApiKeyError;
+
+/// Why the API didn't give what it was asked for. No text in it holds the key or customers' data;
+/// what the server says is cut to a label's length.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is no usable key to send.
+    #[error(transparent)]
+    Key(#[from] ApiKeyError),
+    /// The client can't be set up, before any request.
+    #[error("cannot set up the client for the Cortex API: {0}")]
+    Setup(String),
+    /// 401 or 403: the key is no good, or not for this app.
+    #[error(
+        "the Cortex API rejected the key with {code}{said}; check CORTEX_API_KEY or \
+         --cortex.api-key-file, and that the key belongs to --cortex.app-id"
+    )]
+    Unauthorized {
+        /// The status code.
+        code: u16,
+        /// What the API said about it.
+        said: Said,
+    },
+    /// 429, still after the retries: the API was asked too often.
+    #[error(
+        "the Cortex API refuses further requests for now (429); its limit is shared by everything \
+         behind one address, so lower --cortex.rate-limit if this goes on"
+    )]
+    Throttled {
+        /// How long it asked to wait.
+        asked: Option<Duration>,
+    },
+    /// 404 where that isn't a run's or a workflow's normal end.
+    #[error(
+        "the Cortex API knows no such address (404){said}; check --cortex.app-id and \
+         --cortex.api-url"
+    )]
+    NotFound {
+        /// What the API said about it.
+        said: Said,
+    },
+    /// Another status that is no success: 400, 5xx, ….
+    #[error("the Cortex API answered with {code}{said}")]
+    Status {
+        /// The status code.
+        code: u16,
+        /// What the API said about it.
+        said: Said,
+    },
+    /// Redirects aren't followed, since the key must not reach another host.
+    #[error(
+        "the Cortex API redirects to {to}, where the key is not sent unasked; set \
+         --cortex.api-url to the address to use"
+    )]
+    Redirect {
+        /// The host that it points to.
+        to: String,
+    },
+    /// No connection, or a broken one.
+    #[error("no answer from the Cortex API at {host}: {cause}")]
+    Network {
+        /// The API's host.
+        host: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// No whole answer in time.
+    #[error(
+        "no whole answer from the Cortex API at {host} within {}; if it is only slow, raise \
+         --cortex.timeout or lower --cortex.page-size",
+        humantime::format_duration(*timeout)
+    )]
+    Timeout {
+        /// The API's host.
+        host: String,
+        /// How long it had.
+        timeout: Duration,
+    },
+    /// The answer broke off, or its compression is broken.
+    #[error("the answer of the Cortex API at {host} broke off: {cause}")]
+    CutOff {
+        /// The API's host.
+        host: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// The answer, decompressed, is larger than any page needs to be.
+    #[error("the Cortex API's answer is larger than {limit} bytes; lower --cortex.page-size")]
+    TooLarge {
+        /// The most bytes that are read.
+        limit: usize,
+    },
+    /// The answer is something else than was asked for, such as a proxy's page.
+    #[error(
+        "the Cortex API's answer is not {expected} in JSON but {content_type}; check that \
+         --cortex.api-url is the API and not a website or a proxy"
+    )]
+    NotJson {
+        /// What was asked for.
+        expected: &'static str,
+        /// What the answer says it is.
+        content_type: String,
+    },
+    /// The one run asked for isn't told in a readable form.
+    #[error("the Cortex API's answer is not the run that was asked for: {}", .0.reason)]
+    Undecodable(Undecodable),
+}
+
+impl ApiError {
+    /// A word for logs and labels.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Setup(_) => "setup",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Throttled { .. } => "throttled",
+            Self::NotFound { .. } => "not_found",
+            Self::Status { .. } => "status",
+            Self::Redirect { .. } => "redirect",
+            Self::Network { .. } => "network",
+            Self::Timeout { .. } => "timeout",
+            Self::CutOff { .. } => "cut_off",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotJson { .. } => "not_json",
+            Self::Undecodable(_) => "undecodable",
+        }
+    }
+
+    /// Whether the same request may well succeed later without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        self.retry_reason().is_some()
+    }
+
+    /// Whether the key is to blame: asking on is useless until there is another one.
+    pub fn is_auth(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Unauthorized { .. })
+    }
+
+    /// Why to send the request again, if that can help.
+    pub(super) fn retry_reason(&self) -> Option<Reason> {
+        match self {
+            Self::Throttled { .. } => Some(Reason::Throttled),
+            Self::Status { code, .. } if *code >= 500 => Some(Reason::Server),
+            Self::Network { .. } | Self::Timeout { .. } => Some(Reason::Network),
+            Self::CutOff { .. } | Self::NotJson { .. } => Some(Reason::Body),
+            _ => None,
+        }
+    }
+
+    /// What a status other than 2xx, 3xx and 429 means.
+    pub(super) fn of_status(status: StatusCode, said: Said) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Unauthorized {
+                code: status.as_u16(),
+                said,
+            },
+            StatusCode::NOT_FOUND => Self::NotFound { said },
+            _ => Self::Status {
+                code: status.as_u16(),
+                said,
+            },
+        }
+    }
+}
+
+/// What the API said about an error, made safe to show; shows as nothing if it said nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said(pub(super) Option<String>);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Some(text) => write!(f, " ({text})"),
+            None => Ok(()),
+        }
+    }
+}

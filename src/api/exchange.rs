@@ -1,0 +1,144 @@
+//! One request and its answer, without any second thoughts.
+
+use std::{error::Error, time::Duration};
+
+use reqwest::{
+    Client, Response, StatusCode, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
+};
+
+use super::error::ApiError;
+
+/// The largest answer, decompressed: hundreds of the largest runs known.
+pub(super) const LARGEST_BODY: usize = 32 * 1024 * 1024;
+/// How much of the answer to a failed request is read, for its message.
+const LARGEST_ERROR_BODY: usize = 64 * 1024;
+/// What is set aside on the strength of a header alone.
+const LARGEST_TRUST: u64 = 1024 * 1024;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Empty where it says nothing worth waiting for: in a redirect or a 429.
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The number in a header, if there is one.
+    pub(super) fn number<T: std::str::FromStr>(&self, header: &str) -> Option<T> {
+        self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
+    }
+
+    /// What it says it is.
+    pub(super) fn content_type(&self) -> &str {
+        let told = self.headers.get(CONTENT_TYPE);
+        told.and_then(|told| told.to_str().ok())
+            .unwrap_or("an unnamed type")
+    }
+
+    /// The host that a redirect points to.
+    pub(super) fn redirects_to(&self, from: &Url) -> Option<String> {
+        if !self.status.is_redirection() {
+            return None;
+        }
+        let to = from.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()?;
+        Some(host(&to))
+    }
+}
+
+/// A URL's host and, if it isn't the scheme's usual one, its port.
+pub(super) fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{name}:{port}"),
+        None => name.into(),
+    }
+}
+
+/// Sends a GET and reads the whole answer, within the client's timeout.
+pub(super) async fn get(
+    http: &Client,
+    url: &Url,
+    authorization: HeaderValue,
+    timeout: Duration,
+) -> Result<Answer, ApiError> {
+    let host = || host(url);
+    let failed = |error: &reqwest::Error| {
+        error.is_timeout().then(|| ApiError::Timeout {
+            host: host(),
+            timeout,
+        })
+    };
+    let sent = http
+        .get(url.clone())
+        .header(AUTHORIZATION, authorization)
+        .header(ACCEPT, "application/json")
+        .timeout(timeout)
+        .send()
+        .await;
+    let mut response = sent.map_err(|error| {
+        failed(&error).unwrap_or_else(|| ApiError::Network {
+            host: host(),
+            cause: causes(&error),
+        })
+    })?;
+    let status = response.status();
+    let body = if status.is_success() {
+        let body = read(&mut response, LARGEST_BODY).await;
+        let body = body.map_err(|error| {
+            failed(&error).unwrap_or_else(|| ApiError::CutOff {
+                host: host(),
+                cause: causes(&error),
+            })
+        })?;
+        body.ok_or(ApiError::TooLarge {
+            limit: LARGEST_BODY,
+        })?
+    } else if status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
+        Vec::new()
+    } else {
+        // The status says enough, if the message can't be had.
+        let body = read(&mut response, LARGEST_ERROR_BODY).await;
+        body.ok().flatten().unwrap_or_default()
+    };
+    Ok(Answer {
+        status,
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
+}
+
+/// Reads the body, decompressed; `None` if it is larger than that.
+async fn read(response: &mut Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > most as u64 {
+        return Ok(None);
+    }
+    let mut body = Vec::with_capacity(announced.min(LARGEST_TRUST) as usize);
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// What went wrong below. The outermost text is left out where there is a cause: it only says
+/// that sending or reading failed, and names the URL.
+fn causes(error: &reqwest::Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.dedup();
+    if causes.is_empty() {
+        "the connection failed".into()
+    } else {
+        causes.join(": ")
+    }
+}

@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+use super::retry::Reason;
+
+/// A kind of request: a value of the label `endpoint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    /// The list of workflows.
+    Workflows,
+    /// A workflow's list of runs.
+    Runs,
+    /// One run.
+    Run,
+}
+
+impl Endpoint {
+    const ALL: [Self; 3] = [Self::Workflows, Self::Runs, Self::Run];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Workflows => "workflows",
+            Self::Runs => "runs",
+            Self::Run => "run",
+        }
+    }
+}
+
+/// The value of `code` where there was no whole answer.
+const NO_ANSWER: &str = "error";
+
+/// What the requests to the API came to, over all apps. Clones share their numbers.
+#[derive(Clone, Debug)]
+pub struct ApiMetrics {
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    retries: IntCounterVec,
+    rate_limit: IntGauge,
+}
+
+impl ApiMetrics {
+    /// Registers the families, with every label value that can be foreseen at 0. Fails only if one
+    /// is registered already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "cortex_workflow_exporter_api_requests_total",
+                    "Requests sent to the Cortex API, retries included, by status code; \"error\" \
+                     where there was no whole answer.",
+                ),
+                &["endpoint", "code"],
+            )?,
+            duration: HistogramVec::new(
+                HistogramOpts::new(
+                    "cortex_workflow_exporter_api_request_duration_seconds",
+                    "How long requests to the Cortex API took, each attempt by itself, from \
+                     connecting to the last byte of the answer.",
+                )
+                .buckets(vec![
+                    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                ]),
+                &["endpoint"],
+            )?,
+            retries: IntCounterVec::new(
+                Opts::new(
+                    "cortex_workflow_exporter_api_retries_total",
+                    "Requests sent to the Cortex API once more, by what was wrong the time before.",
+                ),
+                &["reason"],
+            )?,
+            rate_limit: IntGauge::new(
+                "cortex_workflow_exporter_api_rate_limit_requests_per_minute",
+                "Requests a minute that this exporter may send to the Cortex API.",
+            )?,
+        };
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.duration.clone()))?;
+        registry.register(Box::new(metrics.retries.clone()))?;
+        registry.register(Box::new(metrics.rate_limit.clone()))?;
+        metrics.foresee();
+        Ok(metrics)
+    }
+
+    fn foresee(&self) {
+        for endpoint in Endpoint::ALL.map(Endpoint::as_str) {
+            self.duration.with_label_values(&[endpoint]);
+            for code in ["200", "401", "429", "500", NO_ANSWER] {
+                self.requests.with_label_values(&[endpoint, code]);
+            }
+        }
+        for reason in Reason::ALL {
+            self.retries.with_label_values(&[reason.as_str()]);
+        }
+    }
+
+    /// Counts an attempt; `code` is `None` where there was no whole answer.
+    pub(super) fn attempt(&self, endpoint: Endpoint, code: Option<u16>, took: Duration) {
+        let endpoint = endpoint.as_str();
+        let code = code.map_or_else(|| NO_ANSWER.into(), |code| code.to_string());
+        self.requests
+            .with_label_values(&[endpoint, code.as_str()])
+            .inc();
+        self.duration
+            .with_label_values(&[endpoint])
+            .observe(took.as_secs_f64());
+    }
+
+    pub(super) fn retry(&self, reason: Reason) {
+        self.retries.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    pub(super) fn rate_limit(&self, requests_per_minute: u32) {
+        self.rate_limit.set(requests_per_minute.into());
+    }
+}

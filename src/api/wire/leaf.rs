@@ -1,0 +1,190 @@
+//! The forms that values take on the wire. None of them fails because of an unexpected one.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::value::RawValue;
+
+use crate::model::{Anomaly, Timestamp};
+
+/// The arms of a visitor whose value is an `Option` that make a scalar `None`.
+macro_rules! anything_else {
+    () => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("anything")
+        }
+        fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+    };
+}
+
+/// A value as it stands in the text, to be read as whatever it should be. Nothing where it is
+/// missing or null.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Leaf<'a>(#[serde(borrow)] Option<&'a RawValue>);
+
+impl<'a> Leaf<'a> {
+    pub(super) fn is_told(self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The text of a string; not if it holds half a surrogate pair.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        let quoted = self.0?.get();
+        let text = quoted.strip_prefix('"')?.strip_suffix('"')?;
+        if text.contains('\\') {
+            serde_json::from_str(quoted).ok().map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(text))
+        }
+    }
+
+    /// A finite number.
+    pub(super) fn number(self) -> Option<f64> {
+        let number: f64 = self.digits()?.parse().ok()?;
+        number.is_finite().then_some(number)
+    }
+
+    /// A number that counts something.
+    pub(super) fn count(self) -> Option<u64> {
+        let number = self.number()?;
+        // Beyond that, not every whole number can be told from its neighbour.
+        let counts = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
+        counts.then_some(number as u64)
+    }
+
+    pub(super) fn bool(self) -> Option<bool> {
+        self.0?.get().parse().ok()
+    }
+
+    /// A number as it is written, or a string.
+    pub(super) fn text_or_number(self) -> Option<Cow<'a, str>> {
+        self.digits().map(Cow::Borrowed).or_else(|| self.text())
+    }
+
+    /// A string or an epoch number. One that is told but makes no sense is an anomaly.
+    pub(super) fn timestamp(self, anomalies: &mut Vec<Anomaly>) -> Option<Timestamp> {
+        let timestamp = match self.number() {
+            Some(number) => Timestamp::from_epoch(number),
+            None => self.text().and_then(|text| Timestamp::parse(&text)),
+        };
+        if timestamp.is_none() && self.is_told() {
+            anomalies.push(Anomaly::UnreadableTimestamp);
+        }
+        timestamp
+    }
+
+    /// Credits: a number that isn't negative. Anything else that is told is an anomaly.
+    pub(super) fn credits(self, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
+        let credits = self.number().filter(|credits| *credits >= 0.0);
+        if credits.is_none() && self.is_told() {
+            anomalies.push(Anomaly::InvalidCredits);
+        }
+        credits
+    }
+
+    fn digits(self) -> Option<&'a str> {
+        let text = self.0?.get();
+        text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+            .then_some(text)
+    }
+}
+
+/// An object, or nothing where there is something else. (A derived struct alone would also accept
+/// an array of its fields.)
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object<T>(pub(super) Option<T>);
+
+impl<T> Default for Object<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Option<T>;
+
+    anything_else!();
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+/// Several things: a list of them, or a map of them by key. No things where there is something
+/// else.
+#[derive(Debug)]
+pub(super) enum Several<'a, T> {
+    List(Vec<T>),
+    Map(Vec<(Leaf<'a>, T)>),
+}
+
+impl<T> Default for Several<'_, T> {
+    fn default() -> Self {
+        Self::List(Vec::new())
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Several<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let told = json.deserialize_any(SeveralVisitor(PhantomData))?;
+        Ok(told.unwrap_or_default())
+    }
+}
+
+struct SeveralVisitor<'a, T>(PhantomData<(&'a (), T)>);
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for SeveralVisitor<'a, T> {
+    type Value = Option<Several<'a, T>>;
+
+    anything_else!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut things = Vec::new();
+        // A raw key: one that is no proper text must not spoil its neighbours.
+        while let Some(key) = map.next_key::<&'de RawValue>()? {
+            things.push((Leaf(Some(key)), map.next_value()?));
+        }
+        Ok(Some(Several::Map(things)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut things = Vec::new();
+        while let Some(thing) = seq.next_element()? {
+            things.push(thing);
+        }
+        Ok(Some(Several::List(things)))
+    }
+}

@@ -1,0 +1,197 @@
+//! A run's steps, and how long each took.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::Deserialize;
+
+use super::leaf::{Leaf, Object, Several};
+use crate::model::{Anomaly, Label, Status, Step, StepDuration, Timestamp, epoch_ms};
+
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct WireStep<'a> {
+    #[serde(borrow, default)]
+    key: Leaf<'a>,
+    #[serde(borrow, default, rename = "type")]
+    step_type: Leaf<'a>,
+    #[serde(borrow, default)]
+    status: Leaf<'a>,
+    #[serde(borrow, default)]
+    start: Leaf<'a>,
+    #[serde(borrow, default)]
+    end: Leaf<'a>,
+}
+
+/// A step in a workflow's version: only there the first form has its type.
+#[derive(Deserialize)]
+pub(super) struct StepDefinition<'a> {
+    #[serde(borrow, default)]
+    key: Leaf<'a>,
+    #[serde(borrow, default, rename = "type")]
+    step_type: Leaf<'a>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StepCredits<'a> {
+    #[serde(borrow, default)]
+    total: Leaf<'a>,
+}
+
+/// A usable step before it is known when it ended. Times are epoch milliseconds.
+struct Draft<'a> {
+    key: Cow<'a, str>,
+    step_type: Option<Cow<'a, str>>,
+    status: Status,
+    start: Option<f64>,
+    end: Option<f64>,
+}
+
+/// Takes over a run's steps. The types of those that don't tell theirs come from `definitions`,
+/// of which the first that has the key counts; credits come from `usage`.
+pub(super) fn read_all<'a>(
+    output: Several<'a, Object<WireStep<'a>>>,
+    definitions: [Several<'a, Object<StepDefinition<'a>>>; 2],
+    usage: Several<'a, Object<StepCredits<'a>>>,
+    run_ended_at: Option<Timestamp>,
+    anomalies: &mut Vec<Anomaly>,
+) -> Vec<Step> {
+    let mut drafts = Vec::new();
+    match output {
+        Several::Map(steps) => {
+            for (key, step) in steps {
+                drafts.extend(read(key, step, anomalies));
+            }
+        }
+        Several::List(steps) => {
+            let listed = steps.len();
+            for step in steps {
+                let key = step.0.map(|step| step.key).unwrap_or_default();
+                drafts.extend(read(key, step, anomalies));
+            }
+            if drafts.len() == listed {
+                infer_ends(&mut drafts, run_ended_at);
+            }
+        }
+    }
+    let types = if drafts.iter().all(|draft| draft.step_type.is_some()) {
+        HashMap::new()
+    } else {
+        types_by_key(definitions)
+    };
+    let credits = credits_by_key(usage, anomalies);
+    let finish = |draft: Draft<'_>| Step {
+        step_type: type_label(draft.step_type.as_ref().or_else(|| types.get(&draft.key))),
+        duration: duration(&draft),
+        credits: credits.get(&draft.key).copied(),
+        key: Label::new(&draft.key),
+        status: draft.status,
+    };
+    drafts.into_iter().map(finish).collect()
+}
+
+fn read<'a>(
+    key: Leaf<'a>,
+    step: Object<WireStep<'a>>,
+    anomalies: &mut Vec<Anomaly>,
+) -> Option<Draft<'a>> {
+    let key = key.text().filter(|key| !key.is_empty());
+    let usable = step
+        .0
+        .and_then(|step| Some((key?, step.status.text()?, step)));
+    let Some((key, status, step)) = usable else {
+        anomalies.push(Anomaly::UndecodableStep);
+        return None;
+    };
+    Some(Draft {
+        key,
+        step_type: step.step_type.text(),
+        status: Status::new(&status),
+        start: moment(step.start, anomalies),
+        end: moment(step.end, anomalies),
+    })
+}
+
+/// An instant in epoch milliseconds; unlike a run's, a step's may have a fraction.
+fn moment(leaf: Leaf<'_>, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
+    if let Some(exact) = leaf.number().and_then(epoch_ms) {
+        return Some(exact);
+    }
+    let instant = leaf.timestamp(anomalies)?.instant()?;
+    Some(instant as f64)
+}
+
+/// The first form tells only when steps started: one ended when the next one started, the last one
+/// when the run ended. Where a step that was carried out lacks its start, that can't be told of any.
+fn infer_ends(drafts: &mut [Draft<'_>], run_ended_at: Option<Timestamp>) {
+    let lacks_start = |draft: &Draft<'_>| draft.start.is_none() && draft.status != Status::Skipped;
+    if drafts.iter().any(lacks_start) {
+        return;
+    }
+    let mut started: Vec<_> = drafts
+        .iter_mut()
+        .filter_map(|draft| Some((draft.start?, draft)))
+        .collect();
+    started.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let mut next = run_ended_at
+        .and_then(Timestamp::instant)
+        .map(|ended| ended as f64);
+    for (start, draft) in started.into_iter().rev() {
+        draft.end = draft.end.or(next);
+        next = Some(start);
+    }
+}
+
+fn duration(draft: &Draft<'_>) -> StepDuration {
+    match (draft.start, draft.end) {
+        _ if draft.status == Status::Running => StepDuration::Unknown,
+        (Some(start), Some(end)) if end < start => StepDuration::Negative,
+        (Some(start), Some(end)) => StepDuration::Seconds((end - start) / 1000.0),
+        _ => StepDuration::Unknown,
+    }
+}
+
+fn types_by_key<'a>(
+    versions: [Several<'a, Object<StepDefinition<'a>>>; 2],
+) -> HashMap<Cow<'a, str>, Cow<'a, str>> {
+    let mut types = HashMap::new();
+    for version in versions {
+        let Several::List(definitions) = version else {
+            continue;
+        };
+        for definition in definitions
+            .into_iter()
+            .filter_map(|definition| definition.0)
+        {
+            if let (Some(key), Some(step_type)) =
+                (definition.key.text(), definition.step_type.text())
+            {
+                types.entry(key).or_insert(step_type);
+            }
+        }
+    }
+    types
+}
+
+fn credits_by_key<'a>(
+    usage: Several<'a, Object<StepCredits<'a>>>,
+    anomalies: &mut Vec<Anomaly>,
+) -> HashMap<Cow<'a, str>, f64> {
+    let Several::Map(steps) = usage else {
+        return HashMap::new();
+    };
+    let mut read = |(key, credits): (Leaf<'a>, Object<StepCredits<'a>>)| {
+        Some((key.text()?, credits.0?.total.credits(anomalies)?))
+    };
+    steps.into_iter().filter_map(&mut read).collect()
+}
+
+/// A step's type as a label: a word of the API's kind, since it is no free text there.
+fn type_label(step_type: Option<&Cow<'_, str>>) -> Label {
+    let is_word = |word: &str| {
+        (1..=32).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    };
+    Label::new(match step_type {
+        None => "unknown",
+        Some(word) if is_word(word) => word,
+        Some(_) => "other",
+    })
+}
