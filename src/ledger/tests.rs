@@ -1,5 +1,10 @@
 //! The rules of counting, on a real SQLite.
 
+#![expect(
+    clippy::float_cmp,
+    reason = "counts are whole, and sums here are exact"
+)]
+
 use prometheus::Registry;
 
 use super::*;

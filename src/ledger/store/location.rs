@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::ledger::LedgerError;
 
-/// Marks a SQLite file as a ledger of this exporter ("CxWL").
+/// Marks a SQLite file as a ledger of this exporter (`CxWL`).
 pub(super) const APPLICATION_ID: i32 = 0x4378_574C;
 
 /// Characters of a file name that mean something else in a URL.

@@ -5,10 +5,11 @@ mod rows;
 
 use std::{collections::HashMap, fs::File};
 
+use futures::future::BoxFuture;
 use location::{APPLICATION_ID, Location};
 use sqlx::{
-    Any, AnyConnection, AssertSqlSafe, Connection, Row, any::AnyArguments, migrate::MigrateError,
-    query::Query,
+    Any, AnyConnection, AssertSqlSafe, Connection, Row, any::AnyArguments, error::DatabaseError,
+    migrate::MigrateError, query::Query,
 };
 
 use super::{
@@ -153,7 +154,8 @@ async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
             });
         }
     }
-    match MIGRATIONS.run(&mut connection).await {
+    // `run` would do, but its future can't move between threads (rust-lang/rust#100013).
+    match MIGRATIONS.run_direct(None, &mut connection, false).await {
         Ok(()) => Ok(connection),
         Err(MigrateError::VersionMissing(found)) => Err(LedgerError::Newer {
             ledger: location.to_string(),
@@ -168,8 +170,19 @@ async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
     }
 }
 
-async fn write(connection: &mut AnyConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
-    let mut transaction = connection.begin().await?;
+/// Boxed, or else the compiler can't see that it can move between threads.
+fn write<'a>(
+    connection: &'a mut AnyConnection,
+    batch: &'a Batch<'_>,
+) -> BoxFuture<'a, sqlx::Result<()>> {
+    Box::pin(async move {
+        let mut transaction = connection.begin().await?;
+        write_rows(&mut transaction, batch).await?;
+        transaction.commit().await
+    })
+}
+
+async fn write_rows(transaction: &mut AnyConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
     for rows in chunks(&batch.apps) {
         let sql = upsert("app", &["app_id"], &["state"], rows.len());
         let query = rows
@@ -219,7 +232,7 @@ async fn write(connection: &mut AnyConnection, batch: &Batch<'_>) -> sqlx::Resul
             .execute(&mut *transaction)
             .await?;
     }
-    transaction.commit().await
+    Ok(())
 }
 
 /// An `INSERT … ON CONFLICT … DO UPDATE` of so many rows.
@@ -258,7 +271,7 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
 
 fn database(location: &Location, source: sqlx::Error) -> LedgerError {
     // SQLITE_CORRUPT and SQLITE_NOTADB, <https://www.sqlite.org/rescode.html>.
-    let code = source.as_database_error().and_then(|error| error.code());
+    let code = source.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
         Some("11" | "26") => LedgerError::Damaged {
             file: location.to_string(),

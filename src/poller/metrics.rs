@@ -1,0 +1,98 @@
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+use crate::model::AppId;
+
+/// What the poller tells of itself.
+#[derive(Clone)]
+pub struct PollerMetrics {
+    up: GaugeVec,
+    polls: IntCounterVec,
+    poll_duration: HistogramVec,
+}
+
+/// How a poll cycle ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleResult {
+    /// Everything was read.
+    Success,
+    /// A part was read, and counted.
+    Partial,
+    /// Nothing was read.
+    Failure,
+}
+
+impl CycleResult {
+    const ALL: [Self; 3] = [Self::Success, Self::Partial, Self::Failure];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+impl PollerMetrics {
+    /// Registers the families. Fails if they are registered already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let up = GaugeVec::new(
+            Opts::new(
+                "cortex_workflow_exporter_up",
+                "Whether the last poll cycle of the app succeeded completely.",
+            ),
+            &["app_id"],
+        )?;
+        let polls = IntCounterVec::new(
+            Opts::new(
+                "cortex_workflow_exporter_polls_total",
+                "Poll cycles, by result: success, partial (some of it could not be read), failure.",
+            ),
+            &["app_id", "result"],
+        )?;
+        let poll_duration = HistogramVec::new(
+            HistogramOpts::new(
+                "cortex_workflow_exporter_poll_duration_seconds",
+                "How long poll cycles took.",
+            )
+            .buckets(vec![
+                0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+            ]),
+            &["app_id"],
+        )?;
+        registry.register(Box::new(up.clone()))?;
+        registry.register(Box::new(polls.clone()))?;
+        registry.register(Box::new(poll_duration.clone()))?;
+        Ok(Self {
+            up,
+            polls,
+            poll_duration,
+        })
+    }
+
+    /// Makes the app's series exist, at 0.
+    pub(super) fn foresee(&self, app: &AppId) {
+        self.up.with_label_values(&[app.as_str()]).set(0.0);
+        self.poll_duration.with_label_values(&[app.as_str()]);
+        for result in CycleResult::ALL {
+            self.polls
+                .with_label_values(&[app.as_str(), result.as_str()]);
+        }
+    }
+
+    pub(super) fn cycle_ended(&self, app: &AppId, result: CycleResult, seconds: f64) {
+        let up = if result == CycleResult::Success {
+            1.0
+        } else {
+            0.0
+        };
+        self.up.with_label_values(&[app.as_str()]).set(up);
+        self.polls
+            .with_label_values(&[app.as_str(), result.as_str()])
+            .inc();
+        self.poll_duration
+            .with_label_values(&[app.as_str()])
+            .observe(seconds);
+    }
+}

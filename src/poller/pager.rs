@@ -1,0 +1,409 @@
+//! Which page of a list to ask for next, so that nothing between two pages is skipped although the
+//! list moves. Pure.
+
+use std::collections::HashSet;
+
+use crate::api::PageRequest;
+
+/// Reads a list from its first page to its end.
+///
+/// Items that join at the front push others onto the next page, where they are met twice, which
+/// does no harm. Items that leave pull others onto a page that was already read, where nobody looks
+/// again; so each page is asked for such that it overlaps what was read, and a page that shares
+/// nothing with it shows that the list moved further than that.
+#[derive(Debug)]
+pub(super) struct Pager {
+    request: PageRequest,
+    /// The most to ask for, once it is known what the server gives.
+    take: u32,
+    /// Items up to here were read.
+    end: u64,
+    /// A full page of so many was seen, so the server's own limit isn't lower.
+    fullest: u32,
+    /// The server gives pages of its own size, whatever is asked for, so that none overlap.
+    ignores_take: bool,
+    seen: HashSet<u64>,
+    /// The page before, and how many times in a row it came again.
+    before: Vec<u64>,
+    repeats: u32,
+    /// Pages in a row that held nothing unseen.
+    stale: u32,
+    pages: u32,
+    restarts: u32,
+}
+
+/// What a page tells of its list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    /// Something unlike for each item.
+    pub(super) keys: &'a [u64],
+    /// How many items all pages hold, if told.
+    pub(super) total: Option<u64>,
+    /// How many items the server says that a page has, if told.
+    pub(super) take: Option<u32>,
+}
+
+/// Where the reading of a list stands after a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paged {
+    /// There is more.
+    More,
+    /// That was the last page.
+    Ended,
+    /// The list moved so that something may have been skipped: it is read from its front again.
+    Restarted,
+    /// It moves too much, or never ends.
+    GivenUp,
+}
+
+/// How much two pages overlap, if pages are large enough.
+const OVERLAP: u64 = 5;
+
+/// A page that comes again so often means that the server ignores `page`.
+const REPEATS: u32 = 2;
+
+/// So many pages in a row without anything unseen mean that the list goes in circles, or grows
+/// faster than it can be read.
+const STALE_PAGES: u32 = 20;
+
+/// A list that is longer than this many pages isn't read to its end.
+const MOST_PAGES: u32 = 20_000;
+
+/// A list that moves too much is read from its front again so many times.
+const RESTARTS: u32 = 3;
+
+impl Pager {
+    pub(super) fn new(take: u32) -> Self {
+        Self {
+            request: PageRequest { number: 1, take },
+            take,
+            end: 0,
+            fullest: 0,
+            ignores_take: false,
+            seen: HashSet::new(),
+            before: Vec::new(),
+            repeats: 0,
+            stale: 0,
+            pages: 0,
+            restarts: 0,
+        }
+    }
+
+    /// The page to ask for now.
+    pub(super) fn request(&self) -> PageRequest {
+        self.request
+    }
+
+    /// The most items that a page has.
+    pub(super) fn take(&self) -> u32 {
+        self.take
+    }
+
+    /// How many items were read without a gap.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// A smaller page is asked for from now on, because one of this size is too large to be read.
+    /// `false` if there is no smaller one.
+    pub(super) fn shrink(&mut self) -> bool {
+        if self.ignores_take || self.request.take <= 1 {
+            return false;
+        }
+        self.take = self.request.take / 2;
+        self.request = self.next_request();
+        true
+    }
+
+    /// Takes in the page that was asked for.
+    pub(super) fn answered(&mut self, page: Facts<'_>) -> Paged {
+        self.pages += 1;
+        let listed = page.keys.len() as u64;
+        let size = self.page_size(page);
+        let offset = u64::from(self.request.number - 1) * u64::from(size);
+        let overlaps = offset < self.end && listed > 0;
+        let any_seen = page.keys.iter().any(|key| self.seen.contains(key));
+        if overlaps && !any_seen {
+            return self.restart();
+        }
+        let before = self.seen.len();
+        self.seen.extend(page.keys);
+        self.stale = if self.seen.len() == before {
+            self.stale + 1
+        } else {
+            0
+        };
+        let again = self
+            .before
+            .iter()
+            .zip(page.keys)
+            .all(|(before, now)| before == now);
+        self.repeats = if again && !self.before.is_empty() {
+            self.repeats + 1
+        } else {
+            0
+        };
+        self.before = page.keys.into();
+        self.end = self.end.max(offset + listed);
+        if self.is_end(listed, size, page) || self.repeats >= REPEATS {
+            return Paged::Ended;
+        }
+        if self.pages >= MOST_PAGES || self.stale >= STALE_PAGES {
+            return Paged::GivenUp;
+        }
+        self.request = self.next_request();
+        Paged::More
+    }
+
+    /// How many items a page really has, and with it, where this one begins.
+    fn page_size(&mut self, page: Facts<'_>) -> u32 {
+        let listed = page.keys.len() as u32;
+        let asked = self.request.take;
+        let size = page
+            .take
+            .filter(|take| *take > 0)
+            .unwrap_or(asked)
+            .max(listed);
+        if size > asked {
+            self.ignores_take = true;
+            self.take = size;
+        } else if size < asked {
+            self.take = self.take.min(size);
+        }
+        if listed == size {
+            self.fullest = self.fullest.max(size);
+        }
+        size
+    }
+
+    fn is_end(&mut self, listed: u64, size: u32, page: Facts<'_>) -> bool {
+        if listed == 0 {
+            return true;
+        }
+        if listed >= u64::from(size) {
+            return false;
+        }
+        let told_more = page.total.is_some_and(|total| total > self.end);
+        let told_all = page.total.is_some_and(|total| total <= self.end);
+        let sure_of_size = page.take.is_some() || size <= self.fullest;
+        if told_all || sure_of_size && !told_more {
+            return true;
+        }
+        // A short page can also mean that the server gives fewer than asked for.
+        self.take = self.take.min(listed as u32);
+        false
+    }
+
+    fn restart(&mut self) -> Paged {
+        self.restarts += 1;
+        if self.restarts > RESTARTS {
+            return Paged::GivenUp;
+        }
+        // A server that makes of `take` what it likes also looks like a list that moves, so the
+        // second time pages are joined end to end.
+        self.ignores_take |= self.restarts > 1;
+        self.end = 0;
+        self.stale = 0;
+        self.seen.clear();
+        self.request = PageRequest {
+            number: 1,
+            take: self.take,
+        };
+        Paged::Restarted
+    }
+
+    /// The page that begins at least [`OVERLAP`] items before the end of what was read, and
+    /// reaches furthest beyond. Only multiples of `take` can be begun at, so the size varies a
+    /// little. Pages too small to overlap join end to end.
+    fn next_request(&self) -> PageRequest {
+        let joined = |take: u32, overlap: u64| {
+            let number = self.end.saturating_sub(overlap) / u64::from(take) + 1;
+            PageRequest {
+                number: u32::try_from(number).unwrap_or(u32::MAX),
+                take,
+            }
+        };
+        let reach = |page: &PageRequest| u64::from(page.number) * u64::from(page.take);
+        if !self.ignores_take {
+            let overlap = OVERLAP.min(u64::from(self.take.div_ceil(10)));
+            let sizes = self.take.div_ceil(2)..=self.take;
+            let furthest = sizes.map(|take| joined(take, overlap)).max_by_key(reach);
+            if let Some(page) = furthest.filter(|page| reach(page) > self.end) {
+                return page;
+            }
+        }
+        joined(self.take, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A list that changes between any two pages, as its server would give it.
+    struct List {
+        items: Vec<u64>,
+        cap: u32,
+        tells: bool,
+        ignores_take: bool,
+        ignores_page: bool,
+    }
+
+    impl List {
+        fn of(length: u64) -> Self {
+            let items = (0..length).collect();
+            Self {
+                items,
+                cap: 100,
+                tells: true,
+                ignores_take: false,
+                ignores_page: false,
+            }
+        }
+
+        fn page(&self, request: PageRequest) -> Vec<u64> {
+            let take = if self.ignores_take {
+                self.cap
+            } else {
+                request.take.min(self.cap)
+            };
+            let number = if self.ignores_page { 1 } else { request.number };
+            let skip = (number as usize - 1) * take as usize;
+            self.items
+                .iter()
+                .skip(skip)
+                .take(take as usize)
+                .copied()
+                .collect()
+        }
+
+        /// Reads it all; `change` happens after each page. Returns what was read and the number
+        /// of requests.
+        fn read(
+            &mut self,
+            take: u32,
+            mut change: impl FnMut(&mut Vec<u64>),
+        ) -> (HashSet<u64>, u32) {
+            let mut pager = Pager::new(take);
+            let mut read = HashSet::new();
+            loop {
+                let request = pager.request();
+                let keys = self.page(request);
+                let echo = if self.ignores_take {
+                    self.cap
+                } else {
+                    request.take.min(self.cap)
+                };
+                let facts = Facts {
+                    keys: &keys,
+                    total: self.tells.then_some(self.items.len() as u64),
+                    take: self.tells.then_some(echo),
+                };
+                read.extend(&keys);
+                change(&mut self.items);
+                match pager.answered(facts) {
+                    Paged::More | Paged::Restarted => {}
+                    Paged::Ended | Paged::GivenUp => return (read, pager.pages),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_one_page_costs_one_request() {
+        assert_eq!(List::of(99).read(100, |_| {}).1, 1);
+        assert_eq!(List::of(0).read(100, |_| {}).1, 1);
+    }
+
+    #[test]
+    fn overlapping_costs_few_requests() {
+        let (read, requests) = List::of(20_000).read(100, |_| {});
+        assert_eq!(read.len(), 20_000);
+        assert!(requests <= 240, "{requests}");
+    }
+
+    #[test]
+    fn a_server_that_ignores_page_is_not_asked_forever() {
+        for tells in [true, false] {
+            let mut list = List {
+                ignores_page: true,
+                tells,
+                ..List::of(1000)
+            };
+            let (read, requests) = list.read(100, |_| {});
+            assert_eq!(read.len(), 100);
+            assert!(requests <= 5, "{requests}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_is_deleted_while_reading_hides_none() {
+        let mut deletions = 0;
+        let (read, _) = List::of(1000).read(100, |items| {
+            if deletions < 4 {
+                items.drain(0..3);
+                deletions += 1;
+            }
+        });
+        assert!((12..1000).all(|item| read.contains(&item)));
+    }
+
+    #[test]
+    fn a_list_that_moved_further_than_the_overlap_is_read_again() {
+        let mut cut = false;
+        let (read, _) = List::of(1000).read(100, |items| {
+            if !std::mem::replace(&mut cut, true) {
+                items.drain(0..50);
+            }
+        });
+        assert!((50..1000).all(|item| read.contains(&item)));
+    }
+
+    #[test]
+    fn a_page_that_is_too_large_is_asked_for_in_halves() {
+        let mut pager = Pager::new(100);
+        assert!(pager.shrink());
+        assert_eq!(
+            pager.request(),
+            PageRequest {
+                number: 1,
+                take: 50
+            }
+        );
+        let keys: Vec<_> = (0..50).collect();
+        let facts = Facts {
+            keys: &keys,
+            total: None,
+            take: None,
+        };
+        assert_eq!(pager.answered(facts), Paged::More);
+        assert!(pager.request().take <= 50);
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_that_stays_is_read_whatever_the_server_makes_of_take(
+            length in 0_u64..400,
+            take in 4_u32..120,
+            cap in 4_u32..120,
+            tells in any::<bool>(),
+            ignores_take in any::<bool>(),
+            joining in proptest::collection::vec(0_u64..3, 0..40),
+        ) {
+            let mut list = List { cap, tells, ignores_take, ..List::of(length) };
+            let mut joining = joining.into_iter();
+            let mut next = 1_000_000;
+            let (read, _) = list.read(take, |items| {
+                for _ in 0..joining.next().unwrap_or(0) {
+                    next += 1;
+                    items.insert(0, next);
+                }
+            });
+            for item in 0..length {
+                prop_assert!(read.contains(&item), "{item} is missing");
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One reading of a workflow's list of runs, from its young end to the known region. Pure: answers
+//! in, requests out.
+
+use super::{
+    order::{Evidence, Key, Order},
+    pager::{Facts, Paged, Pager},
+};
+use crate::{api::PageRequest, ledger::Closing, model::Run};
+
+/// Which pages to ask for, and when to stop.
+#[derive(Debug)]
+pub(super) struct Reading {
+    evidence: Evidence,
+    /// Whether it reads on where everything is known already.
+    to_the_end: bool,
+    take: u32,
+    way: Way,
+    /// The last page of a list with the oldest run first.
+    last_page: Option<LastPage>,
+}
+
+/// Where the young end of a list with the oldest run first was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LastPage {
+    number: u32,
+    take: u32,
+    key: Key,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// From the first page on.
+    Forward(Pager),
+    /// Up from page `first` to the last one, which is `at` or later.
+    ToLastPage {
+        key: Key,
+        first: u32,
+        at: u32,
+        overshot: bool,
+    },
+    /// Down from the last page.
+    Backward { key: Key, at: u32 },
+}
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// When the reading ends with it.
+    pub(super) closing: Closing,
+    /// The page to ask for next, if it doesn't. `None`: the reading ends without having reached
+    /// the known region, and the next one must not stop where this one was.
+    pub(super) next: Option<PageRequest>,
+    /// Whether the list's first run is its latest.
+    pub(super) newest_first: bool,
+    /// Whether the list moved while it was read, so that it is read again.
+    pub(super) shifted: bool,
+}
+
+impl Reading {
+    /// Begins a reading. `last_page` is where the reading before found the young end of a list
+    /// with the oldest run first.
+    pub(super) fn new(take: u32, to_the_end: bool, last_page: Option<LastPage>) -> Self {
+        let way = match last_page {
+            Some(LastPage {
+                number,
+                take: same,
+                key,
+            }) if same == take && !to_the_end => Way::ToLastPage {
+                key,
+                first: number,
+                at: number,
+                overshot: false,
+            },
+            _ => Way::Forward(Pager::new(take)),
+        };
+        Self {
+            evidence: Evidence::default(),
+            to_the_end,
+            take,
+            way,
+            last_page: None,
+        }
+    }
+
+    /// The page to ask for now.
+    pub(super) fn request(&self) -> PageRequest {
+        match &self.way {
+            Way::Forward(pager) => pager.request(),
+            Way::ToLastPage { at, .. } | Way::Backward { at, .. } => PageRequest {
+                number: *at,
+                take: self.take,
+            },
+        }
+    }
+
+    /// Where the next reading best begins.
+    pub(super) fn last_page(&self) -> Option<LastPage> {
+        self.last_page
+    }
+
+    /// Asks for smaller pages from now on; `false` if there are no smaller ones.
+    pub(super) fn shrink(&mut self) -> bool {
+        if let Way::Forward(pager) = &mut self.way {
+            return pager.shrink();
+        }
+        self.take /= 2;
+        self.way = Way::Forward(Pager::new(self.take.max(1)));
+        self.take > 0
+    }
+
+    /// Takes in the page that was asked for.
+    pub(super) fn answered(&mut self, runs: &[Run], facts: Facts<'_>) -> Verdict {
+        self.evidence.add(runs);
+        match self.way {
+            Way::Forward(_) => self.forward(facts),
+            Way::ToLastPage { key, .. } | Way::Backward { key, .. }
+                if self.evidence.contradicts_oldest_first(key) =>
+            {
+                self.way = Way::Forward(Pager::new(self.take));
+                self.verdict(Closing::No, true)
+            }
+            Way::ToLastPage {
+                key,
+                first,
+                at,
+                overshot,
+            } => self.seek_last_page(key, first, at, overshot, facts.keys.len()),
+            Way::Backward { at: 1, .. } => self.verdict(Closing::Yes, false),
+            Way::Backward { key, at } => {
+                self.way = Way::Backward { key, at: at - 1 };
+                self.verdict(closing_by(key), true)
+            }
+        }
+    }
+
+    fn forward(&mut self, facts: Facts<'_>) -> Verdict {
+        let Way::Forward(pager) = &mut self.way else {
+            return self.verdict(Closing::No, false);
+        };
+        let stand = pager.answered(facts);
+        let (take, end) = (pager.take(), pager.end());
+        let order = self.evidence.order().filter(|_| !self.to_the_end);
+        match (stand, order) {
+            (Paged::Ended, Some(Order::OldestFirst(key))) => {
+                self.last_page = Some(LastPage::of(end, take, key));
+                self.verdict(Closing::Yes, false)
+            }
+            (Paged::Ended, _) => self.verdict(Closing::Yes, false),
+            (Paged::GivenUp, _) => Verdict {
+                shifted: true,
+                ..self.verdict(Closing::No, false)
+            },
+            (Paged::Restarted, _) => Verdict {
+                shifted: true,
+                ..self.verdict(Closing::No, true)
+            },
+            (Paged::More, Some(Order::NewestFirst(key))) => self.verdict(closing_by(key), true),
+            (Paged::More, Some(Order::OldestFirst(key))) => {
+                // Without a total, the end is only found by going there.
+                if let Some(total) = facts.total {
+                    self.take = take;
+                    let last = LastPage::of(total, take, key).number;
+                    self.way = Way::ToLastPage {
+                        key,
+                        first: last,
+                        at: last,
+                        overshot: false,
+                    };
+                }
+                self.verdict(Closing::No, true)
+            }
+            (Paged::More, None) => self.verdict(Closing::No, true),
+        }
+    }
+
+    fn seek_last_page(
+        &mut self,
+        key: Key,
+        first: u32,
+        at: u32,
+        overshot: bool,
+        listed: usize,
+    ) -> Verdict {
+        if listed == 0 && at == first && first > 1 {
+            let at = first - 1;
+            self.way = Way::ToLastPage {
+                key,
+                first: at,
+                at,
+                overshot: true,
+            };
+            return self.verdict(Closing::No, true);
+        }
+        if listed >= self.take as usize && !overshot {
+            self.way = Way::ToLastPage {
+                key,
+                first,
+                at: at + 1,
+                overshot,
+            };
+            return self.verdict(Closing::No, true);
+        }
+        let last = if listed == 0 && at > 1 { at - 1 } else { at };
+        self.last_page = Some(LastPage {
+            number: last,
+            take: self.take,
+            key,
+        });
+        if first == 1 {
+            return self.verdict(Closing::Yes, false);
+        }
+        self.way = Way::Backward { key, at: first - 1 };
+        self.verdict(
+            if at == first {
+                closing_by(key)
+            } else {
+                Closing::No
+            },
+            true,
+        )
+    }
+
+    fn verdict(&self, closing: Closing, more: bool) -> Verdict {
+        let newest_first = matches!(self.evidence.order(), Some(Order::NewestFirst(_)));
+        let next = more.then(|| self.request());
+        Verdict {
+            closing,
+            next,
+            newest_first,
+            shifted: false,
+        }
+    }
+}
+
+impl LastPage {
+    /// Of a list of so many runs.
+    fn of(total: u64, take: u32, key: Key) -> Self {
+        let number = total.div_ceil(u64::from(take)).max(1);
+        Self {
+            number: u32::try_from(number).unwrap_or(u32::MAX),
+            take,
+            key,
+        }
+    }
+}
+
+/// When a page ends the reading of an ordered list. A run that was followed and went on moves to
+/// the young end where that is the order, and hides nothing where it isn't.
+fn closing_by(key: Key) -> Closing {
+    match key {
+        Key::Created => Closing::IfKnown,
+        Key::Started | Key::Updated => Closing::IfSettled,
+    }
+}

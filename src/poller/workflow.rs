@@ -1,0 +1,213 @@
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use super::{
+    Poller, ReadError,
+    pager::{Facts, Paged, Pager},
+    reading::Reading,
+};
+use crate::{
+    api::{ApiError, Page},
+    ledger::{Closing, RunsRead},
+    model::{Anomaly, Run, RunId, Status, WorkflowId},
+};
+
+/// From so many open runs on that a reading didn't meet, the lists of open runs are read rather
+/// than each run.
+const MANY_OPEN: usize = 5;
+
+/// Tells a list's items apart.
+pub(super) fn key(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Poller {
+    /// Reads one workflow's runs: the list from its young end to the known region, then the open
+    /// runs that weren't met there.
+    pub(super) async fn read_workflow(
+        &self,
+        id: &WorkflowId,
+        few_runs: bool,
+    ) -> Result<(), ReadError> {
+        let mut met = HashSet::new();
+        let (first_reading, all_is_news) =
+            self.workflow_state(id).map_or((false, false), |state| {
+                (state.record.first_reading, state.all_is_news())
+            });
+        // The first reading doesn't go back to the oldest open run, so it needs the lists of open
+        // runs; unless it will read everything anyway.
+        let mut to_the_end = first_reading && few_runs;
+        if first_reading && !few_runs && !all_is_news {
+            to_the_end = !self.read_open_lists(id, &mut met).await?;
+        }
+        self.read_list(id, to_the_end, &mut met).await?;
+        self.follow(id, &mut met).await
+    }
+
+    /// Reads the list of runs. `met` collects the runs that were listed.
+    async fn read_list(
+        &self,
+        id: &WorkflowId,
+        to_the_end: bool,
+        met: &mut HashSet<RunId>,
+    ) -> Result<(), ReadError> {
+        let last_page = self.memory().last_pages.remove(id);
+        let mut reading = Reading::new(self.settings.page_size, to_the_end, last_page);
+        loop {
+            let page = match self.client.runs(id, None, reading.request()).await {
+                Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
+                page => page?,
+            };
+            // The workflow is gone; its open runs are asked for one by one, and vanish.
+            let Some(page) = page else { return Ok(()) };
+            let keys = self.keys(id, &page);
+            let facts = Facts {
+                keys: &keys,
+                total: page.total,
+                take: page.take,
+            };
+            let verdict = reading.answered(&page.items, facts);
+            let read = RunsRead {
+                runs: &page.items,
+                read_at: self.read_at(page.read_at_ms),
+                newest_first: verdict.newest_first,
+                closing: verdict.closing,
+            };
+            let closed = self
+                .ledger
+                .record_runs(&self.settings.app_id, id, read)
+                .await?;
+            met.extend(page.items.into_iter().map(|run| run.id));
+            if verdict.shifted {
+                self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
+            }
+            if closed {
+                let mut memory = self.memory();
+                memory
+                    .last_pages
+                    .extend(reading.last_page().map(|last| (id.clone(), last)));
+                return Ok(());
+            }
+            if verdict.next.is_none() {
+                return Err(ReadError::Moving);
+            }
+        }
+    }
+
+    /// Reads the lists of PENDING and of RUNNING runs; in this order, so that a run that moves on
+    /// from one to the other meanwhile is met. Returns whether the server filters at all.
+    async fn read_open_lists(
+        &self,
+        id: &WorkflowId,
+        met: &mut HashSet<RunId>,
+    ) -> Result<bool, ReadError> {
+        for status in Status::OPEN {
+            let mut pager = Pager::new(self.settings.page_size);
+            loop {
+                let page = self
+                    .client
+                    .runs(id, Some(status.clone()), pager.request())
+                    .await;
+                let page = match page {
+                    Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
+                    page => page?,
+                };
+                let Some(page) = page else { return Ok(true) };
+                if page.items.iter().any(|run| run.status != status) {
+                    return Ok(false);
+                }
+                let keys = self.keys(id, &page);
+                let facts = Facts {
+                    keys: &keys,
+                    total: page.total,
+                    take: page.take,
+                };
+                let stand = pager.answered(facts);
+                self.record(id, &page.items, page.read_at_ms).await?;
+                met.extend(page.items.into_iter().map(|run| run.id));
+                match stand {
+                    Paged::More | Paged::Restarted => {}
+                    Paged::Ended => break,
+                    Paged::GivenUp => return Err(ReadError::Moving),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks at the open runs that weren't met.
+    async fn follow(&self, id: &WorkflowId, met: &mut HashSet<RunId>) -> Result<(), ReadError> {
+        if self.unmet(id, met).len() > MANY_OPEN {
+            self.read_open_lists(id, met).await?;
+        }
+        let mut vanished = Vec::new();
+        for run_id in self.unmet(id, met) {
+            match self.client.run(id, &run_id).await? {
+                Some(run) if run.id == run_id => {
+                    self.record(id, &[run], self.client.now_ms()).await?;
+                }
+                Some(_) => self.ledger.metrics().anomaly(Anomaly::UndecodableRun),
+                None => vanished.push(run_id),
+            }
+        }
+        if !vanished.is_empty() {
+            let app = &self.settings.app_id;
+            self.ledger
+                .record_vanished(app, id, &vanished, self.now())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The open runs that weren't met.
+    fn unmet(&self, id: &WorkflowId, met: &HashSet<RunId>) -> Vec<RunId> {
+        let Some(state) = self.workflow_state(id) else {
+            return Vec::new();
+        };
+        state
+            .open
+            .keys()
+            .filter(|run| !met.contains(*run))
+            .cloned()
+            .collect()
+    }
+
+    /// Records runs that are no part of a reading of the list.
+    async fn record(&self, id: &WorkflowId, runs: &[Run], read_ms: i64) -> Result<(), ReadError> {
+        let read_at = self.read_at(read_ms);
+        let read = RunsRead {
+            runs,
+            read_at,
+            newest_first: false,
+            closing: Closing::No,
+        };
+        self.ledger
+            .record_runs(&self.settings.app_id, id, read)
+            .await?;
+        Ok(())
+    }
+
+    fn workflow_state(
+        &self,
+        id: &WorkflowId,
+    ) -> Option<std::sync::Arc<crate::ledger::WorkflowState>> {
+        let state = self.ledger.state();
+        state
+            .apps
+            .get(&self.settings.app_id)?
+            .workflows
+            .get(id)
+            .cloned()
+    }
+
+    fn keys(&self, id: &WorkflowId, page: &Page<Run>) -> Vec<u64> {
+        self.tell_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
+        let runs = page.items.iter().map(|run| key(run.id.as_str()));
+        runs.chain(page.undecodable.iter().map(|item| item.key))
+            .collect()
+    }
+}
