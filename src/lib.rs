@@ -1,9 +1,9 @@
 //! A Prometheus exporter for the runs of Cortex AI workflows.
 
 pub mod api;
-
+pub mod app;
 pub mod build_info;
-
+pub mod commands;
 pub mod config;
 pub mod http;
 pub mod ledger;

@@ -1,1 +1,70 @@
-fn main() {}
+//! Arguments, then the log, then the configuration, then the command.
+
+use std::process::ExitCode;
+
+use cortex_workflow_exporter::{
+    commands::{self, Failure},
+    config::{self, Command, Log},
+    telemetry,
+};
+
+fn main() -> ExitCode {
+    match run(config::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("cortex-workflow-exporter: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    // Before any TLS: which implementation all of it uses.
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
+    let key = config::env_key();
+    match command {
+        Command::Serve(args) => {
+            let config = config::serve(&args, key)?;
+            if config.check_only {
+                println!("The configuration is valid.");
+                return Ok(());
+            }
+            start(&config.log.clone(), commands::serve(config))
+        }
+        Command::Once(args) => {
+            let once = config::once(&args, key)?;
+            start(&once.log.clone(), commands::once(once))
+        }
+        Command::Demo(args) => {
+            let demo = config::demo(&args)?;
+            start(&demo.simulator.log.clone(), commands::demo(demo))
+        }
+        Command::Simulate(args) => {
+            let simulate = config::simulate(&args)?;
+            start(&simulate.log.clone(), commands::simulate(simulate))
+        }
+    }
+}
+
+/// Two threads are plenty for what mostly waits, however many processors there are.
+const WORKERS: usize = 2;
+
+fn start(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    telemetry::init(log)?;
+    for name in config::unknown_variables(
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ) {
+        tracing::warn!(
+            name,
+            "This variable looks like the exporter's but means nothing to it."
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(command)
+}

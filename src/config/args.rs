@@ -109,12 +109,12 @@ pub struct DemoArgs {
         default_value = "1"
     )]
     pub(super) seed: String,
-    /// Where the simulated API listens, on loopback only; port 0 takes any that is free. Example: 127.0.0.1:10059.
+    /// Where the simulated API listens, on loopback only; port 0 takes any that is free. Example: 127.0.0.1:0.
     #[arg(
         long = "simulator.listen-address",
         env = "CORTEX_EXPORTER_SIMULATOR_LISTEN_ADDRESS",
         value_name = "HOST:PORT",
-        default_value = "127.0.0.1:0"
+        default_value = "127.0.0.1:10059"
     )]
     pub(super) simulator: String,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Serves the metrics, the health checks and an overview for people. Uses `config`; what it shows
+//! Serves the metrics, the health checks and an overview for people. Uses `config`, `metrics` and `model`; what it shows
 //! comes through [`Endpoints`].
 
 mod connection;
@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use landing::{AppView, Overview, WorkflowView};
-pub use negotiate::Encoding;
 pub use server::{BindError, Server};
+
+use crate::metrics::Encoding;
 
 /// Gives the metrics as they are now.
 #[async_trait]

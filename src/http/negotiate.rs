@@ -1,33 +1,24 @@
 use axum::http::{HeaderMap, HeaderName, header::ACCEPT_ENCODING};
 
-/// How the bytes of an answer are encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// As they are.
-    Identity,
-    /// Compressed with gzip.
-    Gzip,
-}
+use crate::metrics::Encoding;
 
-impl Encoding {
-    /// The encoding that the client's `Accept-Encoding` asks for (RFC 9110, section 12.5.3): gzip
-    /// unless it is refused, not mentioned, or liked less than no encoding.
-    pub(super) fn negotiate(headers: &HeaderMap) -> Self {
-        let choices: Vec<_> = weighted(headers, &ACCEPT_ENCODING).collect();
-        let weight_of = |names: &[&str]| {
-            let named = choices
-                .iter()
-                .find(|(name, _)| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)));
-            named.map(|(_, weight)| *weight)
-        };
-        let rest = weight_of(&["*"]).unwrap_or(0.0);
-        let gzip = weight_of(&["gzip", "x-gzip"]).unwrap_or(rest);
-        let identity = weight_of(&["identity"]).unwrap_or(rest);
-        if gzip > 0.0 && gzip >= identity {
-            Self::Gzip
-        } else {
-            Self::Identity
-        }
+/// The encoding that the client's `Accept-Encoding` asks for (RFC 9110, section 12.5.3): gzip
+/// unless it is refused, not mentioned, or liked less than no encoding.
+pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
+    let choices: Vec<_> = weighted(headers, &ACCEPT_ENCODING).collect();
+    let weight_of = |names: &[&str]| {
+        let named = choices
+            .iter()
+            .find(|(name, _)| names.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)));
+        named.map(|(_, weight)| *weight)
+    };
+    let rest = weight_of(&["*"]).unwrap_or(0.0);
+    let gzip = weight_of(&["gzip", "x-gzip"]).unwrap_or(rest);
+    let identity = weight_of(&["identity"]).unwrap_or(rest);
+    if gzip > 0.0 && gzip >= identity {
+        Encoding::Gzip
+    } else {
+        Encoding::Identity
     }
 }
 
@@ -60,7 +51,7 @@ mod tests {
         for line in lines {
             headers.append(ACCEPT_ENCODING, line.parse().expect("a header value"));
         }
-        Encoding::negotiate(&headers)
+        encoding(&headers)
     }
 
     #[test]

@@ -17,8 +17,8 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Check, Encoding, Endpoints, connection::Held, landing};
-use crate::config::Web;
+use super::{Check, Endpoints, connection::Held, landing, negotiate};
+use crate::{config::Web, metrics::Encoding};
 
 const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
 const EXPOSITION: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
@@ -66,7 +66,7 @@ pub(super) fn router(web: &Web, endpoints: Endpoints) -> Router {
 }
 
 async fn metrics(State(endpoints): State<Endpoints>, headers: HeaderMap) -> Response {
-    let encoding = Encoding::negotiate(&headers);
+    let encoding = negotiate::encoding(&headers);
     let body = endpoints.exposition.render(encoding).await;
     let vary = (VARY, "Accept, Accept-Encoding");
     match encoding {

@@ -49,32 +49,28 @@ impl Exposition {
 
     /// The exposition as of now, in the text format 0.0.4. Takes milliseconds of processor time
     /// when the state is new.
-    pub fn render(&self, encoding: Encoding) -> prometheus::Result<Bytes> {
-        let rendered = self.rendered()?;
-        let mut text = encoding::text(self.own.gather())?;
-        text += &self.families(&rendered.state, true)?;
+    pub fn render(&self, encoding: Encoding) -> Bytes {
+        let rendered = self.rendered();
+        let mut text = encoding::text(self.own.gather());
+        text += &self.families(&rendered.state, true);
         let samples = rendered.samples + encoding::samples(&text) + 1;
-        let help = "Series in this exposition.";
-        text += &format!("# HELP {SERIES} {help}\n# TYPE {SERIES} gauge\n{SERIES} {samples}\n");
-        Ok(encoding::join(
-            &[&Part::new(text), &rendered.part],
-            encoding,
-        ))
+        text += &series(samples);
+        encoding::join(&[&Part::new(text), &rendered.part], encoding)
     }
 
     /// The state's rendering, made if it is new. Whoever comes meanwhile waits for it rather than
     /// making it too.
-    fn rendered(&self) -> prometheus::Result<Rendered> {
+    fn rendered(&self) -> Rendered {
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Arc::clone(&self.states.borrow());
         if let Some(rendered) = &*rendered
             && Arc::ptr_eq(&rendered.state, &state)
         {
-            return Ok(rendered.clone());
+            return rendered.clone();
         }
         // The old one goes first, so that there are never two.
         *rendered = None;
-        let text = self.families(&state, false)?;
+        let text = self.families(&state, false);
         let samples = encoding::samples(&text);
         let new = Rendered {
             state,
@@ -82,11 +78,11 @@ impl Exposition {
             samples,
         };
         *rendered = Some(new.clone());
-        Ok(new)
+        new
     }
 
     /// The text of the ledger's families: of those that move with the clock, or of all others.
-    fn families(&self, state: &State, live: bool) -> prometheus::Result<String> {
+    fn families(&self, state: &State, live: bool) -> String {
         let now = Now {
             ms: self.clock.now_ms(),
             interval_ms: self.interval_ms,
@@ -96,5 +92,8 @@ impl Exposition {
     }
 }
 
-/// Counts the others, so it is written by hand.
-const SERIES: &str = "cortex_workflow_exporter_series";
+/// The family that counts the others, and so can only be written when they are.
+fn series(samples: usize) -> String {
+    let name = "cortex_workflow_exporter_series";
+    format!("# HELP {name} Series in this exposition.\n# TYPE {name} gauge\n{name} {samples}\n")
+}

@@ -1,0 +1,65 @@
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+
+use super::{
+    Failure,
+    simulate::{KEY, listen, lively},
+};
+use crate::{
+    app::App,
+    config::{self, ApiKey, Buckets, Config, Cortex, Poll, State, WorkflowFilter},
+    model::{AppId, SystemClock},
+    shutdown,
+};
+
+/// Serves what the exporter reads from a simulated API, on a ledger that is thrown away.
+pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
+    let stop = shutdown::on_signals()?;
+    let (listener, simulator) = listen(demo.simulator.listen_address).await?;
+    let directory = tempfile::Builder::new()
+        .prefix("cortex-workflow-exporter-demo-")
+        .tempdir();
+    let directory = directory.context("cannot make a directory for the demo's ledger")?;
+    let ledger = directory.path().join("ledger.db");
+    let config = Config {
+        cortex: Cortex {
+            api_url: format!("http://{simulator}").parse()?,
+            app_id: AppId::new("c").context("the app id is a plain one")?,
+            api_key: ApiKey::Value(KEY.into()),
+            rate_limit: 400,
+            timeout: Duration::from_secs(10),
+            page_size: 100,
+            verbose: false,
+        },
+        // Shorter than usual: there is somebody watching.
+        poll: Poll {
+            interval: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(60),
+        },
+        workflows: WorkflowFilter::default(),
+        history_lookback: Duration::ZERO,
+        state: State {
+            url: format!("sqlite:{}", ledger.display()),
+            retention: Duration::from_secs(30 * 86_400),
+        },
+        buckets: Buckets::default(),
+        log: demo.simulator.log,
+        check_only: false,
+        web: demo.web,
+    };
+    let path = config.web.telemetry_path.clone();
+    let app = App::build(config, Arc::new(SystemClock)).await?;
+    for address in app.addresses() {
+        let port = address.port();
+        println!("Metrics:   http://localhost:{port}{path}");
+        println!("Overview:  http://localhost:{port}/");
+    }
+    println!("Simulated API and what it can do on command: http://{simulator}/_simulator/");
+    println!("A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'");
+    println!("End with Ctrl-C.");
+    let simulating = tokio::spawn(lively(demo.simulator.seed).serve(listener, stop.clone()));
+    app.run(stop).await?;
+    simulating.await??;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What the commands do. Uses all modules below it.
+
+mod demo;
+mod once;
+mod serve;
+mod simulate;
+
+use std::fmt;
+
+pub use demo::demo;
+pub use once::once;
+pub use serve::serve;
+pub use simulate::simulate;
+
+/// Why a command ended badly, and so the exit code.
+#[derive(Debug)]
+pub enum Failure {
+    /// The API rejected the key: 4.
+    KeyRejected(String),
+    /// Anything else: 1.
+    Other(anyhow::Error),
+}
+
+impl Failure {
+    /// The process' exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::KeyRejected(_) => 4,
+            Self::Other(_) => 1,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyRejected(why) => f.write_str(why),
+            Self::Other(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}

@@ -1,0 +1,289 @@
+//! What polling costs: processor time per listed run, and memory with a thousand workflows.
+//!
+//! `cargo bench --bench cost` runs it. The simulated API runs in a process of its own, so that what
+//! it uses isn't counted.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cortex_workflow_exporter::{
+    app::Core,
+    config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    ledger,
+    metrics::Encoding,
+    model::{AppId, Origin, Status, SystemClock},
+    poller::CycleResult,
+    simulator::{Direction, OrderBy, Run, Settings, Simulator, Step, StepDefinition, Workflow},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The customer's data that makes a run about 9 KB.
+const PADDING: usize = 7_200;
+/// Runs of the one workflow that is read whole again and again.
+const RUNS: usize = 10_000;
+/// Readings that are measured.
+const READINGS: usize = 5;
+const KEY: &str = "bench-key";
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let arguments: Vec<_> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("one-large") => runtime.block_on(simulate(one_large_workflow)),
+        Some("thousand") => runtime.block_on(simulate(thousand_workflows)),
+        _ => {
+            runtime.block_on(cost_of_a_listed_run());
+            memory_of_a_thousand_workflows();
+        }
+    }
+}
+
+/// Serves a world until the process is killed; says where.
+async fn simulate(make: fn(&Simulator)) {
+    let settings = Settings {
+        api_key: KEY.into(),
+        rate_limit: None,
+        ..Settings::default()
+    };
+    let simulator = Simulator::new(settings, Arc::new(SystemClock));
+    make(&simulator);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port");
+    println!("{}", listener.local_addr().expect("it is bound"));
+    simulator
+        .serve(listener, CancellationToken::new())
+        .await
+        .expect("it serves");
+}
+
+/// In no order, so that each reading has to be whole.
+fn one_large_workflow(simulator: &Simulator) {
+    simulator.world(|world| {
+        let steps = ["fetch", "ask", "check", "tell"];
+        let workflow = Workflow::new("large").with_order(OrderBy::Created, Direction::Shuffled);
+        let workflow = steps
+            .iter()
+            .fold(workflow, |workflow, key| workflow.with_step(key, "model"));
+        let id = world.add_workflow(workflow);
+        let now_ms = world.now_ms();
+        for n in 0..RUNS as i64 {
+            let start = now_ms + n * 10;
+            let mut run = Run::new(Status::Completed, Origin::Workflow).with_times(
+                start - 500,
+                Some(start),
+                Some(start + 4_000),
+            );
+            run.padding = PADDING;
+            run.credits = Some(1.5);
+            run.steps = steps
+                .iter()
+                .zip(0..)
+                .map(|(key, n)| {
+                    let definition = StepDefinition::new(key, "model");
+                    let mut step = Step::new(&definition, Status::Completed, start + n * 1_000);
+                    step.end = Some(start + (n + 1) * 1_000);
+                    step
+                })
+                .collect();
+            world.add_run(&id, run);
+        }
+    });
+}
+
+fn thousand_workflows(simulator: &Simulator) {
+    simulator.world(|world| {
+        let now_ms = world.now_ms();
+        for n in 0..1_000_i64 {
+            let id = world.add_workflow(Workflow::new(&format!("Workflow number {n}")));
+            for run in 0..150_i64 {
+                let start = now_ms - 86_400_000 + run * 500_000;
+                let status = if run % 10 == 0 {
+                    Status::Failed
+                } else {
+                    Status::Completed
+                };
+                let mut run = Run::new(status, Origin::Workflow).with_times(
+                    start,
+                    Some(start + 100),
+                    Some(start + 4_000),
+                );
+                run.padding = 500;
+                world.add_run(&id, run);
+            }
+        }
+    });
+}
+
+/// A simulated API in a process of its own.
+struct Api(Child, String);
+
+impl Api {
+    fn start(world: &str) -> Self {
+        let this = std::env::current_exe().expect("this program has a path");
+        let mut child = Command::new(this)
+            .arg(world)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program runs");
+        let mut address = String::new();
+        let output = child.stdout.take().expect("it is piped");
+        BufReader::new(output)
+            .read_line(&mut address)
+            .expect("it says where it is");
+        Self(child, format!("http://{}", address.trim()))
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn cost_of_a_listed_run() {
+    let api = Api::start("one-large");
+    let directory = tempfile::tempdir().expect("a directory");
+    let cortex = Cortex {
+        api_url: api.1.parse().expect("a URL"),
+        app_id: AppId::new("c").expect("a plain id"),
+        api_key: ApiKey::Value(KEY.into()),
+        rate_limit: 1_000_000,
+        timeout: Duration::from_secs(60),
+        page_size: 100,
+        verbose: false,
+    };
+    let counting = ledger::Settings {
+        url: format!("sqlite:{}/ledger.db", directory.path().display()),
+        retention: None,
+        lookback: None,
+        buckets: Buckets::default(),
+    };
+    let second = Duration::from_secs(1);
+    let poll = Poll {
+        interval: second,
+        sweep_interval: second,
+    };
+    let clock = Arc::new(SystemClock);
+    let core = Core::build(&cortex, poll, WorkflowFilter::default(), counting, clock);
+    let core = core.await.expect("a core");
+    let mut listed_before = 0.0;
+    for reading in 0..=READINGS {
+        let (begun, cpu) = (Instant::now(), cpu_seconds());
+        let cycle = core.poller.cycle().await;
+        assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+        let (cpu, wall) = (cpu_seconds() - cpu, begun.elapsed());
+        let text = core.exposition.render(Encoding::Identity);
+        let text = String::from_utf8(text.to_vec()).expect("text");
+        let counted = value(&text, "cortex_workflow_runs_total");
+        assert_eq!(counted as usize, RUNS, "each run is counted once");
+        // Pages overlap a little, so a few runs are listed twice.
+        let pages = value(
+            &text,
+            "cortex_workflow_exporter_api_requests_total{code=\"200\",endpoint=\"runs\"",
+        );
+        let listed = (pages - listed_before) * 95.0;
+        listed_before = pages;
+        let what = if reading == 0 {
+            "a new run, until durable"
+        } else {
+            "a listed run that is known"
+        };
+        let per_run = cpu * 1e6 / listed.max(RUNS as f64);
+        println!("{what:28} {per_run:6.1} µs of processor time ({wall:.2?} for {RUNS})");
+    }
+}
+
+fn memory_of_a_thousand_workflows() {
+    let api = Api::start("thousand");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut exporter = Command::new(env!("CARGO_BIN_EXE_cortex-workflow-exporter"))
+        .args([
+            "--web.listen-address=127.0.0.1:0",
+            "--cortex.rate-limit=1000000",
+        ])
+        .arg("--poll.interval=2s")
+        .arg(format!("--cortex.api-url={}", api.1))
+        .arg(format!(
+            "--state.url=sqlite:{}/ledger.db",
+            directory.path().display()
+        ))
+        .env("CORTEX_API_KEY", KEY)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the exporter runs");
+    let log = BufReader::new(exporter.stderr.take().expect("it is piped"));
+    let mut address = None;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for line in log.lines().map_while(Result::ok) {
+        if let Some((_, rest)) = line.split_once("address=") {
+            address = rest.split(' ').next().map(str::to_owned);
+        }
+        if line.contains("The first poll cycle succeeded") {
+            println!("a first cycle over 1,000 workflows with 150 runs each: {line}");
+            break;
+        }
+    }
+    let url = format!(
+        "http://{}/metrics",
+        address.expect("it says where it listens")
+    );
+    for gzip in [false, true].repeat(5) {
+        let begun = Instant::now();
+        let client = reqwest::Client::builder()
+            .gzip(false)
+            .build()
+            .expect("a client");
+        let encoding = if gzip { "gzip" } else { "identity" };
+        let request = client.get(&url).header("Accept-Encoding", encoding).send();
+        let body = runtime
+            .block_on(async { request.await?.bytes().await })
+            .expect("a scrape");
+        println!(
+            "a scrape ({encoding}): {} bytes in {:.2?}",
+            body.len(),
+            begun.elapsed()
+        );
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", exporter.id())).expect("it runs");
+    let peak = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM"))
+        .expect("Linux tells");
+    let kib: f64 = peak
+        .split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("a number");
+    println!("peak memory with 1,000 workflows: {:.1} MiB", kib / 1024.0);
+    let _ = exporter.kill();
+    let _ = exporter.wait();
+}
+
+/// Sums the samples whose line starts so.
+fn value(text: &str, start: &str) -> f64 {
+    let lines = text.lines().filter(|line| line.starts_with(start));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+/// Processor time that all threads of this process used.
+fn cpu_seconds() -> f64 {
+    let threads = fs::read_dir("/proc/self/task").expect("Linux tells");
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
