@@ -4,7 +4,7 @@ use std::{
 };
 
 use reqwest::{
-    Url,
+    StatusCode, Url,
     header::{DATE, HeaderMap, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -224,8 +224,10 @@ impl Inner {
         self.metrics.attempt(endpoint, code, started.elapsed());
         let answer = outcome?;
         let skew_ms = self.learn_skew(&answer.headers, sent_ms);
-        if answer.status.is_success() {
+        if answer.status != StatusCode::TOO_MANY_REQUESTS {
             self.budget.went_through();
+        }
+        if answer.status.is_success() {
             return Ok(Read {
                 answer,
                 at_ms: sent_ms + skew_ms,
@@ -235,7 +237,7 @@ impl Inner {
     }
 
     fn refusal(&self, answer: &Answer, url: &Url, now_ms: i64) -> ApiError {
-        if answer.status == reqwest::StatusCode::TOO_MANY_REQUESTS {
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
             let asked = retry::retry_after(&answer.headers, now_ms);
             ApiError::Throttled { asked }
         } else if let Some(to) = answer.redirects_to(url) {

@@ -9,6 +9,11 @@ mod metrics;
 mod retry;
 mod wire;
 
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod tests;
+
 pub use budget::Budget;
 pub use client::Client;
 pub use error::{ApiError, Said};

@@ -47,9 +47,8 @@ impl Backoff {
         cap: Duration::from_secs(10),
     };
 
-    /// The wait before the given retry (the first is 1): doubles each time, of which `jitter` (0 to
-    /// 1) leaves between a half and all, so that clients that failed together don't come back
-    /// together.
+    /// The wait before the given retry (the first is 1). It doubles each time; `jitter`, from 0 to
+    /// 1, leaves a half to all of it, so that clients that failed together don't return together.
     pub(super) fn delay(self, retry: u32, jitter: f64) -> Duration {
         let doubled = self.base * 2_u32.saturating_pow(retry.saturating_sub(1).min(16));
         doubled.min(self.cap).mul_f64(0.5 + jitter / 2.0)

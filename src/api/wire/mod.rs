@@ -8,6 +8,9 @@ mod run;
 mod step;
 mod workflow;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},

@@ -1,0 +1,354 @@
+mod fixture;
+
+use std::{io::Write, time::Duration};
+
+use tokio::net::TcpListener;
+
+use super::{
+    ApiError,
+    exchange::LARGEST_BODY,
+    hostile::{Reply, answer},
+};
+use crate::{
+    config::ApiKey,
+    model::{AppId, Status, WorkflowId},
+};
+use fixture::{Fixture, KEY, NOW_MS, PAGE, RUN, empty_list, run, workflow};
+
+#[tokio::test]
+async fn a_request_is_an_authorised_get_of_the_documented_address() {
+    let fixture = Fixture::new([empty_list(), empty_list(), answer("200 OK", &[], RUN)]).await;
+    fixture.client.workflows(PAGE).await.expect("an answer");
+    let status = Some(Status::Pending);
+    let page = fixture.client.runs(&workflow(), status, PAGE).await;
+    page.expect("an answer").expect("a list");
+    let read = fixture.client.run(&workflow(), &run()).await;
+    assert_eq!(read.expect("an answer").expect("a run").id, run());
+    let requests = fixture.server.requests();
+    let lines: Vec<_> = requests
+        .iter()
+        .filter_map(|head| head.lines().next())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /apps/c/workflows?page=2&take=50 HTTP/1.1",
+            "GET /apps/c/workflows/work_1/runs?page=2&take=50&status=PENDING HTTP/1.1",
+            "GET /apps/c/workflows/work_1/runs/run_1 HTTP/1.1",
+        ]
+    );
+    for header in [
+        concat!(
+            "user-agent: cortex-workflow-exporter/",
+            env!("CARGO_PKG_VERSION")
+        ),
+        "authorization: Bearer sk-very-secret",
+        "accept: application/json",
+        "accept-encoding: gzip",
+    ] {
+        assert!(
+            requests[0].contains(&format!("\r\n{header}\r\n")),
+            "{}",
+            requests[0]
+        );
+    }
+}
+
+#[tokio::test]
+async fn ids_are_encoded_and_the_base_url_keeps_its_path() {
+    let fixture = Fixture::with([empty_list()], |settings| {
+        settings.api_url.set_path("/a/b/");
+        settings.api_url.set_query(Some("left=over"));
+        settings.app_id = AppId::new("a/b").expect("an id");
+        settings.verbose = true;
+    })
+    .await;
+    let workflow = WorkflowId::new("../w?x#%2F\\ü").expect("an id");
+    fixture
+        .client
+        .runs(&workflow, None, PAGE)
+        .await
+        .expect("an answer");
+    let request = fixture.server.requests().remove(0);
+    assert_eq!(
+        request.lines().next(),
+        Some(
+            "GET /a/b/apps/a%2Fb/workflows/..%2Fw%3Fx%23%252F%5C%C3%BC/runs?verbose=all&page=2&take=50 HTTP/1.1"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_page_tells_what_the_headers_say_of_the_list() {
+    let headers = ["pagination-count: 1234", "Pagination-Take: 20"];
+    let body = br#"[{"id":"a","status":"FAILED"},null]"#;
+    let fixture = Fixture::new([answer("200 OK", &headers, body), empty_list()]).await;
+    let page = fixture.runs().await.expect("an answer").expect("a list");
+    assert_eq!(
+        (page.total, page.take, page.listed),
+        (Some(1234), Some(20), 2)
+    );
+    assert_eq!((page.items.len(), page.undecodable.len()), (1, 1));
+    let page = fixture.runs().await.expect("an answer").expect("a list");
+    assert_eq!(
+        (page.total, page.take, page.read_at_ms),
+        (None, None, NOW_MS)
+    );
+    assert_eq!(fixture.client.clock_skew_ms(), None);
+}
+
+#[tokio::test]
+async fn the_apis_clock_is_learnt_from_the_date_of_answers() {
+    let dated = |date| answer("200 OK", &[date], b"[]");
+    let fixture = Fixture::new([
+        dated("Date: Fri, 02 Jan 2026 03:04:05 GMT"),
+        dated("Date: Fri, 02 Jan 2026 03:14:05 GMT"),
+        dated("Date: Fri, 02 Jan 2026 03:14:06 GMT"),
+        dated("Date: whenever"),
+    ])
+    .await;
+    let mut skews = Vec::new();
+    for _ in 0..4 {
+        let page = fixture.runs().await.expect("an answer").expect("a list");
+        assert_eq!(page.read_at_ms, fixture.client.now_ms());
+        skews.extend(fixture.client.clock_skew_ms());
+    }
+    assert_eq!(skews, [0, 599_500, 600_500, 600_500]);
+}
+
+#[tokio::test]
+async fn a_rejected_key_is_told_at_once_and_never_shown() {
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let body = format!(r#"{{"status":401,"message":"bad key {KEY}\u0007"}}"#);
+        let fixture = Fixture::new([answer(status, &[], body.as_bytes())]).await;
+        let error = fixture.failure(1).await;
+        assert!(error.is_auth() && !error.is_transient(), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("(bad key <key>\u{FFFD})"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_gone_is_none_but_an_app_that_is_gone_is_an_error() {
+    let gone = || answer("404 Not Found", &[], b"<html>");
+    let fixture = Fixture::new([gone(), gone(), gone()]).await;
+    assert!(fixture.runs().await.expect("an answer").is_none());
+    let read = fixture.client.run(&workflow(), &run()).await;
+    assert_eq!(read.expect("an answer"), None);
+    let error = fixture.client.workflows(PAGE).await.expect_err("no app");
+    assert!(error.to_string().contains("--cortex.app-id"), "{error}");
+    assert_eq!(fixture.server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_the_api_finds_wrong_is_not_repeated() {
+    let body = br#"{"message":"take must be at most 20"}"#;
+    let fixture = Fixture::new([answer("400 Bad Request", &[], body)]).await;
+    let error = fixture.failure(1).await;
+    let text = error.to_string();
+    assert_eq!(
+        text,
+        "the Cortex API answered with 400 (take must be at most 20)"
+    );
+}
+
+#[tokio::test]
+async fn the_servers_trouble_is_waited_out() {
+    let fixture = Fixture::new([
+        answer("500 Oops", &[], b""),
+        Reply::Reset,
+        answer("200 OK", &["Content-Length: 9"], b"[]"),
+        empty_list(),
+    ])
+    .await;
+    let page = fixture.runs().await.expect("an answer").expect("a list");
+    assert_eq!(page.listed, 0);
+    fixture.assert_metrics(&[
+        r#"retries_total{reason="server"} 1"#,
+        r#"retries_total{reason="network"} 1"#,
+        r#"retries_total{reason="body"} 1"#,
+        r#"retries_total{reason="throttled"} 0"#,
+        r#"requests_total{code="500",endpoint="runs"} 1"#,
+        r#"requests_total{code="error",endpoint="runs"} 2"#,
+        r#"requests_total{code="200",endpoint="runs"} 1"#,
+        r#"requests_total{code="429",endpoint="workflows"} 0"#,
+        r#"request_duration_seconds_count{endpoint="runs"} 4"#,
+        r#"request_duration_seconds_count{endpoint="run"} 0"#,
+        "rate_limit_requests_per_minute 1000000",
+    ]);
+}
+
+#[tokio::test]
+async fn lasting_trouble_is_an_error_after_three_retries() {
+    let bad = || answer("503 Busy", &["Content-Length: 99"], b"<html>");
+    let error = Fixture::new([bad(), bad(), bad(), bad(), empty_list()])
+        .await
+        .failure(4)
+        .await;
+    assert!(
+        matches!(error, ApiError::Status { code: 503, .. }),
+        "{error:?}"
+    );
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn no_server_is_an_error_that_names_the_host() {
+    let fixture = Fixture::with([], |settings| {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("a bound address");
+        settings.api_url = format!("http://{address}").parse().expect("a URL");
+    })
+    .await;
+    let error = fixture.failure(0).await;
+    let text = error.to_string();
+    assert!(
+        text.contains("127.0.0.1:") && text.contains("refused"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_end_is_given_up() {
+    let hangs = || Reply::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[".to_vec());
+    let fixture = Fixture::with(
+        [hangs(), hangs(), Reply::Hang(Vec::new()), hangs()],
+        |settings| {
+            settings.timeout = Duration::from_millis(50);
+        },
+    )
+    .await;
+    let error = fixture.failure(4).await;
+    assert!(error.to_string().contains("within 50ms"), "{error}");
+    fixture.assert_metrics(&[r#"retries_total{reason="network"} 3"#]);
+}
+
+/// How long everything is held back after a 429 with these headers.
+async fn pause_after(headers: &[&str]) -> f64 {
+    let fixture = Fixture::new([answer("429 Slow Down", headers, b"")]).await;
+    let request = fixture.runs();
+    let pause = async {
+        loop {
+            if let Some(left) = fixture.budget.pause_left() {
+                return left;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        outcome = request => panic!("nothing may be sent during the pause: {outcome:?}"),
+        left = pause => left.as_secs_f64(),
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_pauses_everything_as_long_as_it_asks() {
+    let date = "Date: Fri, 02 Jan 2026 00:00:00 GMT";
+    let retry_at = "Retry-After: Fri, 02 Jan 2026 00:01:30 GMT";
+    let cases: [(&[&str], f64); 5] = [
+        (&["Retry-After: 120"], 120.0),
+        (&["Retry-After: 86400"], 300.0),
+        (&[retry_at, date], 90.0),
+        (&["Retry-After: soon"], 2.0),
+        (&[], 2.0),
+    ];
+    for (headers, length) in cases {
+        let left = pause_after(headers).await;
+        // It has been running for a moment, on a slow machine for a long one.
+        assert!(left <= length && left > length / 4.0, "{left} of {length}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_is_sent_again_after_the_pause() {
+    let refusal = answer("429 Slow Down", &["Retry-After: 1"], b"");
+    let fixture = Fixture::new([refusal, empty_list()]).await;
+    fixture.runs().await.expect("an answer").expect("a list");
+    assert_eq!(fixture.budget.pause_left(), None);
+    fixture.assert_metrics(&[r#"retries_total{reason="throttled"} 1"#]);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_so_the_key_stays_here() {
+    let other = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = other.local_addr().expect("a bound address");
+    let location = format!("Location: http://{address}/?{KEY}");
+    let fixture = Fixture::new([answer("302 Found", &[&location], b"")]).await;
+    let error = fixture.failure(1).await;
+    let text = error.to_string();
+    assert!(
+        text.contains(&address.to_string()) && text.contains("--cortex.api-url"),
+        "{text}"
+    );
+    let connection = futures::FutureExt::now_or_never(other.accept());
+    assert!(connection.is_none(), "the other host was contacted");
+}
+
+#[tokio::test]
+async fn a_page_of_something_else_is_an_error_that_says_where_to_look() {
+    let page = || {
+        let html = b"<html>secret customer data";
+        answer("200 OK", &["Content-Type: text/html"], html)
+    };
+    let fixture = Fixture::new([page(), page(), page(), page()]).await;
+    let error = fixture.failure(4).await;
+    assert_eq!(
+        error.to_string(),
+        "the Cortex API's answer is not a list in JSON but text/html; check that --cortex.api-url \
+         is the API and not a website or a proxy"
+    );
+    fixture.assert_metrics(&[r#"retries_total{reason="body"} 3"#]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_refused_whether_announced_or_not() {
+    let announced = format!("Content-Length: {}", LARGEST_BODY + 1);
+    let fixture = Fixture::new([answer("200 OK", &[&announced], b"[")]).await;
+    let error = fixture.failure(1).await;
+    assert!(matches!(error, ApiError::TooLarge { .. }), "{error:?}");
+
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    bomb.write_all(&vec![b' '; LARGEST_BODY + 1])
+        .expect("a Vec takes everything");
+    let bomb = bomb.finish().expect("a Vec takes everything");
+    let fixture = Fixture::new([answer("200 OK", &["Content-Encoding: gzip"], &bomb)]).await;
+    let error = fixture.failure(1).await;
+    assert!(matches!(error, ApiError::TooLarge { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_run_than_was_asked_for_is_not_taken_for_it() {
+    let other = br#"{"id":"run_2","status":"RUNNING"}"#;
+    let fixture = Fixture::new([answer("200 OK", &[], other), answer("200 OK", &[], b"{}")]).await;
+    for reason in ["another one", "no usable id"] {
+        let error = fixture
+            .client
+            .run(&workflow(), &run())
+            .await
+            .expect_err(reason);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_is_used_and_a_bad_one_leaves_the_last_good_one() {
+    let file = tempfile::NamedTempFile::new().expect("a writable temporary folder");
+    std::fs::write(file.path(), "first\n").expect("a writable file");
+    let fixture = Fixture::with([empty_list(), empty_list()], |settings| {
+        settings.api_key = ApiKey::File(file.path().into());
+    })
+    .await;
+    assert!(!fixture.client.refresh_key().expect("a key"));
+    std::fs::write(file.path(), "second\n").expect("a writable file");
+    assert!(fixture.client.refresh_key().expect("a key"));
+    fixture.runs().await.expect("an answer");
+    std::fs::write(file.path(), "").expect("a writable file");
+    fixture.client.refresh_key().expect_err("no key");
+    fixture.runs().await.expect("an answer");
+    for request in fixture.server.requests() {
+        assert!(
+            request.contains("authorization: Bearer second\r\n"),
+            "{request}"
+        );
+    }
+}

@@ -1,0 +1,262 @@
+mod hostile;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{
+    Anomaly, Origin, Run, Status, Step, StepDuration, TestResults, Timestamp, Workflow, WorkflowId,
+};
+
+fn runs(bytes: impl AsRef<[u8]>) -> List<Run> {
+    list(bytes.as_ref()).expect("a list")
+}
+
+fn run(value: &Value) -> Run {
+    let mut list = runs(json!([value]).to_string());
+    assert_eq!(list.undecodable, []);
+    list.items.remove(0)
+}
+
+fn run_with(name: &str, value: Value) -> Run {
+    let mut fields = json!({"id": "r", "status": "COMPLETED"});
+    fields[name] = value;
+    run(&fields)
+}
+
+fn step(key: &str, step_type: &str, status: Status, seconds: Option<f64>) -> Step {
+    Step {
+        key: Label::new(key),
+        step_type: Label::new(step_type),
+        status,
+        duration: seconds.map_or(StepDuration::Unknown, StepDuration::Seconds),
+        credits: None,
+    }
+}
+
+fn durations(run: &Run) -> Vec<StepDuration> {
+    run.steps.iter().map(|step| step.duration).collect()
+}
+
+/// 2023-12-25T12:00:00Z
+const NOON: i64 = 1_703_505_600_000;
+
+#[test]
+fn the_first_form_is_read_field_by_field() {
+    let run = run(&json!({
+        "id": "run_1", "input": {"id": "not this"}, "status": "FAILED", "origin": "RECORD",
+        "output": [
+            {"status": "COMPLETED", "key": "ask", "output": {"a": [1]}, "start": NOON},
+            {"status": "FAILED", "key": "send", "output": null, "start": NOON + 2500},
+        ],
+        "created_at": "2023-12-25", "started_at": "2023-12-25T12:00:00Z",
+        "ended_at": "2023-12-25T12:00:10.250Z", "updated_at": "2023-12-25T13:00:11+01:00",
+        "workflow_id": "work_1",
+        "workflow_version": {"id": "v", "steps": [{"type": "model", "key": "ask", "code": "x"}]},
+        "workflow_version_draft": {"steps": [
+            {"type": "code", "key": "ask"}, {"type": "http_request", "key": "send"},
+        ]},
+    }));
+    assert_eq!(
+        run,
+        Run {
+            id: RunId::new("run_1").expect("an id"),
+            status: Status::Failed,
+            origin: Origin::Record,
+            created_at: Some(Timestamp::Date(NOON - 12 * 3_600_000)),
+            started_at: Some(Timestamp::Instant(NOON)),
+            ended_at: Some(Timestamp::Instant(NOON + 10_250)),
+            updated_at: Some(Timestamp::Instant(NOON + 11_000)),
+            steps: vec![
+                step("ask", "model", Status::Completed, Some(2.5)),
+                step("send", "http_request", Status::Failed, Some(7.75)),
+            ],
+            credits: None,
+            anomalies: vec![],
+        }
+    );
+}
+
+#[test]
+fn the_newest_form_is_read_field_by_field() {
+    let run = run(&json!({
+        "id": "run_2", "status": "CANCELLED", "origin": "TRIGGER", "input": null, "error": {"a": 1},
+        "output": {
+            "first": {"status": "COMPLETED", "type": "branch", "key": "other",
+                      "start": NOON as f64 + 0.5, "end": NOON + 1},
+            "second": {"status": "RUNNING", "type": "browser", "start": NOON, "end": NOON + 1},
+            "third": {"status": "CANCELLED", "start": NOON},
+        },
+        "created_at": NOON, "started_at": NOON / 1000, "ended_at": null,
+        "workflow_version": null, "workflow_version_draft": null,
+        "usage": {"total": 3.25, "steps": {"first": {"total": 3}, "second": {"total": 0.25}}},
+    }));
+    let first = step("first", "branch", Status::Completed, Some(0.0005));
+    let second = step("second", "browser", Status::Running, None);
+    assert_eq!(
+        run,
+        Run {
+            id: RunId::new("run_2").expect("an id"),
+            status: Status::Cancelled,
+            origin: Origin::Trigger,
+            created_at: Some(Timestamp::Instant(NOON)),
+            started_at: Some(Timestamp::Instant(NOON)),
+            ended_at: None,
+            updated_at: None,
+            steps: vec![
+                Step {
+                    credits: Some(3.0),
+                    ..first
+                },
+                Step {
+                    credits: Some(0.25),
+                    ..second
+                },
+                step("third", "unknown", Status::Cancelled, None),
+            ],
+            credits: Some(3.25),
+            anomalies: vec![],
+        }
+    );
+}
+
+#[test]
+fn a_list_may_mix_the_forms_and_leave_out_what_it_likes() {
+    let list = runs(
+        r#" [ {"id":"a","status":"PENDING","output":[]}, {"id":"b","status":"PENDING","output":{}},
+              {"id":"c","status":"\u0050ENDING","output":"text","usage":7,"workflow_version":[1]} ] "#,
+    );
+    assert_eq!((list.listed, list.items.len()), (3, 3));
+    for run in list.items {
+        assert_eq!(
+            (run.status, run.origin.as_str()),
+            (Status::Pending, "OTHER")
+        );
+        assert_eq!((run.steps, run.anomalies), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn a_workflow_is_read_field_by_field() {
+    let listed: List<Workflow> = list(
+        json!([{
+            "id": "work_1", "name": "Näme", "description": "", "app": {"id": "a", "name": "App"},
+            "version": {"version": 12, "steps": []}, "tags": [], "enabled": false, "deleted": true,
+            "tests_stats": {"total_count": 5, "running_count": 0, "cancelled_count": null,
+                            "passing_count": 4, "failing_count": -1},
+            "runs_count": 12345, "created_at": "2023-12-25", "key": "the-key",
+        }, {"id": "work_2", "version": {"version": "1.2"}, "runs_count": 1.5}])
+        .to_string()
+        .as_bytes(),
+    )
+    .expect("a list");
+    let second = Workflow {
+        id: WorkflowId::new("work_2").expect("an id"),
+        name: String::new(),
+        app: String::new(),
+        key: String::new(),
+        version: Some("1.2".into()),
+        enabled: true,
+        deleted: false,
+        created_at: None,
+        runs_count: None,
+        tests: None,
+    };
+    let first = Workflow {
+        id: WorkflowId::new("work_1").expect("an id"),
+        name: "Näme".into(),
+        app: "App".into(),
+        key: "the-key".into(),
+        version: Some("12".into()),
+        enabled: false,
+        deleted: true,
+        created_at: Some(Timestamp::Date(NOON - 12 * 3_600_000)),
+        runs_count: Some(12345),
+        tests: Some(TestResults {
+            total: Some(5),
+            running: Some(0),
+            cancelled: None,
+            passing: Some(4),
+            failing: None,
+        }),
+    };
+    assert_eq!(listed.items, [first, second]);
+}
+
+#[test]
+fn the_end_of_a_step_is_the_start_of_the_next_whatever_their_order() {
+    let mut fields = json!({
+        "id": "r", "status": "COMPLETED", "ended_at": "2023-12-25T12:00:09Z",
+        "output": [
+            {"status": "COMPLETED", "key": "last", "start": NOON + 5000},
+            {"status": "SKIPPED", "key": "never"},
+            {"status": "COMPLETED", "key": "first", "start": NOON},
+        ],
+    });
+    let (unknown, seconds) = (StepDuration::Unknown, StepDuration::Seconds);
+    assert_eq!(
+        durations(&run(&fields)),
+        [seconds(4.0), unknown, seconds(5.0)]
+    );
+    fields["ended_at"] = json!("2023-12-25");
+    assert_eq!(durations(&run(&fields)), [unknown, unknown, seconds(5.0)]);
+    fields["output"][1]["status"] = json!("FAILED");
+    assert_eq!(durations(&run(&fields)), [unknown; 3], "a start is missing");
+    fields["output"][1] = json!(null);
+    assert_eq!(
+        durations(&run(&fields)),
+        [unknown; 2],
+        "a whole step is missing"
+    );
+}
+
+#[test]
+fn a_step_that_ends_before_it_starts_is_negative() {
+    let output =
+        json!({"a": {"status": "FAILED", "start": "2023-12-25T12:00:00Z", "end": NOON - 1}});
+    assert_eq!(
+        durations(&run_with("output", output)),
+        [StepDuration::Negative]
+    );
+}
+
+#[test]
+fn unusable_steps_are_left_out_and_told() {
+    let run = run_with(
+        "output",
+        json!([1, null, "x", [], {}, {"key": "a"}, {"status": "FAILED"}, {"key": 1, "status": "FAILED"},
+               {"key": "", "status": "FAILED"}, {"key": "fine", "status": "FAILED", "type": "Ärger"}]),
+    );
+    assert_eq!(run.steps, [step("fine", "other", Status::Failed, None)]);
+    assert_eq!(run.anomalies, [Anomaly::UndecodableStep; 9]);
+}
+
+#[test]
+fn odd_timestamps_are_missing_ones_and_told() {
+    for odd in [
+        json!("yesterday"),
+        json!(""),
+        json!(true),
+        json!({}),
+        json!(1e300),
+    ] {
+        let run = run_with("ended_at", odd.clone());
+        assert_eq!(
+            (run.ended_at, run.anomalies),
+            (None, vec![Anomaly::UnreadableTimestamp]),
+            "{odd}"
+        );
+    }
+}
+
+#[test]
+fn odd_credits_are_missing_ones_and_told() {
+    for odd in ["-1", "1e999", "\"7\"", "[]"] {
+        let text = format!(
+            r#"[{{"id":"r","status":"FAILED","output":{{"a":{{"status":"FAILED"}}}},
+                "usage":{{"total":{odd},"steps":{{"a":{{"total":{odd}}}}}}}}}]"#
+        );
+        let run = runs(text).items.remove(0);
+        assert_eq!((run.credits, run.steps[0].credits), (None, None), "{odd}");
+        assert_eq!(run.anomalies, [Anomaly::InvalidCredits; 2], "{odd}");
+    }
+}
