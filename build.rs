@@ -10,18 +10,10 @@ fn main() {
         .ok()
         .filter(|revision| !revision.is_empty())
         .or_else(revision_of_checkout);
-    let rustc = env::var("RUSTC")
-        .ok()
-        .and_then(|rustc| run(&rustc, &["--version"]));
+    let rustc = env::var("RUSTC").ok().and_then(|rustc| run(&rustc, &["--version"]));
     let rustc = rustc.as_deref().and_then(|text| text.split(' ').nth(1));
-    println!(
-        "cargo::rustc-env=BUILD_REVISION={}",
-        revision.as_deref().unwrap_or("unknown")
-    );
-    println!(
-        "cargo::rustc-env=BUILD_RUSTC={}",
-        rustc.unwrap_or("unknown")
-    );
+    println!("cargo::rustc-env=BUILD_REVISION={}", revision.as_deref().unwrap_or("unknown"));
+    println!("cargo::rustc-env=BUILD_RUSTC={}", rustc.unwrap_or("unknown"));
 }
 
 fn revision_of_checkout() -> Option<String> {

@@ -56,18 +56,9 @@ impl App {
             lookback: Some(config.history_lookback),
             buckets: config.buckets.clone(),
         };
-        let Config {
-            cortex,
-            poll,
-            workflows,
-            ..
-        } = config;
+        let Config { cortex, poll, workflows, .. } = config;
         let core = Core::build(&cortex, poll, workflows, counting, clock).await?;
-        Ok(Self {
-            server,
-            core,
-            poll_interval,
-        })
+        Ok(Self { server, core, poll_interval })
     }
 
     /// Where it listens; for port 0 the port that the system chose.
@@ -77,11 +68,7 @@ impl App {
 
     /// Polls and serves until told to stop. The error says what ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self {
-            server,
-            core,
-            poll_interval,
-        } = self;
+        let Self { server, core, poll_interval } = self;
         for address in server.addresses() {
             tracing::info!(%address, tls = false, "Listening.");
         }
@@ -92,12 +79,7 @@ impl App {
         let reload = Arc::new(move || reload(&key_of));
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         tokio::spawn(obey_hangups(hangups, Arc::clone(&reload), stop.clone()));
-        let view = View {
-            ledger: core.ledger,
-            status,
-            clock: core.clock,
-            app_id: core.app_id,
-        };
+        let view = View { ledger: core.ledger, status, clock: core.clock, app_id: core.app_id };
         let ready = view.status.clone();
         let endpoints = Endpoints {
             exposition: Arc::new(Rendering(core.exposition)),
@@ -108,11 +90,7 @@ impl App {
             }),
             healthy: Arc::new(move || {
                 let ended = alive.is_finished();
-                if ended {
-                    Err("the poll loop has ended".into())
-                } else {
-                    Ok(())
-                }
+                if ended { Err("the poll loop has ended".into()) } else { Ok(()) }
             }),
             reload,
         };
@@ -151,12 +129,7 @@ impl Core {
         let interval_ms = poll.interval.as_millis() as i64;
         let app_id = cortex.app_id.clone();
         let page_size = cortex.page_size;
-        let settings = poller::Settings {
-            app_id: app_id.clone(),
-            page_size,
-            poll,
-            workflows,
-        };
+        let settings = poller::Settings { app_id: app_id.clone(), page_size, poll, workflows };
         let poller = Poller::new(
             client.clone(),
             ledger.clone(),
@@ -166,14 +139,7 @@ impl Core {
         );
         let exposition =
             Exposition::new(ledger.states(), registry, Arc::clone(&clock), interval_ms);
-        Ok(Self {
-            poller,
-            exposition: Arc::new(exposition),
-            ledger,
-            client,
-            clock,
-            app_id,
-        })
+        Ok(Self { poller, exposition: Arc::new(exposition), ledger, client, clock, app_id })
     }
 }
 
@@ -210,12 +176,7 @@ async fn obey_hangups(
     reload: Arc<impl Fn() -> Result<(), String>>,
     stop: CancellationToken,
 ) {
-    while stop
-        .run_until_cancelled(hangups.next())
-        .await
-        .flatten()
-        .is_some()
-    {
+    while stop.run_until_cancelled(hangups.next()).await.flatten().is_some() {
         // What went wrong is in the log already.
         let _ = reload();
     }
@@ -253,9 +214,7 @@ impl View {
         let workflows = app.into_iter().flat_map(ledger::AppState::published);
         let workflows = workflows.map(|(id, workflow)| {
             let record = &workflow.record;
-            let lag = record
-                .polled_ms
-                .map(|ms| now_ms - ms - poll_interval.as_millis() as i64);
+            let lag = record.polled_ms.map(|ms| now_ms - ms - poll_interval.as_millis() as i64);
             WorkflowView {
                 id: id.clone(),
                 name: record.listed.name.clone(),
@@ -272,9 +231,7 @@ impl View {
             workflows: workflows.collect(),
             apps: vec![AppView {
                 id: self.app_id.clone(),
-                up: last
-                    .as_ref()
-                    .map(|last| last.result == CycleResult::Success),
+                up: last.as_ref().map(|last| last.result == CycleResult::Success),
                 last_success_ms: app.and_then(|app| app.record.succeeded_ms),
                 last_error: last.and_then(|last| last.error),
             }],

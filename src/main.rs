@@ -21,9 +21,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     // Before any TLS: which implementation all of it uses.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
+    provider.install_default().map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
     let key = config::env_key();
     match command {
         Command::Serve(args) => {
@@ -57,14 +55,9 @@ fn start(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> Resul
     for name in config::unknown_variables(
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
     ) {
-        tracing::warn!(
-            name,
-            "This variable looks like the exporter's but means nothing to it."
-        );
+        tracing::warn!(name, "This variable looks like the exporter's but means nothing to it.");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     runtime.block_on(command)
 }

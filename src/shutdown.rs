@@ -30,9 +30,10 @@ pub fn hangups() -> io::Result<impl Stream<Item = ()> + Send + Unpin> {
 }
 
 fn arrivals(signals: Signal) -> impl Stream<Item = ()> + Send {
-    stream::unfold(signals, |mut signals| async move {
-        signals.recv().await.map(|()| ((), signals))
-    })
+    stream::unfold(
+        signals,
+        |mut signals| async move { signals.recv().await.map(|()| ((), signals)) },
+    )
 }
 
 /// Cancels `stop` at the first signal, calls `exit` at the second.

@@ -44,16 +44,9 @@ impl Budget {
         Self {
             limit,
             spacing,
-            leeway: if spacing < TIMER_GRAIN {
-                TIMER_GRAIN
-            } else {
-                Duration::ZERO
-            },
+            leeway: if spacing < TIMER_GRAIN { TIMER_GRAIN } else { Duration::ZERO },
             queue: tokio::sync::Mutex::new(now),
-            pause: Mutex::new(Pause {
-                until: now,
-                in_a_row: 0,
-            }),
+            pause: Mutex::new(Pause { until: now, in_a_row: 0 }),
         }
     }
 
@@ -142,12 +135,7 @@ mod tests {
         let times = send_times(&budget, 2000).await;
         let fullest = times
             .iter()
-            .map(|from| {
-                times
-                    .iter()
-                    .filter(|t| (*from..from + 60_000).contains(t))
-                    .count()
-            })
+            .map(|from| times.iter().filter(|t| (*from..from + 60_000).contains(t)).count())
             .max();
         assert!(fullest <= Some(490), "{fullest:?}");
     }
@@ -162,8 +150,7 @@ mod tests {
                 let (budget, sent) = (Arc::clone(&budget), sent.clone());
                 tokio::spawn(async move {
                     budget.slot().await;
-                    sent.send((number, start.elapsed().as_secs()))
-                        .expect("the test listens");
+                    sent.send((number, start.elapsed().as_secs())).expect("the test listens");
                 })
             })
             .collect();
@@ -220,10 +207,6 @@ mod tests {
     async fn a_million_requests_a_minute_are_not_slowed_to_the_timers_grain() {
         let start = Instant::now();
         send_times(&Budget::new(1_000_000), 10_000).await;
-        assert!(
-            start.elapsed() <= Duration::from_millis(1200),
-            "{:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() <= Duration::from_millis(1200), "{:?}", start.elapsed());
     }
 }

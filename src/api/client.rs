@@ -109,9 +109,7 @@ impl Client {
     /// Reads a page of the list of workflows.
     pub async fn workflows(&self, page: PageRequest) -> Result<Page<Workflow>, ApiError> {
         let url = self.0.page_url(&[], page);
-        self.0
-            .request(Endpoint::Workflows, url, |read| self.0.page(read))
-            .await
+        self.0.request(Endpoint::Workflows, url, |read| self.0.page(read)).await
     }
 
     /// Reads a page of a workflow's runs, of one status or of all. `None`: the workflow is gone.
@@ -125,11 +123,7 @@ impl Client {
         if let Some(status) = status {
             url.query_pairs_mut().append_pair("status", status.as_str());
         }
-        none_if_gone(
-            self.0
-                .request(Endpoint::Runs, url, |read| self.0.page(read))
-                .await,
-        )
+        none_if_gone(self.0.request(Endpoint::Runs, url, |read| self.0.page(read)).await)
     }
 
     /// Reads one run. `None`: it is gone.
@@ -148,11 +142,7 @@ impl Client {
     /// How far the API's clock is at least ahead of the local one; negative if it is behind.
     /// `None` until an answer had a `Date`.
     pub fn clock_skew_ms(&self) -> Option<i64> {
-        *self
-            .0
-            .skew_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.0.skew_ms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -228,10 +218,7 @@ impl Inner {
             self.budget.went_through();
         }
         if answer.status.is_success() {
-            return Ok(Read {
-                answer,
-                at_ms: sent_ms + skew_ms,
-            });
+            return Ok(Read { answer, at_ms: sent_ms + skew_ms });
         }
         Err(self.refusal(&answer, url, sent_ms + skew_ms))
     }
@@ -241,9 +228,7 @@ impl Inner {
             let asked = retry::retry_after(&answer.headers, now_ms);
             ApiError::Throttled { asked }
         } else if let Some(to) = answer.redirects_to(url) {
-            ApiError::Redirect {
-                to: self.showable(&to),
-            }
+            ApiError::Redirect { to: self.showable(&to) }
         } else {
             let message = wire::error_message(&answer.body);
             let said = Said(message.map(|message| self.showable(&message)));
@@ -254,11 +239,7 @@ impl Inner {
     fn page<T: Listed>(&self, read: &Read) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
         let list = wire::list(&answer.body).ok_or_else(|| self.not_json("a list", answer))?;
-        let List {
-            items,
-            listed,
-            undecodable,
-        } = list;
+        let List { items, listed, undecodable } = list;
         Ok(Page {
             items,
             listed,
@@ -274,18 +255,11 @@ impl Inner {
         let run: Result<Run, _> =
             wire::single(&answer.body).ok_or_else(|| self.not_json("a run", answer))?;
         let run = run.map_err(ApiError::Undecodable)?;
-        if run.id == *id {
-            Ok(run)
-        } else {
-            Err(ApiError::Undecodable(wire::another(&run.id)))
-        }
+        if run.id == *id { Ok(run) } else { Err(ApiError::Undecodable(wire::another(&run.id))) }
     }
 
     fn not_json(&self, expected: &'static str, answer: &Answer) -> ApiError {
-        ApiError::NotJson {
-            expected,
-            content_type: self.showable(answer.content_type()),
-        }
+        ApiError::NotJson { expected, content_type: self.showable(answer.content_type()) }
     }
 
     /// A text from the server as it may be shown: short, and without the key, should it echo that.

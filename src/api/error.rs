@@ -155,15 +155,11 @@ impl ApiError {
     /// What a status other than 2xx, 3xx and 429 means.
     pub(super) fn of_status(status: StatusCode, said: Said) -> Self {
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Unauthorized {
-                code: status.as_u16(),
-                said,
-            },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Unauthorized { code: status.as_u16(), said }
+            }
             StatusCode::NOT_FOUND => Self::NotFound { said },
-            _ => Self::Status {
-                code: status.as_u16(),
-                said,
-            },
+            _ => Self::Status { code: status.as_u16(), said },
         }
     }
 }

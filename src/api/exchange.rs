@@ -34,8 +34,7 @@ impl Answer {
     /// What it says it is.
     pub(super) fn content_type(&self) -> &str {
         let told = self.headers.get(CONTENT_TYPE);
-        told.and_then(|told| told.to_str().ok())
-            .unwrap_or("an unnamed type")
+        told.and_then(|told| told.to_str().ok()).unwrap_or("an unnamed type")
     }
 
     /// The host that a redirect points to.
@@ -66,10 +65,7 @@ pub(super) async fn get(
 ) -> Result<Answer, ApiError> {
     let host = || host(url);
     let failed = |error: &reqwest::Error| {
-        error.is_timeout().then(|| ApiError::Timeout {
-            host: host(),
-            timeout,
-        })
+        error.is_timeout().then(|| ApiError::Timeout { host: host(), timeout })
     };
     let sent = http
         .get(url.clone())
@@ -79,23 +75,16 @@ pub(super) async fn get(
         .send()
         .await;
     let mut response = sent.map_err(|error| {
-        failed(&error).unwrap_or_else(|| ApiError::Network {
-            host: host(),
-            cause: causes(&error),
-        })
+        failed(&error).unwrap_or_else(|| ApiError::Network { host: host(), cause: causes(&error) })
     })?;
     let status = response.status();
     let body = if status.is_success() {
         let body = read(&mut response, LARGEST_BODY).await;
         let body = body.map_err(|error| {
-            failed(&error).unwrap_or_else(|| ApiError::CutOff {
-                host: host(),
-                cause: causes(&error),
-            })
+            failed(&error)
+                .unwrap_or_else(|| ApiError::CutOff { host: host(), cause: causes(&error) })
         })?;
-        body.ok_or(ApiError::TooLarge {
-            limit: LARGEST_BODY,
-        })?
+        body.ok_or(ApiError::TooLarge { limit: LARGEST_BODY })?
     } else if status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
         Vec::new()
     } else {
@@ -103,11 +92,7 @@ pub(super) async fn get(
         let body = read(&mut response, LARGEST_ERROR_BODY).await;
         body.ok().flatten().unwrap_or_default()
     };
-    Ok(Answer {
-        status,
-        headers: std::mem::take(response.headers_mut()),
-        body,
-    })
+    Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body })
 }
 
 /// Reads the body, decompressed; `None` if it is larger than that.
@@ -136,9 +121,5 @@ fn causes(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     causes.dedup();
-    if causes.is_empty() {
-        "the connection failed".into()
-    } else {
-        causes.join(": ")
-    }
+    if causes.is_empty() { "the connection failed".into() } else { causes.join(": ") }
 }

@@ -25,10 +25,7 @@ pub(super) enum Reply {
 pub(super) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Reply {
     let mut lines = vec![format!("HTTP/1.1 {status}"), "Connection: close".into()];
     lines.extend(headers.iter().map(ToString::to_string));
-    if !headers
-        .iter()
-        .any(|header| header.starts_with("Content-Length"))
-    {
+    if !headers.iter().any(|header| header.starts_with("Content-Length")) {
         lines.push(format!("Content-Length: {}", body.len()));
     }
     let head = lines.join("\r\n") + "\r\n\r\n";

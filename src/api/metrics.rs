@@ -58,9 +58,7 @@ impl ApiMetrics {
                     "How long requests to the Cortex API took, each attempt by itself, from \
                      connecting to the last byte of the answer.",
                 )
-                .buckets(vec![
-                    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-                ]),
+                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
                 &["endpoint"],
             )?,
             retries: IntCounterVec::new(
@@ -99,12 +97,8 @@ impl ApiMetrics {
     pub(super) fn attempt(&self, endpoint: Endpoint, code: Option<u16>, took: Duration) {
         let endpoint = endpoint.as_str();
         let code = code.map_or_else(|| NO_ANSWER.into(), |code| code.to_string());
-        self.requests
-            .with_label_values(&[endpoint, code.as_str()])
-            .inc();
-        self.duration
-            .with_label_values(&[endpoint])
-            .observe(took.as_secs_f64());
+        self.requests.with_label_values(&[endpoint, code.as_str()]).inc();
+        self.duration.with_label_values(&[endpoint]).observe(took.as_secs_f64());
     }
 
     pub(super) fn retry(&self, reason: Reason) {

@@ -42,10 +42,8 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) const DEFAULT: Self = Self {
-        base: Duration::from_millis(500),
-        cap: Duration::from_secs(10),
-    };
+    pub(super) const DEFAULT: Self =
+        Self { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
 
     /// The wait before the given retry (the first is 1). It doubles each time; `jitter`, from 0 to
     /// 1, leaves a half to all of it, so that clients that failed together don't return together.

@@ -25,10 +25,7 @@ async fn a_request_is_an_authorised_get_of_the_documented_address() {
     let read = fixture.client.run(&workflow(), &run()).await;
     assert_eq!(read.expect("an answer").expect("a run").id, run());
     let requests = fixture.server.requests();
-    let lines: Vec<_> = requests
-        .iter()
-        .filter_map(|head| head.lines().next())
-        .collect();
+    let lines: Vec<_> = requests.iter().filter_map(|head| head.lines().next()).collect();
     assert_eq!(
         lines,
         [
@@ -38,19 +35,12 @@ async fn a_request_is_an_authorised_get_of_the_documented_address() {
         ]
     );
     for header in [
-        concat!(
-            "user-agent: cortex-workflow-exporter/",
-            env!("CARGO_PKG_VERSION")
-        ),
+        concat!("user-agent: cortex-workflow-exporter/", env!("CARGO_PKG_VERSION")),
         "authorization: Bearer sk-very-secret",
         "accept: application/json",
         "accept-encoding: gzip",
     ] {
-        assert!(
-            requests[0].contains(&format!("\r\n{header}\r\n")),
-            "{}",
-            requests[0]
-        );
+        assert!(requests[0].contains(&format!("\r\n{header}\r\n")), "{}", requests[0]);
     }
 }
 
@@ -64,11 +54,7 @@ async fn ids_are_encoded_and_the_base_url_keeps_its_path() {
     })
     .await;
     let workflow = WorkflowId::new("../w?x#%2F\\ü").expect("an id");
-    fixture
-        .client
-        .runs(&workflow, None, PAGE)
-        .await
-        .expect("an answer");
+    fixture.client.runs(&workflow, None, PAGE).await.expect("an answer");
     let request = fixture.server.requests().remove(0);
     assert_eq!(
         request.lines().next(),
@@ -84,16 +70,10 @@ async fn a_page_tells_what_the_headers_say_of_the_list() {
     let body = br#"[{"id":"a","status":"FAILED"},null]"#;
     let fixture = Fixture::new([answer("200 OK", &headers, body), empty_list()]).await;
     let page = fixture.runs().await.expect("an answer").expect("a list");
-    assert_eq!(
-        (page.total, page.take, page.listed),
-        (Some(1234), Some(20), 2)
-    );
+    assert_eq!((page.total, page.take, page.listed), (Some(1234), Some(20), 2));
     assert_eq!((page.items.len(), page.undecodable.len()), (1, 1));
     let page = fixture.runs().await.expect("an answer").expect("a list");
-    assert_eq!(
-        (page.total, page.take, page.read_at_ms),
-        (None, None, NOW_MS)
-    );
+    assert_eq!((page.total, page.take, page.read_at_ms), (None, None, NOW_MS));
     assert_eq!(fixture.client.clock_skew_ms(), None);
 }
 
@@ -146,10 +126,7 @@ async fn a_request_that_the_api_finds_wrong_is_not_repeated() {
     let fixture = Fixture::new([answer("400 Bad Request", &[], body)]).await;
     let error = fixture.failure(1).await;
     let text = error.to_string();
-    assert_eq!(
-        text,
-        "the Cortex API answered with 400 (take must be at most 20)"
-    );
+    assert_eq!(text, "the Cortex API answered with 400 (take must be at most 20)");
 }
 
 #[tokio::test]
@@ -181,14 +158,8 @@ async fn the_servers_trouble_is_waited_out() {
 #[tokio::test]
 async fn lasting_trouble_is_an_error_after_three_retries() {
     let bad = || answer("503 Busy", &["Content-Length: 99"], b"<html>");
-    let error = Fixture::new([bad(), bad(), bad(), bad(), empty_list()])
-        .await
-        .failure(4)
-        .await;
-    assert!(
-        matches!(error, ApiError::Status { code: 503, .. }),
-        "{error:?}"
-    );
+    let error = Fixture::new([bad(), bad(), bad(), bad(), empty_list()]).await.failure(4).await;
+    assert!(matches!(error, ApiError::Status { code: 503, .. }), "{error:?}");
     assert!(error.is_transient());
 }
 
@@ -202,21 +173,15 @@ async fn no_server_is_an_error_that_names_the_host() {
     .await;
     let error = fixture.failure(0).await;
     let text = error.to_string();
-    assert!(
-        text.contains("127.0.0.1:") && text.contains("refused"),
-        "{text}"
-    );
+    assert!(text.contains("127.0.0.1:") && text.contains("refused"), "{text}");
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_end_is_given_up() {
     let hangs = || Reply::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[".to_vec());
-    let fixture = Fixture::with(
-        [hangs(), hangs(), Reply::Hang(Vec::new()), hangs()],
-        |settings| {
-            settings.timeout = Duration::from_millis(50);
-        },
-    )
+    let fixture = Fixture::with([hangs(), hangs(), Reply::Hang(Vec::new()), hangs()], |settings| {
+        settings.timeout = Duration::from_millis(50);
+    })
     .await;
     let error = fixture.failure(4).await;
     assert!(error.to_string().contains("within 50ms"), "{error}");
@@ -276,10 +241,7 @@ async fn a_redirect_is_not_followed_so_the_key_stays_here() {
     let fixture = Fixture::new([answer("302 Found", &[&location], b"")]).await;
     let error = fixture.failure(1).await;
     let text = error.to_string();
-    assert!(
-        text.contains(&address.to_string()) && text.contains("--cortex.api-url"),
-        "{text}"
-    );
+    assert!(text.contains(&address.to_string()) && text.contains("--cortex.api-url"), "{text}");
     let connection = futures::FutureExt::now_or_never(other.accept());
     assert!(connection.is_none(), "the other host was contacted");
 }
@@ -308,8 +270,7 @@ async fn an_answer_that_is_too_large_is_refused_whether_announced_or_not() {
     assert!(matches!(error, ApiError::TooLarge { .. }), "{error:?}");
 
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    bomb.write_all(&vec![b' '; LARGEST_BODY + 1])
-        .expect("a Vec takes everything");
+    bomb.write_all(&vec![b' '; LARGEST_BODY + 1]).expect("a Vec takes everything");
     let bomb = bomb.finish().expect("a Vec takes everything");
     let fixture = Fixture::new([answer("200 OK", &["Content-Encoding: gzip"], &bomb)]).await;
     let error = fixture.failure(1).await;
@@ -321,11 +282,7 @@ async fn another_run_than_was_asked_for_is_not_taken_for_it() {
     let other = br#"{"id":"run_2","status":"RUNNING"}"#;
     let fixture = Fixture::new([answer("200 OK", &[], other), answer("200 OK", &[], b"{}")]).await;
     for reason in ["another one", "no usable id"] {
-        let error = fixture
-            .client
-            .run(&workflow(), &run())
-            .await
-            .expect_err(reason);
+        let error = fixture.client.run(&workflow(), &run()).await.expect_err(reason);
         assert!(error.to_string().contains(reason), "{error}");
     }
 }
@@ -346,9 +303,6 @@ async fn a_new_key_is_used_and_a_bad_one_leaves_the_last_good_one() {
     fixture.client.refresh_key().expect_err("no key");
     fixture.runs().await.expect("an answer");
     for request in fixture.server.requests() {
-        assert!(
-            request.contains("authorization: Bearer second\r\n"),
-            "{request}"
-        );
+        assert!(request.contains("authorization: Bearer second\r\n"), "{request}");
     }
 }

@@ -17,9 +17,7 @@ use crate::{
 pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     let stop = shutdown::on_signals()?;
     let (listener, simulator) = listen(demo.simulator.listen_address).await?;
-    let directory = tempfile::Builder::new()
-        .prefix("cortex-workflow-exporter-demo-")
-        .tempdir();
+    let directory = tempfile::Builder::new().prefix("cortex-workflow-exporter-demo-").tempdir();
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
     let ledger = directory.path().join("ledger.db");
     let config = Config {
@@ -33,10 +31,7 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
             verbose: false,
         },
         // Shorter than usual: there is somebody watching.
-        poll: Poll {
-            interval: Duration::from_secs(5),
-            sweep_interval: Duration::from_secs(60),
-        },
+        poll: Poll { interval: Duration::from_secs(5), sweep_interval: Duration::from_secs(60) },
         workflows: WorkflowFilter::default(),
         history_lookback: Duration::ZERO,
         state: State {

@@ -23,14 +23,8 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
         interval: Duration::from_secs(30),
         sweep_interval: Duration::from_secs(300),
     };
-    let core = Core::build(
-        &once.cortex,
-        poll,
-        once.workflows,
-        counting,
-        Arc::new(SystemClock),
-    )
-    .await?;
+    let core =
+        Core::build(&once.cortex, poll, once.workflows, counting, Arc::new(SystemClock)).await?;
     let cycle = core.poller.cycle().await;
     let error = cycle.error.unwrap_or_default();
     if cycle.refused {

@@ -26,12 +26,7 @@ pub(super) const KEY: &str = "demo-key";
 
 /// A simulated API whose world lives by itself.
 pub(super) fn lively(seed: u64) -> Simulator {
-    let settings = Settings {
-        api_key: KEY.into(),
-        seed,
-        lively: true,
-        ..Settings::default()
-    };
+    let settings = Settings { api_key: KEY.into(), seed, lively: true, ..Settings::default() };
     Simulator::new(settings, Arc::new(SystemClock))
 }
 

@@ -39,10 +39,8 @@ impl ApiKey {
         match self {
             Self::Value(key) => validate(key.expose_secret(), "CORTEX_API_KEY"),
             Self::File(path) => {
-                let text = std::fs::read(path).map_err(|source| ApiKeyError::Unreadable {
-                    path: path.clone(),
-                    source,
-                })?;
+                let text = std::fs::read(path)
+                    .map_err(|source| ApiKeyError::Unreadable { path: path.clone(), source })?;
                 validate(&String::from_utf8_lossy(&text), &path.display().to_string())
             }
         }
@@ -66,8 +64,7 @@ mod tests {
 
     fn value(text: &str) -> Result<String, String> {
         let key = ApiKey::Value(text.into()).read();
-        key.map(|key| key.expose_secret().into())
-            .map_err(|error| error.to_string())
+        key.map(|key| key.expose_secret().into()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -79,10 +76,7 @@ mod tests {
     fn a_key_that_cannot_be_sent_is_refused_without_showing_it() {
         for bad in ["", " \n", "sec ret", "sécret", "\u{FEFF}secret"] {
             let error = value(bad).expect_err(bad);
-            assert!(
-                error.contains("CORTEX_API_KEY") && !error.contains("cret"),
-                "{error}"
-            );
+            assert!(error.contains("CORTEX_API_KEY") && !error.contains("cret"), "{error}");
         }
     }
 }

@@ -102,12 +102,7 @@ pub struct OnceArgs {
 #[derive(Args)]
 pub struct DemoArgs {
     /// What chance begins with: the same number makes the same runs. Example: 42.
-    #[arg(
-        long = "seed",
-        env = "CORTEX_EXPORTER_SEED",
-        value_name = "NUMBER",
-        default_value = "1"
-    )]
+    #[arg(long = "seed", env = "CORTEX_EXPORTER_SEED", value_name = "NUMBER", default_value = "1")]
     pub(super) seed: String,
     /// Where the simulated API listens, on loopback only; port 0 takes any that is free. Example: 127.0.0.1:0.
     #[arg(
@@ -127,12 +122,7 @@ pub struct DemoArgs {
 #[derive(Args)]
 pub struct SimulateArgs {
     /// What chance begins with: the same number makes the same runs. Example: 42.
-    #[arg(
-        long = "seed",
-        env = "CORTEX_EXPORTER_SEED",
-        value_name = "NUMBER",
-        default_value = "1"
-    )]
+    #[arg(long = "seed", env = "CORTEX_EXPORTER_SEED", value_name = "NUMBER", default_value = "1")]
     pub(super) seed: String,
     /// Where the simulated API listens, on loopback only. Example: 127.0.0.1:8080.
     #[arg(
@@ -170,8 +160,7 @@ pub fn unknown_variables(names: impl IntoIterator<Item = String>) -> BTreeSet<St
 
 impl Cli {
     fn chosen(self) -> Command {
-        self.command
-            .unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
+        self.command.unwrap_or_else(|| Command::Serve(Box::new(self.serve)))
     }
 }
 

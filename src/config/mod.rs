@@ -114,9 +114,7 @@ impl WorkflowFilter {
     /// Whether to follow this workflow.
     pub fn admits(&self, id: &WorkflowId, name: &str) -> bool {
         let any = |patterns: &[Regex]| {
-            patterns
-                .iter()
-                .any(|pattern| pattern.is_match(id.as_str()) || pattern.is_match(name))
+            patterns.iter().any(|pattern| pattern.is_match(id.as_str()) || pattern.is_match(name))
         };
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
@@ -133,9 +131,7 @@ pub struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("retention", &self.retention)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("retention", &self.retention).finish_non_exhaustive()
     }
 }
 
@@ -164,15 +160,8 @@ impl Default for Buckets {
 }
 
 /// The paths that are other pages than the metrics.
-pub(crate) const RESERVED_PATHS: [&str; 7] = [
-    "/",
-    "/-/healthy",
-    "/healthz",
-    "/livez",
-    "/-/ready",
-    "/readyz",
-    "/-/reload",
-];
+pub(crate) const RESERVED_PATHS: [&str; 7] =
+    ["/", "/-/healthy", "/healthz", "/livez", "/-/ready", "/readyz", "/-/reload"];
 
 /// How to serve.
 #[derive(Clone, Debug)]

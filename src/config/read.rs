@@ -150,9 +150,7 @@ pub(super) fn log_level(text: &str) -> Result<Level, String> {
         "info" => Ok(Level::INFO),
         "debug" => Ok(Level::DEBUG),
         "trace" => Ok(Level::TRACE),
-        _ => Err(format!(
-            "{text:?} is not one of error, warn, info, debug and trace"
-        )),
+        _ => Err(format!("{text:?} is not one of error, warn, info, debug and trace")),
     }
 }
 

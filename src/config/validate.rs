@@ -74,13 +74,7 @@ pub fn once(args: &OnceArgs, env_key: Option<String>) -> Result<Once, ConfigErro
     let cortex = checks.cortex(&args.cortex, env_key);
     let workflows = checks.workflows(&args.workflows);
     let log = checks.log(&args.log);
-    let config = || {
-        Some(Once {
-            cortex: cortex?,
-            workflows: workflows?,
-            log: log?,
-        })
-    };
+    let config = || Some(Once { cortex: cortex?, workflows: workflows?, log: log? });
     checks.finish(config())
 }
 
@@ -89,12 +83,7 @@ pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
     let mut checks = Checks::default();
     let simulator = checks.simulator(&args.simulator, &args.seed, &args.log);
     let web = checks.web(&args.web);
-    let config = || {
-        Some(Demo {
-            simulator: simulator?,
-            web: web?,
-        })
-    };
+    let config = || Some(Demo { simulator: simulator?, web: web? });
     checks.finish(config())
 }
 
@@ -120,8 +109,7 @@ struct Checks(Vec<String>);
 
 impl Checks {
     fn error(&mut self, flag: &str, why: &str) {
-        self.0
-            .push(format!("--{flag} (or {}): {why}", variable(flag)));
+        self.0.push(format!("--{flag} (or {}): {why}", variable(flag)));
     }
 
     fn flag<T>(
@@ -164,15 +152,13 @@ impl Checks {
         let api_url = self.flag("cortex.api-url", &args.api_url, |text| {
             read::api_url(text, allow_http.unwrap_or(true))
         });
-        let rate_limit = self.flag("cortex.rate-limit", &args.rate_limit, |text| {
-            read::number(text, 1..=1_000_000)
-        });
+        let rate_limit = self
+            .flag("cortex.rate-limit", &args.rate_limit, |text| read::number(text, 1..=1_000_000));
         let timeout = self.flag("cortex.timeout", &args.timeout, |text| {
             read::duration(text, Duration::from_millis(1)..=600 * SECOND)
         });
-        let page_size = self.flag("cortex.page-size", &args.page_size, |text| {
-            read::number(text, 1..=1000)
-        });
+        let page_size =
+            self.flag("cortex.page-size", &args.page_size, |text| read::number(text, 1..=1000));
         let verbose = self.flag("cortex.verbose", &args.verbose, read::switch);
         Some(Cortex {
             api_url: api_url?,
@@ -189,11 +175,9 @@ impl Checks {
         let key = match (file, env_key) {
             (Some(file), None) => Ok(ApiKey::File(PathBuf::from(file))),
             (None, Some(key)) => Ok(ApiKey::Value(key.into())),
-            (None, None) => Err(
-                "there is no API key; set CORTEX_API_KEY, or name a file with \
+            (None, None) => Err("there is no API key; set CORTEX_API_KEY, or name a file with \
                                  --cortex.api-key-file (or CORTEX_API_KEY_FILE)"
-                    .into(),
-            ),
+                .into()),
             (Some(_), Some(_)) => Err("both CORTEX_API_KEY and --cortex.api-key-file (or \
                                        CORTEX_API_KEY_FILE) are set; unset one of them"
                 .into()),
@@ -205,17 +189,13 @@ impl Checks {
     }
 
     fn poll(&mut self, args: &PollArgs) -> Option<Poll> {
-        let interval = self.flag("poll.interval", &args.interval, |text| {
-            read::duration(text, SECOND..=DAY)
-        });
+        let interval =
+            self.flag("poll.interval", &args.interval, |text| read::duration(text, SECOND..=DAY));
         let sweep = self.flag("poll.sweep-interval", &args.sweep_interval, |text| {
             read::duration(text, SECOND..=30 * DAY)
         });
         let interval = interval?;
-        Some(Poll {
-            interval,
-            sweep_interval: sweep?.max(interval),
-        })
+        Some(Poll { interval, sweep_interval: sweep?.max(interval) })
     }
 
     fn lookback(&mut self, text: &str) -> Option<Duration> {
@@ -226,22 +206,9 @@ impl Checks {
 
     fn workflows(&mut self, args: &WorkflowArgs) -> Option<WorkflowFilter> {
         let separators = &['\n', '\r'];
-        let include = self.each(
-            "workflows.include",
-            &args.include,
-            separators,
-            read::pattern,
-        );
-        let exclude = self.each(
-            "workflows.exclude",
-            &args.exclude,
-            separators,
-            read::pattern,
-        );
-        Some(WorkflowFilter {
-            include: include?,
-            exclude: exclude?,
-        })
+        let include = self.each("workflows.include", &args.include, separators, read::pattern);
+        let exclude = self.each("workflows.exclude", &args.exclude, separators, read::pattern);
+        Some(WorkflowFilter { include: include?, exclude: exclude? })
     }
 
     fn state(&mut self, args: &StateArgs) -> Option<State> {
@@ -249,10 +216,7 @@ impl Checks {
         let retention = self.flag("state.retention", &args.retention, |text| {
             read::duration(text, DAY..=3650 * DAY)
         });
-        Some(State {
-            url: url?,
-            retention: retention?,
-        })
+        Some(State { url: url?, retention: retention? })
     }
 
     fn web(&mut self, args: &WebArgs) -> Option<Web> {
@@ -262,14 +226,9 @@ impl Checks {
         if addresses.as_ref().is_some_and(Vec::is_empty) {
             self.error(flag, "there is no address in it; write one like :10058");
         }
-        let path = self.flag(
-            "web.telemetry-path",
-            &args.telemetry_path,
-            read::telemetry_path,
-        );
-        let max_requests = self.flag("web.max-requests", &args.max_requests, |text| {
-            read::number(text, 1..=1_000_000)
-        });
+        let path = self.flag("web.telemetry-path", &args.telemetry_path, read::telemetry_path);
+        let max_requests = self
+            .flag("web.max-requests", &args.max_requests, |text| read::number(text, 1..=1_000_000));
         Some(Web {
             listen_addresses: addresses?,
             telemetry_path: path?,
@@ -280,21 +239,14 @@ impl Checks {
     fn log(&mut self, args: &LogArgs) -> Option<Log> {
         let level = self.flag("log.level", &args.level, read::log_level);
         let format = self.flag("log.format", &args.format, read::log_format);
-        Some(Log {
-            level: level?,
-            format: format?,
-        })
+        Some(Log { level: level?, format: format? })
     }
 
     fn simulator(&mut self, address: &str, seed: &str, log: &LogArgs) -> Option<Simulate> {
         let address = self.flag("simulator.listen-address", address, read::loopback_address);
         let seed = self.flag("seed", seed, |text| read::number(text, 0..=u64::MAX));
         let log = self.log(log);
-        Some(Simulate {
-            listen_address: address?,
-            seed: seed?,
-            log: log?,
-        })
+        Some(Simulate { listen_address: address?, seed: seed?, log: log? })
     }
 }
 

@@ -59,11 +59,7 @@ pub(super) async fn serve(
 ) {
     let progress = Progress::new(patience);
     let mut stages = progress.0.subscribe();
-    let io = TokioIo::new(Watched {
-        stream,
-        progress: progress.clone(),
-        patience,
-    });
+    let io = TokioIo::new(Watched { stream, progress: progress.clone(), patience });
     let service = service_fn(|request: Request<Incoming>| {
         let progress = progress.clone();
         progress.turn(|_| true, Stage::Answering, Some(patience.answer));
@@ -208,8 +204,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             let idle = |stage| stage == Stage::Idle;
-            self.progress
-                .turn(idle, Stage::Head, Some(self.patience.head));
+            self.progress.turn(idle, Stage::Head, Some(self.patience.head));
         }
         Poll::Ready(Ok(()))
     }
@@ -241,8 +236,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         let flushing = |stage| stage == Stage::Flushing;
-        self.progress
-            .turn(flushing, Stage::Idle, Some(self.patience.idle));
+        self.progress.turn(flushing, Stage::Idle, Some(self.patience.idle));
         Poll::Ready(Ok(()))
     }
 

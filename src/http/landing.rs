@@ -123,10 +123,7 @@ fn document(overview: &Overview, telemetry_path: &str, nonce: &str) -> Markup {
         let lag = Reverse(workflow.lag_ms);
         (*condition, failures, lag, &workflow.name, &workflow.id)
     });
-    let urgent = rows
-        .iter()
-        .filter(|(condition, _)| *condition <= Condition::Late)
-        .count();
+    let urgent = rows.iter().filter(|(condition, _)| *condition <= Condition::Late).count();
     let unreachable = overview.apps.iter().any(|app| app.up == Some(false));
     let title = match urgent {
         _ if unreachable => "✖ API unreachable".into(),

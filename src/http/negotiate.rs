@@ -15,11 +15,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
     let rest = weight_of(&["*"]).unwrap_or(0.0);
     let gzip = weight_of(&["gzip", "x-gzip"]).unwrap_or(rest);
     let identity = weight_of(&["identity"]).unwrap_or(rest);
-    if gzip > 0.0 && gzip >= identity {
-        Encoding::Gzip
-    } else {
-        Encoding::Identity
-    }
+    if gzip > 0.0 && gzip >= identity { Encoding::Gzip } else { Encoding::Identity }
 }
 
 /// The elements of a list header with their weights; one whose weight can't be read is left out.
@@ -28,10 +24,8 @@ fn weighted<'h>(
     name: &HeaderName,
 ) -> impl Iterator<Item = (&'h str, f32)> + use<'h> {
     let lines = headers.get_all(name).into_iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|element| {
+    lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).filter_map(
+        |element| {
             let mut parts = element.split(';').map(str::trim);
             let value = parts.next()?;
             let weight = parts
@@ -39,7 +33,8 @@ fn weighted<'h>(
                 .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
                 .map_or(Some(1.0), |(_, weight)| weight.trim().parse().ok())?;
             (0.0..=1.0).contains(&weight).then_some((value, weight))
-        })
+        },
+    )
 }
 
 #[cfg(test)]

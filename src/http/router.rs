@@ -118,12 +118,7 @@ async fn within_limit(State(limit): State<Arc<Limit>>, request: Request, next: N
         let text = format!(
             "too many requests at once; --web.max-requests allows {most}, try again in a moment\n"
         );
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            [TEXT, (RETRY_AFTER, "1")],
-            text,
-        )
-            .into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, [TEXT, (RETRY_AFTER, "1")], text).into_response();
     };
     let response = next.run(request).await;
     response.map(|body| Body::new(Held::new(body, place)))

@@ -76,12 +76,7 @@ impl Server {
             stop,
             grace,
         };
-        join_all(
-            self.listeners
-                .into_iter()
-                .map(|listener| acceptor.run(listener)),
-        )
-        .await;
+        join_all(self.listeners.into_iter().map(|listener| acceptor.run(listener))).await;
     }
 }
 
@@ -157,10 +152,7 @@ fn notice(ended: Result<(), JoinError>) {
 
 fn is_clients_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 fn is_everywhere(address: &SocketAddr) -> bool {
@@ -168,11 +160,7 @@ fn is_everywhere(address: &SocketAddr) -> bool {
 }
 
 fn display(address: &SocketAddr) -> String {
-    if is_everywhere(address) {
-        format!(":{}", address.port())
-    } else {
-        address.to_string()
-    }
+    if is_everywhere(address) { format!(":{}", address.port()) } else { address.to_string() }
 }
 
 /// `[::]` takes IPv4 clients too; where there is no IPv6 at all, `0.0.0.0` stands in for it.

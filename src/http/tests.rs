@@ -78,11 +78,7 @@ fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {
 }
 
 fn web(listen_addresses: Vec<SocketAddr>) -> Web {
-    Web {
-        listen_addresses,
-        telemetry_path: "/metrics".into(),
-        max_requests: 1,
-    }
+    Web { listen_addresses, telemetry_path: "/metrics".into(), max_requests: 1 }
 }
 
 struct Site {
@@ -160,17 +156,8 @@ async fn the_metrics_are_plain_text_of_exact_length_or_gzip_if_asked() {
     );
     assert!(!plain.contains("content-encoding"), "{plain}");
     let zipped = site.ask("GET /metrics", "accept-encoding: gzip\r\n").await;
-    assert_holds(
-        &zipped,
-        &[
-            "content-encoding: gzip",
-            "content-length: 6",
-            "\r\n\r\nzipped",
-        ],
-    );
-    let refused = site
-        .ask("GET /metrics", "accept-encoding: gzip;q=0\r\n")
-        .await;
+    assert_holds(&zipped, &["content-encoding: gzip", "content-length: 6", "\r\n\r\nzipped"]);
+    let refused = site.ask("GET /metrics", "accept-encoding: gzip;q=0\r\n").await;
     assert_holds(&refused, &["\r\n\r\nruns 1\n"]);
 }
 
@@ -203,10 +190,7 @@ async fn every_reserved_path_is_a_page() {
     for path in RESERVED_PATHS {
         let method = if path == "/-/reload" { "POST" } else { "GET" };
         let answer = site.ask(&format!("{method} {path}"), "").await;
-        assert!(
-            !answer.contains("404") && !answer.contains("405"),
-            "{answer}"
-        );
+        assert!(!answer.contains("404") && !answer.contains("405"), "{answer}");
     }
 }
 
@@ -231,10 +215,7 @@ async fn reload_is_a_post_whose_failure_is_explained() {
     assert_holds(&answer, &["200 OK", "reloaded\n"]);
     let mut endpoints = endpoints(Arc::new(Text("")));
     endpoints.reload = Arc::new(|| Err("line 3 is odd".into()));
-    let answer = site(endpoints, |_| ())
-        .await
-        .ask("POST /-/reload", "")
-        .await;
+    let answer = site(endpoints, |_| ()).await.ask("POST /-/reload", "").await;
     assert_holds(&answer, &["500 Internal Server Error", "line 3 is odd\n"]);
 }
 

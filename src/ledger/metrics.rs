@@ -26,9 +26,7 @@ impl LedgerMetrics {
                 "cortex_workflow_exporter_ledger_commit_duration_seconds",
                 "How long transactions of the ledger took until they were durable.",
             )
-            .buckets(vec![
-                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
-            ]),
+            .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
         )?;
         let detection_delay = Histogram::with_opts(
             HistogramOpts::new(
@@ -56,12 +54,7 @@ impl LedgerMetrics {
         registry.register(Box::new(commit_duration.clone()))?;
         registry.register(Box::new(detection_delay.clone()))?;
         registry.register(Box::new(anomalies.clone()))?;
-        Ok(Self {
-            commits,
-            commit_duration,
-            detection_delay,
-            anomalies,
-        })
+        Ok(Self { commits, commit_duration, detection_delay, anomalies })
     }
 
     /// Counts an oddity.
@@ -70,8 +63,6 @@ impl LedgerMetrics {
     }
 
     pub(super) fn committed(&self, well: bool) {
-        self.commits
-            .with_label_values(&[if well { "success" } else { "failure" }])
-            .inc();
+        self.commits.with_label_values(&[if well { "success" } else { "failure" }]).inc();
     }
 }

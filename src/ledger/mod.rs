@@ -115,11 +115,7 @@ impl Ledger {
         writer.load(now_ms).await?;
         let published = watch::Sender::new(Arc::new(writer.state.clone()));
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self {
-            writer,
-            published: Arc::new(published),
-            metrics,
-        })
+        Ok(Self { writer, published: Arc::new(published), metrics })
     }
 
     /// What is durable, now and whenever it changes.
@@ -169,14 +165,11 @@ impl Ledger {
         for (id, series) in &changed {
             let workflow = &app_state.workflows[id];
             batch.workflows.push((app, id, workflow));
-            let series = series
-                .iter()
-                .map(|key| (workflow.number, key, &workflow.series[key]));
+            let series = series.iter().map(|key| (workflow.number, key, &workflow.series[key]));
             batch.series.extend(series);
         }
         if cold_start || !changed.is_empty() {
-            self.commit(&mut writer.store, &mut writer.unsure, &batch)
-                .await?;
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         }
         writer.highest_number = number;
         self.publish(writer, state);
@@ -209,12 +202,8 @@ impl Ledger {
         let mut settled = true;
         let mut known = true;
         for run in in_order_of_ending(&read) {
-            let record = observer
-                .changes
-                .runs
-                .get(&run.id)
-                .or_else(|| records.get(&run.id))
-                .cloned();
+            let record =
+                observer.changes.runs.get(&run.id).or_else(|| records.get(&run.id)).cloned();
             let standing = observer.observe(run, record.as_ref());
             settled &= standing == Standing::Settled;
             known &= standing != Standing::New;
@@ -231,8 +220,7 @@ impl Ledger {
         let mut state = writer.state.clone();
         if now.record != before || !changes.runs.is_empty() {
             let batch = changes.batch(app, workflow, &now);
-            self.commit(&mut writer.store, &mut writer.unsure, &batch)
-                .await?;
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
             self.tell(&changes);
         }
         if closed {
@@ -273,8 +261,7 @@ impl Ledger {
             return Ok(());
         }
         let batch = changes.batch(app, workflow, &now);
-        self.commit(&mut writer.store, &mut writer.unsure, &batch)
-            .await?;
+        self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         self.tell(&changes);
         let mut state = writer.state.clone();
         put(&mut state, app, workflow, now);
@@ -308,13 +295,8 @@ impl Ledger {
         }
         let record = record.clone();
         if record != before {
-            let batch = Batch {
-                apps: vec![(app, &record)],
-                prune,
-                ..Batch::default()
-            };
-            self.commit(&mut writer.store, &mut writer.unsure, &batch)
-                .await?;
+            let batch = Batch { apps: vec![(app, &record)], prune, ..Batch::default() };
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         }
         self.publish(writer, state);
         Ok(())
@@ -338,9 +320,7 @@ impl Ledger {
         let written = store.commit(batch).await;
         *unsure = written.is_err();
         self.metrics.committed(written.is_ok());
-        self.metrics
-            .commit_duration
-            .observe(begun.elapsed().as_secs_f64());
+        self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
         written
     }
 
@@ -374,10 +354,7 @@ impl Writer {
             .collect();
         let restarted = loaded.restarted.iter();
         let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
-        let batch = Batch {
-            series: series.collect(),
-            ..Batch::default()
-        };
+        let batch = Batch { series: series.collect(), ..Batch::default() };
         if !batch.series.is_empty() {
             tracing::warn!(
                 series = batch.series.len(),
@@ -402,16 +379,8 @@ impl Changes {
         let number = workflow.number;
         Batch {
             workflows: vec![(app, id, workflow)],
-            series: self
-                .series
-                .iter()
-                .map(|key| (number, key, &workflow.series[key]))
-                .collect(),
-            runs: self
-                .runs
-                .iter()
-                .map(|(run, record)| (number, run, record))
-                .collect(),
+            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
+            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
             ..Batch::default()
         }
     }
@@ -430,8 +399,7 @@ fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState)
 
 fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
     let app = state.apps.get(app);
-    app.and_then(|app| app.record.pruned_before_ms)
-        .unwrap_or(i64::MIN)
+    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
 }
 
 /// Open runs first, so that a run listed twice while it ended is counted once; then by when they

@@ -103,10 +103,7 @@ impl Observer<'_> {
     /// The API no longer knows an open run.
     pub(super) fn vanished(&mut self, run: &RunId, record: &RunRecord) {
         if self.workflow.open.remove(run).is_some() {
-            let record = RunRecord {
-                phase: RunPhase::Vanished,
-                ..record.clone()
-            };
+            let record = RunRecord { phase: RunPhase::Vanished, ..record.clone() };
             self.changes.runs.insert(run.clone(), record);
             self.changes.anomalies.push(Anomaly::VanishedRun);
         }
@@ -144,11 +141,7 @@ impl Observer<'_> {
             self.changes.runs.insert(run.id.clone(), now);
             self.workflow.open.insert(run.id.clone(), open);
         }
-        if self.is_known(record) {
-            Standing::Followed
-        } else {
-            Standing::New
-        }
+        if self.is_known(record) { Standing::Followed } else { Standing::New }
     }
 
     fn finished(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
@@ -157,11 +150,7 @@ impl Observer<'_> {
             Some(RunPhase::Open(before)) => {
                 let replay = before.replay;
                 self.count(run, record, replay);
-                if self.is_known(record) {
-                    Standing::Followed
-                } else {
-                    Standing::New
-                }
+                if self.is_known(record) { Standing::Followed } else { Standing::New }
             }
             Some(RunPhase::Vanished) => {
                 self.count(run, record, false);
@@ -186,17 +175,10 @@ impl Observer<'_> {
         }
         if before.started_ms.is_none() && started.is_some() {
             let started_ms = latest_start(run, record);
-            let record = RunRecord {
-                started_ms,
-                ..before.clone()
-            };
+            let record = RunRecord { started_ms, ..before.clone() };
             self.changes.runs.insert(run.id.clone(), record);
         }
-        if self.is_known(record) {
-            Standing::Settled
-        } else {
-            Standing::New
-        }
+        if self.is_known(record) { Standing::Settled } else { Standing::New }
     }
 
     /// A finished run that nothing is remembered of: news, history, or long forgotten.
@@ -258,11 +240,7 @@ impl Observer<'_> {
             self.add(Total::Steps, &[key, kind, step.status.as_str()], 1.0);
             match step.duration {
                 StepDuration::Seconds(seconds) => {
-                    self.add(
-                        Total::StepDuration,
-                        &[key, kind, step.status.as_str()],
-                        seconds,
-                    );
+                    self.add(Total::StepDuration, &[key, kind, step.status.as_str()], seconds);
                 }
                 StepDuration::Negative => drop(odd.insert(Anomaly::NegativeDuration)),
                 StepDuration::Unknown => {}
@@ -290,10 +268,7 @@ impl Observer<'_> {
             return;
         }
         let record = &self.workflow.record;
-        let news = match record
-            .news_since
-            .judge(created.earliest(), created.latest())
-        {
+        let news = match record.news_since.judge(created.earliest(), created.latest()) {
             Age::News => true,
             Age::Unclear => !record.first_reading,
             Age::History => false,
@@ -305,14 +280,10 @@ impl Observer<'_> {
 
     fn add(&mut self, total: Total, labels: &[&str], amount: f64) {
         let key = SeriesKey::new(total, labels);
-        let series = self
-            .workflow
-            .series
-            .entry(key.clone())
-            .or_insert_with(|| Series {
-                value: self.bounds.zero(total),
-                start_ms: self.read_at.local_ms,
-            });
+        let series = self.workflow.series.entry(key.clone()).or_insert_with(|| Series {
+            value: self.bounds.zero(total),
+            start_ms: self.read_at.local_ms,
+        });
         series.value.add(amount);
         self.changes.series.insert(key);
     }
@@ -372,9 +343,7 @@ impl Observer<'_> {
 }
 
 fn latest_start(run: &Run, record: Option<&RunRecord>) -> Option<i64> {
-    run.started_at
-        .map(Timestamp::latest)
-        .max(record.and_then(|record| record.started_ms))
+    run.started_at.map(Timestamp::latest).max(record.and_then(|record| record.started_ms))
 }
 
 fn age_ms(run: &Run) -> i64 {

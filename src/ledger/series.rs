@@ -66,10 +66,7 @@ pub struct SeriesKey {
 
 impl SeriesKey {
     pub(super) fn new(total: Total, labels: &[&str]) -> Self {
-        Self {
-            total,
-            labels: labels.iter().map(|label| Label::new(label)).collect(),
-        }
+        Self { total, labels: labels.iter().map(|label| Label::new(label)).collect() }
     }
 }
 
@@ -105,11 +102,7 @@ pub struct Histogram {
 impl Histogram {
     fn new(bounds: Arc<[f64]>) -> Self {
         let counts = vec![0; bounds.len() + 1].into();
-        Self {
-            bounds,
-            counts,
-            sum: 0.0,
-        }
+        Self { bounds, counts, sum: 0.0 }
     }
 
     fn observe(&mut self, seconds: f64) {
@@ -142,10 +135,7 @@ pub(super) struct Bounds {
 
 impl Bounds {
     pub(super) fn new(buckets: &Buckets) -> Self {
-        Self {
-            runs: buckets.runs.as_slice().into(),
-            steps: buckets.steps.as_slice().into(),
-        }
+        Self { runs: buckets.runs.as_slice().into(), steps: buckets.steps.as_slice().into() }
     }
 
     /// The bounds of a total; `None` for one that is no histogram.

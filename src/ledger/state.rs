@@ -153,13 +153,8 @@ impl WorkflowState {
 
     /// Its series of one total.
     pub fn series_of(&self, total: Total) -> impl Iterator<Item = (&SeriesKey, &Series)> {
-        let first = SeriesKey {
-            total,
-            labels: Box::default(),
-        };
-        self.series
-            .range(first..)
-            .take_while(move |(key, _)| key.total == total)
+        let first = SeriesKey { total, labels: Box::default() };
+        self.series.range(first..).take_while(move |(key, _)| key.total == total)
     }
 
     /// Whether all of its runs are news, however old.
@@ -173,18 +168,12 @@ impl WorkflowState {
         for origin in &Origin::FORESEEN {
             foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
             for status in &Status::FINISHED {
-                foreseen.push(SeriesKey::new(
-                    Total::Runs,
-                    &[status.as_str(), origin.as_str()],
-                ));
+                foreseen.push(SeriesKey::new(Total::Runs, &[status.as_str(), origin.as_str()]));
             }
         }
         foreseen.retain(|key| !self.series.contains_key(key));
         for key in &foreseen {
-            let zero = Series {
-                value: bounds.zero(key.total),
-                start_ms: now_ms,
-            };
+            let zero = Series { value: bounds.zero(key.total), start_ms: now_ms };
             self.series.insert(key.clone(), zero);
         }
         foreseen
@@ -228,10 +217,7 @@ impl AppState {
                     Some(lookback) => NewsSince::Second(cold_start_ms.saturating_sub(lookback)),
                     None => NewsSince::Beginning,
                 },
-                None if workflow
-                    .created_at
-                    .is_none_or(|at| at.latest() >= cold_start_ms) =>
-                {
+                None if workflow.created_at.is_none_or(|at| at.latest() >= cold_start_ms) => {
                     NewsSince::Beginning
                 }
                 _ => NewsSince::Second(read_at.api_ms),
@@ -249,11 +235,8 @@ impl AppState {
             state.record.followed = followed;
             state.record.listed = workflow.into();
             state.record.listed_ms = read_at.local_ms;
-            let new_series = if followed {
-                state.foresee(bounds, read_at.local_ms)
-            } else {
-                Vec::new()
-            };
+            let new_series =
+                if followed { state.foresee(bounds, read_at.local_ms) } else { Vec::new() };
             // That it was listed again is no news worth a write while it may be published anyway.
             let worth_writing = before.is_none_or(|before| {
                 before.listed != state.record.listed
@@ -292,11 +275,6 @@ impl WorkflowState {
             last_run_ms: BTreeMap::new(),
             failures: FailureRow::default(),
         };
-        Self {
-            number,
-            record,
-            series: BTreeMap::new(),
-            open: BTreeMap::new(),
-        }
+        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new() }
     }
 }

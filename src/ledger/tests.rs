@@ -1,9 +1,6 @@
 //! The rules of counting, on a real SQLite.
 
-#![expect(
-    clippy::float_cmp,
-    reason = "counts are whole, and sums here are exact"
-)]
+#![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
 use prometheus::Registry;
 
@@ -68,10 +65,7 @@ fn run(id: &str, status: &str) -> Run {
 
 /// A run that was created and started before the cold start and ended so long after it.
 fn ended(id: &str, status: &str, after_ms: i64) -> Run {
-    Run {
-        ended_at: Some(Timestamp::Instant(COLD + after_ms)),
-        ..run(id, status)
-    }
+    Run { ended_at: Some(Timestamp::Instant(COLD + after_ms)), ..run(id, status) }
 }
 
 /// Begun and ended so long after the cold start.
@@ -87,17 +81,9 @@ impl Book {
     async fn open(settings: Settings) -> Self {
         let registry = Registry::new();
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger = Ledger::open(settings.clone(), metrics, COLD)
-            .await
-            .expect("it opens");
+        let ledger = Ledger::open(settings.clone(), metrics, COLD).await.expect("it opens");
         let workflow = workflow("w").id;
-        Self {
-            ledger,
-            registry,
-            settings,
-            now_ms: COLD,
-            workflow,
-        }
+        Self { ledger, registry, settings, now_ms: COLD, workflow }
     }
 
     /// A ledger in memory that has met its app, and read the list of runs once.
@@ -110,18 +96,12 @@ impl Book {
     }
 
     fn at(&self) -> ReadAt {
-        ReadAt {
-            api_ms: self.now_ms,
-            local_ms: self.now_ms,
-        }
+        ReadAt { api_ms: self.now_ms, local_ms: self.now_ms }
     }
 
     async fn list(&mut self, workflows: &[Workflow]) {
         let filter = WorkflowFilter::default();
-        let listed = self
-            .ledger
-            .record_workflows(&app(), workflows, &filter, self.at())
-            .await;
+        let listed = self.ledger.record_workflows(&app(), workflows, &filter, self.at()).await;
         listed.expect("the list is recorded");
     }
 
@@ -131,29 +111,16 @@ impl Book {
     }
 
     async fn page(&mut self, runs: &[Run], closing: Closing) -> bool {
-        let read = RunsRead {
-            runs,
-            read_at: self.at(),
-            newest_first: true,
-            closing,
-        };
+        let read = RunsRead { runs, read_at: self.at(), newest_first: true, closing };
         let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
         recorded.expect("the runs are recorded")
     }
 
     /// Opens the same file again, as after a crash.
     async fn reopened(self) -> Self {
-        let Self {
-            ledger,
-            settings,
-            now_ms,
-            ..
-        } = self;
+        let Self { ledger, settings, now_ms, .. } = self;
         drop(ledger);
-        Self {
-            now_ms,
-            ..Self::open(settings).await
-        }
+        Self { now_ms, ..Self::open(settings).await }
     }
 
     fn state(&self) -> Arc<WorkflowState> {
@@ -161,10 +128,7 @@ impl Book {
     }
 
     fn series(&self, total: Total, labels: &[&str]) -> Option<Series> {
-        self.state()
-            .series
-            .get(&SeriesKey::new(total, labels))
-            .cloned()
+        self.state().series.get(&SeriesKey::new(total, labels)).cloned()
     }
 
     fn total(&self, total: Total, labels: &[&str]) -> f64 {
@@ -186,10 +150,7 @@ impl Book {
     fn anomalies(&self, anomaly: Anomaly) -> f64 {
         let families = self.registry.gather();
         let name = "cortex_workflow_exporter_anomalies_total";
-        let family = families
-            .iter()
-            .find(|family| family.name() == name)
-            .expect("registered");
+        let family = families.iter().find(|family| family.name() == name).expect("registered");
         let metric = family.get_metric().iter();
         let mut of = metric.filter(|metric| metric.get_label()[0].value() == anomaly.as_str());
         of.next().expect("pre-set").get_counter().get_value()
@@ -197,11 +158,7 @@ impl Book {
 
     fn open_runs(&self) -> Vec<String> {
         let state = self.state();
-        state
-            .open
-            .iter()
-            .map(|(id, run)| format!("{id} {}", run.status.as_str()))
-            .collect()
+        state.open.iter().map(|(id, run)| format!("{id} {}", run.status.as_str())).collect()
     }
 }
 
@@ -211,16 +168,8 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on() {
     book.list(&[workflow("w")]).await;
     for origin in ["WORKFLOW", "RECORD", "TEST"] {
         for status in ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED"] {
-            let series = book
-                .series(Total::Runs, &[status, origin])
-                .expect("it exists");
-            assert_eq!(
-                series,
-                Series {
-                    value: Value::Counter(0.0),
-                    start_ms: COLD
-                }
-            );
+            let series = book.series(Total::Runs, &[status, origin]).expect("it exists");
+            assert_eq!(series, Series { value: Value::Counter(0.0), start_ms: COLD });
         }
         assert!(book.series(Total::RunsCreated, &[origin]).is_some());
     }
@@ -228,17 +177,9 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on() {
 
 #[tokio::test]
 async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter() {
-    let book = Book::met(&[
-        ended("b", "FAILED", -MINUTE),
-        ended("a", "COMPLETED", -DAY_MS),
-    ])
-    .await;
+    let book = Book::met(&[ended("b", "FAILED", -MINUTE), ended("a", "COMPLETED", -DAY_MS)]).await;
     assert_eq!(
-        (
-            book.counted("FAILED"),
-            book.counted("COMPLETED"),
-            book.created()
-        ),
+        (book.counted("FAILED"), book.counted("COMPLETED"), book.created()),
         (0.0, 0.0, 0.0)
     );
     let state = book.state();
@@ -249,40 +190,20 @@ async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter() {
 #[tokio::test]
 async fn the_lookback_makes_news_of_what_ended_within_it() {
     let lookback = Some(Duration::from_secs(3600));
-    let mut book = Book::open(Settings {
-        lookback,
-        ..settings("sqlite::memory:")
-    })
-    .await;
+    let mut book = Book::open(Settings { lookback, ..settings("sqlite::memory:") }).await;
     book.list(&[workflow("w")]).await;
-    book.read(&[
-        ended("b", "FAILED", -30 * MINUTE),
-        ended("a", "FAILED", -90 * MINUTE),
-    ])
-    .await;
+    book.read(&[ended("b", "FAILED", -30 * MINUTE), ended("a", "FAILED", -90 * MINUTE)]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
 #[tokio::test]
 async fn without_any_limit_all_history_is_news() {
-    let unlimited = Settings {
-        lookback: None,
-        retention: None,
-        ..settings("sqlite::memory:")
-    };
+    let unlimited = Settings { lookback: None, retention: None, ..settings("sqlite::memory:") };
     let mut book = Book::open(unlimited).await;
     book.list(&[workflow("w")]).await;
-    let nameless = Run {
-        created_at: None,
-        started_at: None,
-        ..run("c", "SKIPPED")
-    };
-    book.read(&[ended("b", "FAILED", -400 * DAY_MS), nameless])
-        .await;
-    assert_eq!(
-        (book.counted("FAILED"), book.counted("SKIPPED")),
-        (1.0, 1.0)
-    );
+    let nameless = Run { created_at: None, started_at: None, ..run("c", "SKIPPED") };
+    book.read(&[ended("b", "FAILED", -400 * DAY_MS), nameless]).await;
+    assert_eq!((book.counted("FAILED"), book.counted("SKIPPED")), (1.0, 1.0));
 }
 
 #[tokio::test]
@@ -301,23 +222,15 @@ async fn a_finished_run_is_counted_once_however_often_it_is_listed() {
         book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
     }
     assert_eq!((book.counted("COMPLETED"), book.created()), (1.0, 1.0));
-    assert_eq!(
-        book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]),
-        1.0
-    );
+    assert_eq!(book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
     assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
 }
 
 #[tokio::test]
 async fn a_run_listed_twice_on_a_page_while_it_ended_is_counted_once() {
     let mut book = Book::met(&[]).await;
-    book.read(&[fresh("a", "COMPLETED", 20 * SECOND), run("a", "RUNNING")])
-        .await;
-    book.read(&[
-        fresh("a", "COMPLETED", 20 * SECOND),
-        fresh("a", "COMPLETED", 20 * SECOND),
-    ])
-    .await;
+    book.read(&[fresh("a", "COMPLETED", 20 * SECOND), run("a", "RUNNING")]).await;
+    book.read(&[fresh("a", "COMPLETED", 20 * SECOND), fresh("a", "COMPLETED", 20 * SECOND)]).await;
     assert_eq!(book.counted("COMPLETED"), 1.0);
 }
 
@@ -326,28 +239,12 @@ async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt() {
     let mut book = Book::met(&[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&first)).await;
-    book.read(&[Run {
-        status: Status::Running,
-        ended_at: None,
-        ..first.clone()
-    }])
-    .await;
+    book.read(&[Run { status: Status::Running, ended_at: None, ..first.clone() }]).await;
     assert_eq!(book.open_runs(), ["a RUNNING"]);
-    book.read(&[Run {
-        status: Status::Completed,
-        ..first
-    }])
-    .await;
-    assert_eq!(
-        (book.counted("FAILED"), book.counted("COMPLETED")),
-        (1.0, 1.0)
-    );
+    book.read(&[Run { status: Status::Completed, ..first }]).await;
+    assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
     assert_eq!(book.created(), 1.0, "a replay creates nothing");
-    assert_eq!(
-        book.total(Total::QueueDuration, &["WORKFLOW"]),
-        1.0,
-        "a replay doesn't wait"
-    );
+    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
 }
 
 #[tokio::test]
@@ -357,11 +254,7 @@ async fn a_strictly_later_start_is_a_new_attempt() {
     let later = |ms| Some(Timestamp::Instant(COLD + 12 * SECOND + ms));
     book.read(std::slice::from_ref(&first)).await;
     for (started_at, attempts) in [(later(0), 1.0), (later(1), 2.0), (later(1), 2.0)] {
-        book.read(&[Run {
-            started_at,
-            ..first.clone()
-        }])
-        .await;
+        book.read(&[Run { started_at, ..first.clone() }]).await;
         assert_eq!(book.counted("FAILED"), attempts, "{started_at:?}");
     }
 }
@@ -372,11 +265,7 @@ async fn a_bare_date_is_no_later_start_than_an_instant_of_that_day() {
     let first = fresh("a", "FAILED", 20 * SECOND);
     let day = Some(Timestamp::Date(20_000 * DAY_MS));
     book.read(std::slice::from_ref(&first)).await;
-    book.read(&[Run {
-        started_at: day,
-        ..first.clone()
-    }])
-    .await;
+    book.read(&[Run { started_at: day, ..first.clone() }]).await;
     book.read(std::slice::from_ref(&first)).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
@@ -384,23 +273,13 @@ async fn a_bare_date_is_no_later_start_than_an_instant_of_that_day() {
 #[tokio::test]
 async fn an_end_that_appears_or_is_corrected_later_is_no_new_attempt() {
     let mut book = Book::met(&[]).await;
-    let unended = Run {
-        ended_at: None,
-        ..fresh("a", "COMPLETED", 20 * SECOND)
-    };
+    let unended = Run { ended_at: None, ..fresh("a", "COMPLETED", 20 * SECOND) };
     book.read(&[unended]).await;
     book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
     let corrected = Some(Timestamp::Instant(COLD + 50 * SECOND));
-    book.read(&[Run {
-        ended_at: corrected,
-        ..fresh("a", "COMPLETED", 20 * SECOND)
-    }])
-    .await;
+    book.read(&[Run { ended_at: corrected, ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
     assert_eq!(book.counted("COMPLETED"), 1.0);
-    assert_eq!(
-        book.state().record.last_run_ms[&Status::Completed],
-        COLD + 50 * SECOND
-    );
+    assert_eq!(book.state().record.last_run_ms[&Status::Completed], COLD + 50 * SECOND);
 }
 
 #[tokio::test]
@@ -417,42 +296,17 @@ async fn everything_that_a_run_moves_moves_together() {
         step("ask", "COMPLETED", StepDuration::Seconds(0.3), Some(1.5)),
         step("tell", "FAILED", StepDuration::Unknown, None),
     ];
-    book.read(&[Run {
-        steps,
-        credits: Some(2.5),
-        ..fresh("a", "COMPLETED", 20 * SECOND)
-    }])
-    .await;
-    assert_eq!(
-        book.total(Total::Steps, &["ask", "model", "COMPLETED"]),
-        1.0
-    );
+    book.read(&[Run { steps, credits: Some(2.5), ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
+    assert_eq!(book.total(Total::Steps, &["ask", "model", "COMPLETED"]), 1.0);
     assert_eq!(book.total(Total::Steps, &["tell", "model", "FAILED"]), 1.0);
-    assert_eq!(
-        book.total(Total::StepDuration, &["ask", "model", "COMPLETED"]),
-        1.0
-    );
-    assert_eq!(
-        book.series(Total::StepDuration, &["tell", "model", "FAILED"]),
-        None
-    );
-    assert_eq!(
-        book.total(Total::RunCredits, &["COMPLETED", "WORKFLOW"]),
-        2.5
-    );
+    assert_eq!(book.total(Total::StepDuration, &["ask", "model", "COMPLETED"]), 1.0);
+    assert_eq!(book.series(Total::StepDuration, &["tell", "model", "FAILED"]), None);
+    assert_eq!(book.total(Total::RunCredits, &["COMPLETED", "WORKFLOW"]), 2.5);
     assert_eq!(book.total(Total::StepCredits, &["ask", "model"]), 1.5);
-    let series = book
-        .series(Total::RunDuration, &["COMPLETED", "WORKFLOW"])
-        .expect("counted");
-    let Value::Histogram(histogram) = series.value else {
-        panic!("a histogram")
-    };
+    let series = book.series(Total::RunDuration, &["COMPLETED", "WORKFLOW"]).expect("counted");
+    let Value::Histogram(histogram) = series.value else { panic!("a histogram") };
     assert_eq!((histogram.count(), histogram.sum), (1, 8.0));
-    assert_eq!(
-        book.series(Total::RunCredits, &["FAILED", "WORKFLOW"]),
-        None,
-        "never told"
-    );
+    assert_eq!(book.series(Total::RunCredits, &["FAILED", "WORKFLOW"]), None, "never told");
 }
 
 #[tokio::test]
@@ -460,32 +314,11 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
     let day = Some(Timestamp::Date(20_000 * DAY_MS));
     let whole = fresh("a", "COMPLETED", 20 * SECOND);
     let cases = [
+        (Run { started_at: None, ..whole.clone() }, Anomaly::MissingTimestamp),
+        (Run { started_at: day, ..whole.clone() }, Anomaly::DateOnlyTimestamp),
+        (Run { ended_at: day, ..whole.clone() }, Anomaly::DateOnlyTimestamp),
         (
-            Run {
-                started_at: None,
-                ..whole.clone()
-            },
-            Anomaly::MissingTimestamp,
-        ),
-        (
-            Run {
-                started_at: day,
-                ..whole.clone()
-            },
-            Anomaly::DateOnlyTimestamp,
-        ),
-        (
-            Run {
-                ended_at: day,
-                ..whole.clone()
-            },
-            Anomaly::DateOnlyTimestamp,
-        ),
-        (
-            Run {
-                started_at: Some(Timestamp::Instant(COLD + MINUTE)),
-                ..whole
-            },
+            Run { started_at: Some(Timestamp::Instant(COLD + MINUTE)), ..whole },
             Anomaly::NegativeDuration,
         ),
     ];
@@ -494,11 +327,7 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
         book.read(std::slice::from_ref(&run)).await;
         book.read(std::slice::from_ref(&run)).await;
         assert_eq!(book.counted("COMPLETED"), 1.0, "{run:?}");
-        assert_eq!(
-            book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]),
-            0.0,
-            "{run:?}"
-        );
+        assert_eq!(book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]), 0.0, "{run:?}");
         assert_eq!(book.anomalies(anomaly), 1.0, "{run:?}");
     }
 }
@@ -507,11 +336,7 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
 async fn an_unknown_status_and_origin_are_counted_under_their_own_words() {
     let mut book = Book::met(&[]).await;
     let origin = Origin::new("SCHEDULE");
-    book.read(&[Run {
-        origin,
-        ..fresh("a", "TIMED_OUT", 20 * SECOND)
-    }])
-    .await;
+    book.read(&[Run { origin, ..fresh("a", "TIMED_OUT", 20 * SECOND) }]).await;
     assert_eq!(book.total(Total::Runs, &["TIMED_OUT", "SCHEDULE"]), 1.0);
     assert_eq!(book.anomalies(Anomaly::UnknownStatus), 1.0);
     assert_eq!(book.anomalies(Anomaly::UnknownOrigin), 1.0);
@@ -521,21 +346,11 @@ async fn an_unknown_status_and_origin_are_counted_under_their_own_words() {
 async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it() {
     let today = Some(Timestamp::Date(20_000 * DAY_MS));
     let yesterday = Some(Timestamp::Date(19_999 * DAY_MS));
-    let found = Run {
-        ended_at: today,
-        ..run("a", "FAILED")
-    };
+    let found = Run { ended_at: today, ..run("a", "FAILED") };
     let mut book = Book::met(std::slice::from_ref(&found)).await;
-    let later = Run {
-        ended_at: today,
-        ..run("b", "FAILED")
-    };
-    let older = Run {
-        ended_at: yesterday,
-        ..run("c", "FAILED")
-    };
-    book.read(&[later.clone(), found.clone(), older.clone()])
-        .await;
+    let later = Run { ended_at: today, ..run("b", "FAILED") };
+    let older = Run { ended_at: yesterday, ..run("c", "FAILED") };
+    book.read(&[later.clone(), found.clone(), older.clone()]).await;
     book.read(&[later, found, older]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
@@ -543,10 +358,7 @@ async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_fou
 #[tokio::test]
 async fn a_workflow_created_after_the_cold_start_counts_in_full() {
     let mut book = Book::met(&[]).await;
-    let young = Workflow {
-        created_at: Some(Timestamp::Instant(COLD + SECOND)),
-        ..workflow("x")
-    };
+    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + SECOND)), ..workflow("x") };
     book.list(&[workflow("w"), young]).await;
     book.workflow = workflow("x").id;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
@@ -561,35 +373,20 @@ async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted()
     book.read(&[fresh("b", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 0.0);
     book.now_ms += MINUTE;
-    book.read(&[
-        fresh("c", "FAILED", 90 * SECOND),
-        fresh("b", "FAILED", 20 * SECOND),
-    ])
-    .await;
+    book.read(&[fresh("c", "FAILED", 90 * SECOND), fresh("b", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
 #[tokio::test]
 async fn widening_a_filter_makes_no_news_of_history() {
     let mut book = Book::open(settings("sqlite::memory:")).await;
-    let none = WorkflowFilter {
-        exclude: vec!["^w$".parse().expect("valid")],
-        ..Default::default()
-    };
-    let young = Workflow {
-        created_at: Some(Timestamp::Instant(COLD + MINUTE)),
-        ..workflow("w")
-    };
-    book.ledger
-        .record_workflows(&app(), &[], &none, book.at())
-        .await
-        .expect("recorded");
+    let none =
+        WorkflowFilter { exclude: vec!["^w$".parse().expect("valid")], ..Default::default() };
+    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + MINUTE)), ..workflow("w") };
+    book.ledger.record_workflows(&app(), &[], &none, book.at()).await.expect("recorded");
     book.now_ms += 2 * MINUTE;
     let listed = std::slice::from_ref(&young);
-    book.ledger
-        .record_workflows(&app(), listed, &none, book.at())
-        .await
-        .expect("recorded");
+    book.ledger.record_workflows(&app(), listed, &none, book.at()).await.expect("recorded");
     book.now_ms += 8 * MINUTE;
     book.list(&[young]).await;
     book.read(&[fresh("a", "FAILED", 5 * MINUTE)]).await;
@@ -604,28 +401,18 @@ async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restar
     let url = format!("sqlite:{}/ledger.db", directory.path().display());
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
-    book.read(&[run("open", "RUNNING"), ended("old", "FAILED", -MINUTE)])
-        .await;
+    book.read(&[run("open", "RUNNING"), ended("old", "FAILED", -MINUTE)]).await;
     for _ in 0..2 {
         book = book.reopened().await;
         book.now_ms += 10 * MINUTE;
         assert_eq!(book.ledger.state().apps[&app()].workflows.len(), 1);
         book.list(&[workflow("w")]).await;
         let missed = fresh("missed", "FAILED", 5 * MINUTE);
-        book.read(&[
-            missed,
-            ended("open", "COMPLETED", MINUTE),
-            ended("old", "FAILED", -MINUTE),
-        ])
-        .await;
-        assert_eq!(
-            (book.counted("FAILED"), book.counted("COMPLETED")),
-            (1.0, 1.0)
-        );
+        book.read(&[missed, ended("open", "COMPLETED", MINUTE), ended("old", "FAILED", -MINUTE)])
+            .await;
+        assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
     }
-    let series = book
-        .series(Total::Runs, &["FAILED", "WORKFLOW"])
-        .expect("it exists");
+    let series = book.series(Total::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
     assert_eq!(series.start_ms, COLD, "a start is never stamped anew");
 }
 
@@ -633,41 +420,22 @@ async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restar
 async fn a_reading_that_broke_off_does_not_hide_what_lies_behind_it() {
     let mut book = Book::met(&[ended("old", "COMPLETED", -MINUTE)]).await;
     let newest = [fresh("c", "FAILED", 50 * SECOND)];
-    assert!(
-        !book.page(&newest, Closing::IfKnown).await,
-        "there is more behind it"
-    );
+    assert!(!book.page(&newest, Closing::IfKnown).await, "there is more behind it");
     // Here the reading broke off. In the next one the same page is counted already, and yet it
     // must not end the reading.
     assert!(!book.page(&newest, Closing::IfKnown).await);
-    assert!(
-        !book
-            .page(&[fresh("b", "FAILED", 40 * SECOND)], Closing::IfKnown)
-            .await
-    );
-    assert!(
-        book.page(&[ended("old", "COMPLETED", -MINUTE)], Closing::IfKnown)
-            .await
-    );
-    assert!(
-        book.page(&newest, Closing::IfKnown).await,
-        "now it is known what lies behind"
-    );
+    assert!(!book.page(&[fresh("b", "FAILED", 40 * SECOND)], Closing::IfKnown).await);
+    assert!(book.page(&[ended("old", "COMPLETED", -MINUTE)], Closing::IfKnown).await);
+    assert!(book.page(&newest, Closing::IfKnown).await, "now it is known what lies behind");
     assert_eq!(book.counted("FAILED"), 2.0);
 }
 
 #[tokio::test]
 async fn a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back() {
     let mut book = Book::met(&[run("a", "RUNNING")]).await;
-    let gone = [
-        RunId::new("a").expect("a plain id"),
-        RunId::new("never").expect("a plain id"),
-    ];
+    let gone = [RunId::new("a").expect("a plain id"), RunId::new("never").expect("a plain id")];
     for _ in 0..2 {
-        let vanished = book
-            .ledger
-            .record_vanished(&app(), &book.workflow, &gone, book.at())
-            .await;
+        let vanished = book.ledger.record_vanished(&app(), &book.workflow, &gone, book.at()).await;
         vanished.expect("recorded");
     }
     assert!(book.open_runs().is_empty());
@@ -682,10 +450,7 @@ async fn pruned_runs_are_never_news_again() {
     let early = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&early)).await;
     book.now_ms += 31 * DAY_MS;
-    book.ledger
-        .end_cycle(&app(), true, book.at())
-        .await
-        .expect("recorded");
+    book.ledger.end_cycle(&app(), true, book.at()).await.expect("recorded");
     book.read(&[early]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
@@ -694,19 +459,9 @@ async fn pruned_runs_are_never_news_again() {
 async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten() {
     let mut book = Book::met(&[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    let ahead = ReadAt {
-        api_ms: COLD + 400 * DAY_MS,
-        local_ms: COLD + MINUTE,
-    };
-    book.ledger
-        .end_cycle(&app(), true, ahead)
-        .await
-        .expect("recorded");
-    book.read(&[
-        fresh("b", "FAILED", 30 * SECOND),
-        fresh("a", "FAILED", 20 * SECOND),
-    ])
-    .await;
+    let ahead = ReadAt { api_ms: COLD + 400 * DAY_MS, local_ms: COLD + MINUTE };
+    book.ledger.end_cycle(&app(), true, ahead).await.expect("recorded");
+    book.read(&[fresh("b", "FAILED", 30 * SECOND), fresh("a", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 2.0);
 }
 
@@ -728,18 +483,10 @@ async fn a_row_of_failures_is_ended_by_a_completed_run_only() {
 async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed() {
     let mut book = Book::met(&[]).await;
     let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
-    book.list(&[Workflow {
-        deleted: true,
-        ..workflow("w")
-    }])
-    .await;
+    book.list(&[Workflow { deleted: true, ..workflow("w") }]).await;
     assert_eq!(published(&book), 1);
     book.now_ms += 2 * 60 * MINUTE;
-    assert_eq!(
-        published(&book),
-        1,
-        "a list that can't be read ends nothing"
-    );
+    assert_eq!(published(&book), 1, "a list that can't be read ends nothing");
     book.list(&[workflow("x")]).await;
     assert_eq!(published(&book), 1);
     book.list(&[workflow("w"), workflow("x")]).await;

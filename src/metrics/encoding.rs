@@ -27,10 +27,7 @@ pub(super) struct Part {
 /// Families without samples are left out: the encoder refuses them.
 pub(super) fn text(families: impl IntoIterator<Item = MetricFamily>) -> String {
     let mut text = String::new();
-    for family in families
-        .into_iter()
-        .filter(|family| !family.get_metric().is_empty())
-    {
+    for family in families.into_iter().filter(|family| !family.get_metric().is_empty()) {
         let encoded = TextEncoder::new().encode_utf8(&[family], &mut text);
         encoded.expect("it refuses only what has no name or no samples");
     }
@@ -39,9 +36,7 @@ pub(super) fn text(families: impl IntoIterator<Item = MetricFamily>) -> String {
 
 /// How many samples a text holds.
 pub(super) fn samples(text: &str) -> usize {
-    text.lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-        .count()
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count()
 }
 
 impl Part {
@@ -49,11 +44,7 @@ impl Part {
         let text = Bytes::from(text);
         let mut crc = crc32fast::Hasher::new();
         crc.update(&text);
-        Self {
-            deflated: deflate(&text),
-            text,
-            crc,
-        }
+        Self { deflated: deflate(&text), text, crc }
     }
 }
 

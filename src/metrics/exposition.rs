@@ -38,13 +38,7 @@ impl Exposition {
         clock: Arc<dyn Clock>,
         interval_ms: i64,
     ) -> Self {
-        Self {
-            states,
-            own,
-            clock,
-            interval_ms,
-            rendered: Mutex::new(None),
-        }
+        Self { states, own, clock, interval_ms, rendered: Mutex::new(None) }
     }
 
     /// The exposition as of now, in the text format 0.0.4. Takes milliseconds of processor time
@@ -72,21 +66,14 @@ impl Exposition {
         *rendered = None;
         let text = self.families(&state, false);
         let samples = encoding::samples(&text);
-        let new = Rendered {
-            state,
-            part: Part::new(text),
-            samples,
-        };
+        let new = Rendered { state, part: Part::new(text), samples };
         *rendered = Some(new.clone());
         new
     }
 
     /// The text of the ledger's families: of those that move with the clock, or of all others.
     fn families(&self, state: &State, live: bool) -> String {
-        let now = Now {
-            ms: self.clock.now_ms(),
-            interval_ms: self.interval_ms,
-        };
+        let now = Now { ms: self.clock.now_ms(), interval_ms: self.interval_ms };
         let families = FAMILIES.iter().filter(|family| family.is_live() == live);
         encoding::text(families.map(|family| family.collect(state, now)))
     }

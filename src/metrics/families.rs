@@ -174,11 +174,7 @@ impl Family {
 
     /// Its samples as of this state.
     pub(super) fn collect(&self, state: &State, now: Now) -> MetricFamily {
-        let mut samples = Samples {
-            family: self,
-            ids: Vec::new(),
-            metrics: Vec::new(),
-        };
+        let mut samples = Samples { family: self, ids: Vec::new(), metrics: Vec::new() };
         if let Source::All(collect) = self.source {
             collect(state, now, &mut samples);
         }
@@ -214,10 +210,7 @@ impl Samples<'_> {
         if matches!(source, Source::App(_) | Source::All(_)) {
             return;
         }
-        self.ids = vec![
-            id.as_str().into(),
-            Label::new(workflow.name(id)).as_str().into(),
-        ];
+        self.ids = vec![id.as_str().into(), Label::new(workflow.name(id)).as_str().into()];
         if self.family.labels.contains(&"app_id") {
             self.ids.push(app_id.as_str().into());
         }
@@ -267,17 +260,13 @@ fn with_value(mut metric: Metric, value: &Value) -> Metric {
         }
         Value::Histogram(histogram) => {
             let mut cumulative = 0;
-            let buckets = histogram
-                .bounds
-                .iter()
-                .zip(&histogram.counts)
-                .map(|(bound, count)| {
-                    cumulative += count;
-                    let mut bucket = Bucket::default();
-                    bucket.set_upper_bound(*bound);
-                    bucket.set_cumulative_count(cumulative);
-                    bucket
-                });
+            let buckets = histogram.bounds.iter().zip(&histogram.counts).map(|(bound, count)| {
+                cumulative += count;
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(*bound);
+                bucket.set_cumulative_count(cumulative);
+                bucket
+            });
             let mut sample = Histogram::default();
             sample.set_bucket(buckets.collect());
             sample.set_sample_count(histogram.count());
@@ -320,10 +309,7 @@ fn last_success(app: &AppState, samples: &mut Samples<'_>) {
 fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
     let workflows = state.apps.values().flat_map(AppState::published);
     let polled = workflows.filter_map(|(_, workflow)| workflow.record.polled_ms);
-    let lag = polled
-        .map(|ms| now.ms - ms - now.interval_ms)
-        .max()
-        .unwrap_or(0);
+    let lag = polled.map(|ms| now.ms - ms - now.interval_ms).max().unwrap_or(0);
     samples.gauge(&[], seconds(lag.max(0)));
 }
 
@@ -371,15 +357,9 @@ fn tests(workflow: &WorkflowState, samples: &mut Samples<'_>) {
 
 fn info(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     let listed = &workflow.record.listed;
-    let [app, key, version] = [
-        &listed.app,
-        &listed.key,
-        listed.version.as_ref().unwrap_or(&String::new()),
-    ]
-    .map(|text| Label::new(text));
+    let [app, key, version] =
+        [&listed.app, &listed.key, listed.version.as_ref().unwrap_or(&String::new())]
+            .map(|text| Label::new(text));
     let enabled = if listed.enabled { "true" } else { "false" };
-    samples.gauge(
-        &[app.as_str(), key.as_str(), version.as_str(), enabled],
-        1.0,
-    );
+    samples.gauge(&[app.as_str(), key.as_str(), version.as_str(), enabled], 1.0);
 }

@@ -11,13 +11,9 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that asks the system"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
     fn now_ms(&self) -> i64 {
         let now = std::time::SystemTime::now();
-        now.duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64)
+        now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
     }
 }

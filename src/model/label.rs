@@ -14,10 +14,7 @@ const REPLACEMENT: char = '\u{FFFD}';
 impl Label {
     /// Makes a label value of any text, replacing and cutting off what isn't safe.
     pub fn new(text: &str) -> Self {
-        let end = text
-            .char_indices()
-            .nth(LONGEST)
-            .map_or(text.len(), |(end, _)| end);
+        let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
         let text = &text[..end];
         if text.chars().any(is_unprintable) {
             let clean = |c| if is_unprintable(c) { REPLACEMENT } else { c };

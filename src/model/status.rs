@@ -99,12 +99,7 @@ pub enum Phase {
 
 impl Status {
     /// The statuses of finished runs whose series exist from the start.
-    pub const FINISHED: [Self; 4] = [
-        Self::Completed,
-        Self::Failed,
-        Self::Skipped,
-        Self::Cancelled,
-    ];
+    pub const FINISHED: [Self; 4] = [Self::Completed, Self::Failed, Self::Skipped, Self::Cancelled];
     /// The statuses of open runs.
     pub const OPEN: [Self; 2] = [Self::Pending, Self::Running];
 
@@ -134,10 +129,7 @@ mod tests {
     #[test]
     fn an_unknown_status_is_finished_exactly_when_the_run_has_ended() {
         let paused = Status::new("PAUSED");
-        assert_eq!(
-            (paused.phase(false), paused.phase(true)),
-            (Phase::Open, Phase::Finished)
-        );
+        assert_eq!((paused.phase(false), paused.phase(true)), (Phase::Open, Phase::Finished));
         assert_eq!(Status::Running.phase(true), Phase::Open);
         assert_eq!(Status::Failed.phase(false), Phase::Finished);
     }

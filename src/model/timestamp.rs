@@ -88,22 +88,12 @@ mod tests {
         ] {
             assert_eq!(Timestamp::parse(text), Some(noon), "{text}");
         }
-        assert_eq!(
-            Timestamp::parse("2023-12-25"),
-            Some(Timestamp::Date(1_703_462_400_000))
-        );
+        assert_eq!(Timestamp::parse("2023-12-25"), Some(Timestamp::Date(1_703_462_400_000)));
     }
 
     #[test]
     fn what_is_no_timestamp_is_none() {
-        for text in [
-            "",
-            "now",
-            "2023-13-01",
-            "2023-12-25T",
-            "25.12.2023",
-            "2023-12-25T99:00:00Z",
-        ] {
+        for text in ["", "now", "2023-13-01", "2023-12-25T", "25.12.2023", "2023-12-25T99:00:00Z"] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
         for number in [f64::NAN, f64::INFINITY, 1e300, -1e300] {
@@ -122,9 +112,6 @@ mod tests {
     #[test]
     fn a_bare_date_means_any_instant_of_its_day() {
         let day = Timestamp::Date(0);
-        assert_eq!(
-            (day.earliest(), day.latest(), day.instant()),
-            (0, DAY_MS - 1, None)
-        );
+        assert_eq!((day.earliest(), day.latest(), day.instant()), (0, DAY_MS - 1, None));
     }
 }

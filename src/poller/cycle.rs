@@ -53,17 +53,10 @@ impl Poller {
         if !tally.refused.load(Relaxed) {
             let due = self.due(listed.as_deref().unwrap_or_default());
             let reading = |(id, few_runs)| self.read_one(id, few_runs, &tally);
-            stream::iter(due)
-                .map(reading)
-                .buffer_unordered(AT_ONCE)
-                .collect::<()>()
-                .await;
+            stream::iter(due).map(reading).buffer_unordered(AT_ONCE).collect::<()>().await;
         }
         let whole = tally.failed.load(Relaxed) == 0 && tally.left_out.load(Relaxed) == 0;
-        let ended = self
-            .ledger
-            .end_cycle(&self.settings.app_id, whole, self.now())
-            .await;
+        let ended = self.ledger.end_cycle(&self.settings.app_id, whole, self.now()).await;
         if let Err(error) = ended {
             tally.failed(&error.into(), "the end of the cycle");
         }
@@ -87,28 +80,17 @@ impl Poller {
             self.tell_undecodable(&page.undecodable, Anomaly::UndecodableWorkflow, "workflows");
             // What ended before the first answer is history.
             let read_at = *first_read_at.get_or_insert(self.read_at(page.read_at_ms));
-            let ids = page
-                .items
-                .iter()
-                .map(|workflow| super::workflow::key(workflow.id.as_str()));
-            let keys: Vec<_> = ids
-                .chain(page.undecodable.iter().map(|item| item.key))
-                .collect();
+            let ids = page.items.iter().map(|workflow| super::workflow::key(workflow.id.as_str()));
+            let keys: Vec<_> = ids.chain(page.undecodable.iter().map(|item| item.key)).collect();
             workflows.extend(page.items);
-            match pager.answered(Facts {
-                keys: &keys,
-                total: page.total,
-                take: page.take,
-            }) {
+            match pager.answered(Facts { keys: &keys, total: page.total, take: page.take }) {
                 Paged::More => {}
                 Paged::Restarted => workflows.clear(),
                 Paged::GivenUp => return Err(ReadError::Moving),
                 Paged::Ended => {
                     let app = &self.settings.app_id;
                     let filter = &self.settings.workflows;
-                    self.ledger
-                        .record_workflows(app, &workflows, filter, read_at)
-                        .await?;
+                    self.ledger.record_workflows(app, &workflows, filter, read_at).await?;
                     tracing::debug!(
                         workflows = workflows.len(),
                         milliseconds = self.clock.now_ms() - begun,
@@ -171,14 +153,9 @@ impl Poller {
             (_, _) => CycleResult::Partial,
         };
         let (refused, error) = (tally.refused.into_inner(), tally.error.into_inner());
-        let cycle = Cycle {
-            result,
-            refused,
-            error,
-        };
+        let cycle = Cycle { result, refused, error };
         let seconds = begun.elapsed().as_secs_f64();
-        self.metrics
-            .cycle_ended(&self.settings.app_id, result, seconds);
+        self.metrics.cycle_ended(&self.settings.app_id, result, seconds);
         let before = self.status.borrow().clone();
         let app_id = self.settings.app_id.as_str();
         match (&cycle.error, &before.last) {
@@ -204,17 +181,9 @@ impl Poller {
                     "The first poll cycle succeeded."
                 );
             }
-            _ => tracing::debug!(
-                app_id,
-                result = result.as_str(),
-                seconds,
-                "A poll cycle ended."
-            ),
+            _ => tracing::debug!(app_id, result = result.as_str(), seconds, "A poll cycle ended."),
         }
-        self.status.send_replace(Status {
-            cycles: before.cycles + 1,
-            last: Some(cycle.clone()),
-        });
+        self.status.send_replace(Status { cycles: before.cycles + 1, last: Some(cycle.clone()) });
         cycle
     }
 }

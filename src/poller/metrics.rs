@@ -56,19 +56,13 @@ impl PollerMetrics {
                 "cortex_workflow_exporter_poll_duration_seconds",
                 "How long poll cycles took.",
             )
-            .buckets(vec![
-                0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
-            ]),
+            .buckets(vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0]),
             &["app_id"],
         )?;
         registry.register(Box::new(up.clone()))?;
         registry.register(Box::new(polls.clone()))?;
         registry.register(Box::new(poll_duration.clone()))?;
-        Ok(Self {
-            up,
-            polls,
-            poll_duration,
-        })
+        Ok(Self { up, polls, poll_duration })
     }
 
     /// Makes the app's series exist, at 0.
@@ -76,23 +70,14 @@ impl PollerMetrics {
         self.up.with_label_values(&[app.as_str()]).set(0.0);
         self.poll_duration.with_label_values(&[app.as_str()]);
         for result in CycleResult::ALL {
-            self.polls
-                .with_label_values(&[app.as_str(), result.as_str()]);
+            self.polls.with_label_values(&[app.as_str(), result.as_str()]);
         }
     }
 
     pub(super) fn cycle_ended(&self, app: &AppId, result: CycleResult, seconds: f64) {
-        let up = if result == CycleResult::Success {
-            1.0
-        } else {
-            0.0
-        };
+        let up = if result == CycleResult::Success { 1.0 } else { 0.0 };
         self.up.with_label_values(&[app.as_str()]).set(up);
-        self.polls
-            .with_label_values(&[app.as_str(), result.as_str()])
-            .inc();
-        self.poll_duration
-            .with_label_values(&[app.as_str()])
-            .observe(seconds);
+        self.polls.with_label_values(&[app.as_str(), result.as_str()]).inc();
+        self.poll_duration.with_label_values(&[app.as_str()]).observe(seconds);
     }
 }

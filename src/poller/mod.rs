@@ -95,15 +95,7 @@ impl Poller {
     ) -> Self {
         metrics.foresee(&settings.app_id);
         let (status, memory) = (watch::Sender::default(), Mutex::default());
-        Self {
-            client,
-            ledger,
-            clock,
-            settings,
-            metrics,
-            status,
-            memory,
-        }
+        Self { client, ledger, clock, settings, metrics, status, memory }
     }
 
     /// How it is doing, now and whenever a cycle ends.
@@ -122,11 +114,7 @@ impl Poller {
             };
             refused = if cycle.refused { refused + 1 } else { 0 };
             let next = begun + self.pause(refused);
-            if stop
-                .run_until_cancelled(tokio::time::sleep_until(next))
-                .await
-                .is_none()
-            {
+            if stop.run_until_cancelled(tokio::time::sleep_until(next)).await.is_none() {
                 return;
             }
         }
@@ -142,10 +130,7 @@ impl Poller {
     }
 
     fn read_at(&self, api_ms: i64) -> ReadAt {
-        ReadAt {
-            api_ms,
-            local_ms: self.clock.now_ms(),
-        }
+        ReadAt { api_ms, local_ms: self.clock.now_ms() }
     }
 
     fn now(&self) -> ReadAt {

@@ -128,11 +128,7 @@ impl Pager {
         }
         let before = self.seen.len();
         self.seen.extend(page.keys);
-        self.stale = if self.seen.len() == before {
-            self.stale + 1
-        } else {
-            0
-        };
+        self.stale = if self.seen.len() == before { self.stale + 1 } else { 0 };
         if self.request.number == 1 {
             self.first = page.keys.first().copied();
         }
@@ -154,11 +150,7 @@ impl Pager {
     fn page_size(&mut self, page: Facts<'_>) -> u32 {
         let listed = page.keys.len() as u32;
         let asked = self.request.take;
-        let size = page
-            .take
-            .filter(|take| *take > 0)
-            .unwrap_or(asked)
-            .max(listed);
+        let size = page.take.filter(|take| *take > 0).unwrap_or(asked).max(listed);
         if size > asked {
             self.ignores_take = true;
             self.take = size;
@@ -200,10 +192,7 @@ impl Pager {
         self.end = 0;
         self.stale = 0;
         self.seen.clear();
-        self.request = PageRequest {
-            number: 1,
-            take: self.take,
-        };
+        self.request = PageRequest { number: 1, take: self.take };
         Paged::Restarted
     }
 
@@ -213,10 +202,7 @@ impl Pager {
     fn next_request(&self) -> PageRequest {
         let joined = |take: u32, overlap: u64| {
             let number = self.end.saturating_sub(overlap) / u64::from(take) + 1;
-            PageRequest {
-                number: u32::try_from(number).unwrap_or(u32::MAX),
-                take,
-            }
+            PageRequest { number: u32::try_from(number).unwrap_or(u32::MAX), take }
         };
         let reach = |page: &PageRequest| u64::from(page.number) * u64::from(page.take);
         if !self.ignores_take {
@@ -249,29 +235,14 @@ mod tests {
     impl List {
         fn of(length: u64) -> Self {
             let items = (0..length).collect();
-            Self {
-                items,
-                cap: 100,
-                tells: true,
-                ignores_take: false,
-                ignores_page: false,
-            }
+            Self { items, cap: 100, tells: true, ignores_take: false, ignores_page: false }
         }
 
         fn page(&self, request: PageRequest) -> Vec<u64> {
-            let take = if self.ignores_take {
-                self.cap
-            } else {
-                request.take.min(self.cap)
-            };
+            let take = if self.ignores_take { self.cap } else { request.take.min(self.cap) };
             let number = if self.ignores_page { 1 } else { request.number };
             let skip = (number as usize - 1) * take as usize;
-            self.items
-                .iter()
-                .skip(skip)
-                .take(take as usize)
-                .copied()
-                .collect()
+            self.items.iter().skip(skip).take(take as usize).copied().collect()
         }
 
         /// Reads it all; `change` happens after each page. Returns what was read and the number
@@ -286,11 +257,7 @@ mod tests {
             loop {
                 let request = pager.request();
                 let keys = self.page(request);
-                let echo = if self.ignores_take {
-                    self.cap
-                } else {
-                    request.take.min(self.cap)
-                };
+                let echo = if self.ignores_take { self.cap } else { request.take.min(self.cap) };
                 let facts = Facts {
                     keys: &keys,
                     total: self.tells.then_some(self.items.len() as u64),
@@ -322,11 +289,7 @@ mod tests {
     #[test]
     fn a_server_that_ignores_page_is_not_asked_forever() {
         for tells in [true, false] {
-            let mut list = List {
-                ignores_page: true,
-                tells,
-                ..List::of(1000)
-            };
+            let mut list = List { ignores_page: true, tells, ..List::of(1000) };
             let (read, requests) = list.read(100, |_| {});
             assert_eq!(read.len(), 100);
             assert!(requests <= 5, "{requests}");
@@ -360,19 +323,9 @@ mod tests {
     fn a_page_that_is_too_large_is_asked_for_in_halves() {
         let mut pager = Pager::new(100);
         assert!(pager.shrink());
-        assert_eq!(
-            pager.request(),
-            PageRequest {
-                number: 1,
-                take: 50
-            }
-        );
+        assert_eq!(pager.request(), PageRequest { number: 1, take: 50 });
         let keys: Vec<_> = (0..50).collect();
-        let facts = Facts {
-            keys: &keys,
-            total: None,
-            take: None,
-        };
+        let facts = Facts { keys: &keys, total: None, take: None };
         assert_eq!(pager.answered(facts), Paged::More);
         assert!(pager.request().take <= 50);
     }

@@ -32,12 +32,7 @@ enum Way {
     /// From the first page on.
     Forward(Pager),
     /// Up from page `first` to the last one, which is `at` or later.
-    ToLastPage {
-        key: Key,
-        first: u32,
-        at: u32,
-        overshot: bool,
-    },
+    ToLastPage { key: Key, first: u32, at: u32, overshot: bool },
     /// Down from the last page.
     Backward { key: Key, at: u32 },
 }
@@ -61,35 +56,21 @@ impl Reading {
     /// with the oldest run first.
     pub(super) fn new(take: u32, to_the_end: bool, last_page: Option<LastPage>) -> Self {
         let way = match last_page {
-            Some(LastPage {
-                number,
-                take: same,
-                key,
-            }) if same == take && !to_the_end => Way::ToLastPage {
-                key,
-                first: number,
-                at: number,
-                overshot: false,
-            },
+            Some(LastPage { number, take: same, key }) if same == take && !to_the_end => {
+                Way::ToLastPage { key, first: number, at: number, overshot: false }
+            }
             _ => Way::Forward(Pager::new(take)),
         };
-        Self {
-            evidence: Evidence::default(),
-            to_the_end,
-            take,
-            way,
-            last_page: None,
-        }
+        Self { evidence: Evidence::default(), to_the_end, take, way, last_page: None }
     }
 
     /// The page to ask for now.
     pub(super) fn request(&self) -> PageRequest {
         match &self.way {
             Way::Forward(pager) => pager.request(),
-            Way::ToLastPage { at, .. } | Way::Backward { at, .. } => PageRequest {
-                number: *at,
-                take: self.take,
-            },
+            Way::ToLastPage { at, .. } | Way::Backward { at, .. } => {
+                PageRequest { number: *at, take: self.take }
+            }
         }
     }
 
@@ -119,12 +100,9 @@ impl Reading {
                 self.way = Way::Forward(Pager::new(self.take));
                 self.verdict(Closing::No, true)
             }
-            Way::ToLastPage {
-                key,
-                first,
-                at,
-                overshot,
-            } => self.seek_last_page(key, first, at, overshot, facts.keys.len()),
+            Way::ToLastPage { key, first, at, overshot } => {
+                self.seek_last_page(key, first, at, overshot, facts.keys.len())
+            }
             Way::Backward { at: 1, .. } => self.verdict(Closing::Yes, false),
             Way::Backward { key, at } => {
                 self.way = Way::Backward { key, at: at - 1 };
@@ -146,26 +124,15 @@ impl Reading {
                 self.verdict(Closing::Yes, false)
             }
             (Paged::Ended, _) => self.verdict(Closing::Yes, false),
-            (Paged::GivenUp, _) => Verdict {
-                shifted: true,
-                ..self.verdict(Closing::No, false)
-            },
-            (Paged::Restarted, _) => Verdict {
-                shifted: true,
-                ..self.verdict(Closing::No, true)
-            },
+            (Paged::GivenUp, _) => Verdict { shifted: true, ..self.verdict(Closing::No, false) },
+            (Paged::Restarted, _) => Verdict { shifted: true, ..self.verdict(Closing::No, true) },
             (Paged::More, Some(Order::NewestFirst(key))) => self.verdict(closing_by(key), true),
             (Paged::More, Some(Order::OldestFirst(key))) => {
                 // Without a total, the end is only found by going there.
                 if let Some(total) = facts.total {
                     self.take = take;
                     let last = LastPage::of(total, take, key).number;
-                    self.way = Way::ToLastPage {
-                        key,
-                        first: last,
-                        at: last,
-                        overshot: false,
-                    };
+                    self.way = Way::ToLastPage { key, first: last, at: last, overshot: false };
                 }
                 self.verdict(Closing::No, true)
             }
@@ -183,52 +150,26 @@ impl Reading {
     ) -> Verdict {
         if listed == 0 && at == first && first > 1 {
             let at = first - 1;
-            self.way = Way::ToLastPage {
-                key,
-                first: at,
-                at,
-                overshot: true,
-            };
+            self.way = Way::ToLastPage { key, first: at, at, overshot: true };
             return self.verdict(Closing::No, true);
         }
         if listed >= self.take as usize && !overshot {
-            self.way = Way::ToLastPage {
-                key,
-                first,
-                at: at + 1,
-                overshot,
-            };
+            self.way = Way::ToLastPage { key, first, at: at + 1, overshot };
             return self.verdict(Closing::No, true);
         }
         let last = if listed == 0 && at > 1 { at - 1 } else { at };
-        self.last_page = Some(LastPage {
-            number: last,
-            take: self.take,
-            key,
-        });
+        self.last_page = Some(LastPage { number: last, take: self.take, key });
         if first == 1 {
             return self.verdict(Closing::Yes, false);
         }
         self.way = Way::Backward { key, at: first - 1 };
-        self.verdict(
-            if at == first {
-                closing_by(key)
-            } else {
-                Closing::No
-            },
-            true,
-        )
+        self.verdict(if at == first { closing_by(key) } else { Closing::No }, true)
     }
 
     fn verdict(&self, closing: Closing, more: bool) -> Verdict {
         let newest_first = matches!(self.evidence.order(), Some(Order::NewestFirst(_)));
         let next = more.then(|| self.request());
-        Verdict {
-            closing,
-            next,
-            newest_first,
-            shifted: false,
-        }
+        Verdict { closing, next, newest_first, shifted: false }
     }
 }
 
@@ -236,11 +177,7 @@ impl LastPage {
     /// Of a list of so many runs.
     fn of(total: u64, take: u32, key: Key) -> Self {
         let number = total.div_ceil(u64::from(take)).max(1);
-        Self {
-            number: u32::try_from(number).unwrap_or(u32::MAX),
-            take,
-            key,
-        }
+        Self { number: u32::try_from(number).unwrap_or(u32::MAX), take, key }
     }
 }
 

@@ -34,10 +34,9 @@ impl Poller {
         few_runs: bool,
     ) -> Result<(), ReadError> {
         let mut met = HashSet::new();
-        let (first_reading, all_is_news) =
-            self.workflow_state(id).map_or((false, false), |state| {
-                (state.record.first_reading, state.all_is_news())
-            });
+        let (first_reading, all_is_news) = self
+            .workflow_state(id)
+            .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
         // The first reading doesn't go back to the oldest open run, so it needs the lists of open
         // runs; unless it will read everything anyway.
         let mut to_the_end = first_reading && few_runs;
@@ -65,11 +64,7 @@ impl Poller {
             // The workflow is gone; its open runs are asked for one by one, and vanish.
             let Some(page) = page else { return Ok(()) };
             let keys = self.keys(id, &page);
-            let facts = Facts {
-                keys: &keys,
-                total: page.total,
-                take: page.take,
-            };
+            let facts = Facts { keys: &keys, total: page.total, take: page.take };
             let verdict = reading.answered(&page.items, facts);
             let read = RunsRead {
                 runs: &page.items,
@@ -77,19 +72,14 @@ impl Poller {
                 newest_first: verdict.newest_first,
                 closing: verdict.closing,
             };
-            let closed = self
-                .ledger
-                .record_runs(&self.settings.app_id, id, read)
-                .await?;
+            let closed = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
             met.extend(page.items.into_iter().map(|run| run.id));
             if verdict.shifted {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
             if closed {
                 let mut memory = self.memory();
-                memory
-                    .last_pages
-                    .extend(reading.last_page().map(|last| (id.clone(), last)));
+                memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
                 return Ok(());
             }
             if verdict.next.is_none() {
@@ -108,10 +98,7 @@ impl Poller {
         for status in Status::OPEN {
             let mut pager = Pager::new(self.settings.page_size);
             loop {
-                let page = self
-                    .client
-                    .runs(id, Some(status.clone()), pager.request())
-                    .await;
+                let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     page => page?,
@@ -121,11 +108,7 @@ impl Poller {
                     return Ok(false);
                 }
                 let keys = self.keys(id, &page);
-                let facts = Facts {
-                    keys: &keys,
-                    total: page.total,
-                    take: page.take,
-                };
+                let facts = Facts { keys: &keys, total: page.total, take: page.take };
                 let stand = pager.answered(facts);
                 self.record(id, &page.items, page.read_at_ms).await?;
                 met.extend(page.items.into_iter().map(|run| run.id));
@@ -156,9 +139,7 @@ impl Poller {
         }
         if !vanished.is_empty() {
             let app = &self.settings.app_id;
-            self.ledger
-                .record_vanished(app, id, &vanished, self.now())
-                .await?;
+            self.ledger.record_vanished(app, id, &vanished, self.now()).await?;
         }
         Ok(())
     }
@@ -168,26 +149,14 @@ impl Poller {
         let Some(state) = self.workflow_state(id) else {
             return Vec::new();
         };
-        state
-            .open
-            .keys()
-            .filter(|run| !met.contains(*run))
-            .cloned()
-            .collect()
+        state.open.keys().filter(|run| !met.contains(*run)).cloned().collect()
     }
 
     /// Records runs that are no part of a reading of the list.
     async fn record(&self, id: &WorkflowId, runs: &[Run], read_ms: i64) -> Result<(), ReadError> {
         let read_at = self.read_at(read_ms);
-        let read = RunsRead {
-            runs,
-            read_at,
-            newest_first: false,
-            closing: Closing::No,
-        };
-        self.ledger
-            .record_runs(&self.settings.app_id, id, read)
-            .await?;
+        let read = RunsRead { runs, read_at, newest_first: false, closing: Closing::No };
+        self.ledger.record_runs(&self.settings.app_id, id, read).await?;
         Ok(())
     }
 
@@ -196,18 +165,12 @@ impl Poller {
         id: &WorkflowId,
     ) -> Option<std::sync::Arc<crate::ledger::WorkflowState>> {
         let state = self.ledger.state();
-        state
-            .apps
-            .get(&self.settings.app_id)?
-            .workflows
-            .get(id)
-            .cloned()
+        state.apps.get(&self.settings.app_id)?.workflows.get(id).cloned()
     }
 
     fn keys(&self, id: &WorkflowId, page: &Page<Run>) -> Vec<u64> {
         self.tell_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
         let runs = page.items.iter().map(|run| key(run.id.as_str()));
-        runs.chain(page.undecodable.iter().map(|item| item.key))
-            .collect()
+        runs.chain(page.undecodable.iter().map(|item| item.key)).collect()
     }
 }

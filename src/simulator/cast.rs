@@ -71,11 +71,7 @@ fn answer_ticket() -> Character {
         every: Some(2 * SECOND..6 * SECOND),
         work: 2 * SECOND..12 * SECOND,
         outcomes: vec![(Status::Completed, 92), (Status::Failed, 8)],
-        origins: vec![
-            (Origin::Record, 6),
-            (Origin::Workflow, 3),
-            (Origin::Test, 1),
-        ],
+        origins: vec![(Origin::Record, 6), (Origin::Workflow, 3), (Origin::Test, 1)],
         replayed: 30,
         ..character
     }
@@ -105,11 +101,7 @@ fn summarise_document() -> Character {
     Character {
         every: Some(8 * SECOND..25 * SECOND),
         work: 15 * SECOND..90 * SECOND,
-        outcomes: vec![
-            (Status::Completed, 95),
-            (Status::Failed, 4),
-            (Status::Cancelled, 1),
-        ],
+        outcomes: vec![(Status::Completed, 95), (Status::Failed, 4), (Status::Cancelled, 1)],
         origins: vec![(Origin::Trigger, 3), (Origin::Record, 1)],
         ..character
     }
@@ -119,22 +111,13 @@ fn summarise_document() -> Character {
 fn screen_application() -> Character {
     let mut interview = step("invite", "http_request");
     interview.conditional = Some("fits".into());
-    let steps = vec![
-        step("read", "model"),
-        step("fits", "branch"),
-        interview,
-        step("log", "note"),
-    ];
+    let steps = vec![step("read", "model"), step("fits", "branch"), interview, step("log", "note")];
     let character = character("Screen application", Form::Mixed, steps);
     Character {
         every: Some(10 * SECOND..30 * SECOND),
         queue: 500..5 * SECOND,
         work: 5 * SECOND..40 * SECOND,
-        outcomes: vec![
-            (Status::Completed, 70),
-            (Status::Skipped, 25),
-            (Status::Failed, 5),
-        ],
+        outcomes: vec![(Status::Completed, 70), (Status::Skipped, 25), (Status::Failed, 5)],
         origins: vec![(Origin::Endpoint, 3), (Origin::Workflow, 1)],
         ..character
     }
@@ -142,22 +125,15 @@ fn screen_application() -> Character {
 
 /// The slow one.
 fn research_company() -> Character {
-    let steps = vec![
-        step("question", "input"),
-        step("visit_sites", "browser"),
-        step("write_up", "model"),
-    ];
+    let steps =
+        vec![step("question", "input"), step("visit_sites", "browser"), step("write_up", "model")];
     let mut character = character("Research company", Form::Newest, steps);
     character.workflow.version = Some(7);
     Character {
         every: Some(90 * SECOND..4 * MINUTE),
         queue: SECOND..20 * SECOND,
         work: 4 * MINUTE..25 * MINUTE,
-        outcomes: vec![
-            (Status::Completed, 75),
-            (Status::Failed, 15),
-            (Status::Cancelled, 10),
-        ],
+        outcomes: vec![(Status::Completed, 75), (Status::Failed, 15), (Status::Cancelled, 10)],
         origins: vec![(Origin::Webhook, 1)],
         ..character
     }
@@ -165,11 +141,8 @@ fn research_company() -> Character {
 
 /// Completes although a step of it failed.
 fn nightly_report() -> Character {
-    let steps = vec![
-        step("collect", "http_request"),
-        step("chart", "code"),
-        step("publish", "service"),
-    ];
+    let steps =
+        vec![step("collect", "http_request"), step("chart", "code"), step("publish", "service")];
     let character = character("Build report", Form::First, steps);
     Character {
         every: Some(40 * SECOND..90 * SECOND),
@@ -183,22 +156,15 @@ fn nightly_report() -> Character {
 
 /// Calls another workflow; only a draft of it exists.
 fn onboard_customer() -> Character {
-    let steps = vec![
-        step("form", "input"),
-        step("welcome_ticket", "workflow"),
-        step("summary", "note"),
-    ];
+    let steps =
+        vec![step("form", "input"), step("welcome_ticket", "workflow"), step("summary", "note")];
     let mut character = character("Onboard customer", Form::Newest, steps);
     character.workflow.version = None;
     character.workflow.tests = Some(tests(5, 5, 0));
     Character {
         every: Some(20 * SECOND..60 * SECOND),
         work: 10 * SECOND..60 * SECOND,
-        outcomes: vec![
-            (Status::Completed, 88),
-            (Status::Cancelled, 8),
-            (Status::Failed, 4),
-        ],
+        outcomes: vec![(Status::Completed, 88), (Status::Cancelled, 8), (Status::Failed, 4)],
         origins: vec![(Origin::Workflow, 2), (Origin::Test, 1)],
         ..character
     }

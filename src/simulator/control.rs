@@ -186,10 +186,9 @@ struct FaultQuery {
 impl FaultQuery {
     fn rule(self) -> Result<Rule, Refusal> {
         let fault = match self.kind.as_str() {
-            "status" => Fault::Status {
-                code: self.code.unwrap_or(500),
-                retry_after: self.retry_after,
-            },
+            "status" => {
+                Fault::Status { code: self.code.unwrap_or(500), retry_after: self.retry_after }
+            }
             "html" => Fault::html(),
             "not_json" => Fault::not_json(),
             "body" => Fault::Body {
@@ -322,7 +321,5 @@ async fn delete_run(
 
 fn gone(was_there: bool) -> Result<StatusCode, Refusal> {
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such id");
-    was_there
-        .then_some(StatusCode::NO_CONTENT)
-        .ok_or_else(missing)
+    was_there.then_some(StatusCode::NO_CONTENT).ok_or_else(missing)
 }

@@ -37,18 +37,12 @@ pub enum Fault {
 impl Fault {
     /// Answer with this status.
     pub fn status(code: u16) -> Self {
-        Self::Status {
-            code,
-            retry_after: None,
-        }
+        Self::Status { code, retry_after: None }
     }
 
     /// 429 with this `Retry-After`.
     pub fn throttled(retry_after: &str) -> Self {
-        Self::Status {
-            code: 429,
-            retry_after: Some(retry_after.into()),
-        }
+        Self::Status { code: 429, retry_after: Some(retry_after.into()) }
     }
 
     /// Answer 200 with a page for people, as a proxy does.
@@ -61,10 +55,7 @@ impl Fault {
 
     /// Answer 200 with what claims to be JSON and isn't.
     pub fn not_json() -> Self {
-        Self::Body {
-            content_type: "application/json".into(),
-            text: "[{\"id\": oops".into(),
-        }
+        Self::Body { content_type: "application/json".into(), text: "[{\"id\": oops".into() }
     }
 }
 
@@ -80,12 +71,7 @@ pub struct Rule {
 impl Rule {
     /// Misbehave so at every request until the faults are cleared.
     pub fn new(fault: Fault) -> Self {
-        Self {
-            fault,
-            endpoint: None,
-            containing: None,
-            times: None,
-        }
+        Self { fault, endpoint: None, containing: None, times: None }
     }
 
     /// At this endpoint only.

@@ -71,11 +71,7 @@ pub(super) fn animate(world: &mut World, seed: u64) {
         workflow.created_at = Some(begin - AGE_MS);
         let workflow = world.add_workflow(workflow);
         let random = StdRng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(index as u64));
-        life.actors.push(Actor {
-            character,
-            workflow,
-            random,
-        });
+        life.actors.push(Actor { character, workflow, random });
         life.note(begin, Event::Create(index));
     }
     world.app_name = "Demo".into();
@@ -87,11 +83,7 @@ impl Life {
     /// From now until then so many of the runs that would end well fail: of one workflow or of all.
     pub(super) fn spike(&mut self, workflow: Option<String>, until_ms: i64, ratio: f64) {
         let ratio = ratio.clamp(0.0, 1.0);
-        self.spikes.push(Spike {
-            workflow,
-            until_ms,
-            ratio,
-        });
+        self.spikes.push(Spike { workflow, until_ms, ratio });
     }
 
     /// Lets everything happen that is due.
@@ -111,10 +103,7 @@ impl Life {
         }
         self.spikes.retain(|spike| spike.until_ms > now_ms);
         for (id, (_, plan)) in &self.plans {
-            if let Some(run) = world
-                .run_mut(id)
-                .filter(|run| run.status == Status::Running)
-            {
+            if let Some(run) = world.run_mut(id).filter(|run| run.status == Status::Running) {
                 let (steps, changed) = plan.steps_at(now_ms);
                 run.steps = steps;
                 run.updated_at = run.updated_at.max(changed);

@@ -18,19 +18,10 @@ use super::{
 };
 
 /// What `status` may be, besides `ALL`.
-const STATUSES: [&str; 6] = [
-    "PENDING",
-    "RUNNING",
-    "COMPLETED",
-    "SKIPPED",
-    "FAILED",
-    "CANCELLED",
-];
+const STATUSES: [&str; 6] = ["PENDING", "RUNNING", "COMPLETED", "SKIPPED", "FAILED", "CANCELLED"];
 
 /// What `origin` may be, besides `ALL`.
-const ORIGINS: [&str; 6] = [
-    "WORKFLOW", "RECORD", "TEST", "TRIGGER", "ENDPOINT", "WEBHOOK",
-];
+const ORIGINS: [&str; 6] = ["WORKFLOW", "RECORD", "TEST", "TRIGGER", "ENDPOINT", "WEBHOOK"];
 
 /// Which runs are asked for.
 pub(super) struct Wanted {
@@ -46,10 +37,7 @@ impl Wanted {
             Some(sent) if known.contains(&sent.as_str()) => {
                 Ok((!world.quirks.contains(&ignore)).then(|| sent.clone()))
             }
-            Some(_) => Err(Refusal::new(
-                StatusCode::BAD_REQUEST,
-                format!("{name} is unknown"),
-            )),
+            Some(_) => Err(Refusal::new(StatusCode::BAD_REQUEST, format!("{name} is unknown"))),
         };
         Ok(Self {
             status: known_word("status", &STATUSES, Quirk::IgnoreStatus)?,
@@ -112,11 +100,7 @@ impl Paging {
         let ignores = |quirk| world.quirks.contains(&quirk);
         Ok(Self {
             page: if ignores(Quirk::IgnorePage) { 1 } else { page },
-            take: if ignores(Quirk::IgnoreTake) {
-                most
-            } else {
-                take
-            },
+            take: if ignores(Quirk::IgnoreTake) { most } else { take },
         })
     }
 

@@ -22,10 +22,7 @@ pub(super) async fn commit(
 ) -> Response {
     match fault {
         Fault::Status { code, retry_after } => refuse(code, retry_after.as_deref()),
-        Fault::Body {
-            content_type,
-            text: body,
-        } => plain(&content_type, body),
+        Fault::Body { content_type, text: body } => plain(&content_type, body),
         Fault::Truncate => truncate(answer.await).await,
         Fault::Hang => {
             cleared.await;
@@ -53,9 +50,7 @@ pub(super) fn is_answered(response: &Response) -> bool {
 fn plain(content_type: &str, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     if let Ok(content_type) = HeaderValue::from_str(content_type) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
 }
@@ -65,9 +60,7 @@ fn refuse(code: u16, retry_after: Option<&str>) -> Response {
     let mut response = Refusal::new(status, "the simulator was told to answer so").into_response();
     let retry_after = retry_after.and_then(|text| HeaderValue::from_str(text).ok());
     if let Some(retry_after) = retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, retry_after);
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after);
     }
     response
 }
@@ -83,14 +76,11 @@ fn redirect(url: &str) -> Response {
 /// Sends half of the body under the length of the whole.
 async fn truncate(response: Response) -> Response {
     let (parts, body) = response.into_parts();
-    let whole = axum::body::to_bytes(body, usize::MAX)
-        .await
-        .unwrap_or_default();
+    let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let mut half = broken(whole.slice(..whole.len() / 2));
     *half.status_mut() = parts.status;
     *half.headers_mut() = parts.headers;
-    half.headers_mut()
-        .insert(header::CONTENT_LENGTH, whole.len().into());
+    half.headers_mut().insert(header::CONTENT_LENGTH, whole.len().into());
     half
 }
 

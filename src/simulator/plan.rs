@@ -29,12 +29,7 @@ impl Plan {
             _ => false,
         };
         if never_started {
-            return Self {
-                status,
-                start: None,
-                end: start,
-                steps: Vec::new(),
-            };
+            return Self { status, start: None, end: start, steps: Vec::new() };
         }
         Self::work(character, status, start, random)
     }
@@ -47,11 +42,8 @@ impl Plan {
     fn work(character: &Character, status: Status, start: i64, random: &mut StdRng) -> Self {
         let definitions = &character.workflow.steps;
         let broken_off = status != Status::Completed && !definitions.is_empty();
-        let reached = if broken_off {
-            random.random_range(1..=definitions.len())
-        } else {
-            definitions.len()
-        };
+        let reached =
+            if broken_off { random.random_range(1..=definitions.len()) } else { definitions.len() };
         let share = between(&character.work, random) / definitions.len().max(1) as i64;
         let mut at = start;
         let mut steps = Vec::new();
@@ -63,23 +55,14 @@ impl Plan {
                 step_status(character, definition, random)
             };
             let skipped = fate == Status::Skipped;
-            let factor = if skipped {
-                0.0
-            } else {
-                random.random_range(0.4..1.6)
-            };
+            let factor = if skipped { 0.0 } else { random.random_range(0.4..1.6) };
             let mut step = Step::new(definition, fate, at);
             at += (share as f64 * factor) as i64;
             step.end = Some(at);
             step.credits = credits(&step);
             steps.push(step);
         }
-        Self {
-            status,
-            start: Some(start),
-            end: at,
-            steps,
-        }
+        Self { status, start: Some(start), end: at, steps }
     }
 
     /// Its steps as they stand at this time, and when the last of them changed.
@@ -95,10 +78,7 @@ impl Plan {
             step
         };
         let steps: Vec<Step> = begun.map(as_seen).collect();
-        let changed = steps
-            .iter()
-            .map(|step| step.end.unwrap_or(step.start))
-            .max();
+        let changed = steps.iter().map(|step| step.end.unwrap_or(step.start)).max();
         (steps, changed)
     }
 
@@ -112,10 +92,7 @@ impl Plan {
 
     /// What its steps use, if any uses anything.
     pub(super) fn credits(&self) -> Option<f64> {
-        self.steps
-            .iter()
-            .filter_map(|step| step.credits)
-            .reduce(|sum, more| sum + more)
+        self.steps.iter().filter_map(|step| step.credits).reduce(|sum, more| sum + more)
     }
 }
 

@@ -110,10 +110,7 @@ async fn list_workflows(
     simulator.world(|world| {
         check_app(world, &app)?;
         let paging = Paging::of(&params, &simulator, world)?;
-        let search = params
-            .get("search")
-            .map_or("", String::as_str)
-            .to_lowercase();
+        let search = params.get("search").map_or("", String::as_str).to_lowercase();
         let found = |workflow: &&Workflow| workflow.name.to_lowercase().contains(&search);
         let listed: Vec<_> = world.workflows.iter().filter(found).collect();
         let style = Style::new(world, false);
@@ -178,9 +175,7 @@ fn read(params: Params) -> Result<BTreeMap<String, String>, Refusal> {
 }
 
 fn is_verbose(params: &BTreeMap<String, String>) -> bool {
-    params
-        .get("verbose")
-        .is_some_and(|verbose| verbose == "all")
+    params.get("verbose").is_some_and(|verbose| verbose == "all")
 }
 
 fn check_app(world: &World, app: &str) -> Result<(), Refusal> {

@@ -102,11 +102,7 @@ impl Run {
         }
         let last = self.steps.len().saturating_sub(1);
         for (index, step) in self.steps.iter_mut().enumerate() {
-            let fate = if index == last {
-                &status
-            } else {
-                &Status::Completed
-            };
+            let fate = if index == last { &status } else { &Status::Completed };
             step.end_with(fate, at_ms);
         }
         self.status = status;

@@ -57,10 +57,7 @@ impl WorkflowScript {
         set(&mut workflow.deleted, self.deleted);
         set(&mut workflow.form, self.form);
         set(&mut workflow.steps, self.steps);
-        set(
-            &mut workflow.runs_count,
-            self.runs_count.map(RunsCount::Fixed),
-        );
+        set(&mut workflow.runs_count, self.runs_count.map(RunsCount::Fixed));
         set(&mut workflow.tamper, self.raw.map(Tamper::Whole));
         workflow.tests = self.tests.or(workflow.tests.take());
         workflow.version = self.version.or(workflow.version);
@@ -109,25 +106,18 @@ impl RunScript {
             move_on(world, &self.id, &status)?;
             return Ok(vec![self.id]);
         }
-        let workflow = self
-            .workflow
-            .as_deref()
-            .ok_or("a new run needs a workflow")?;
+        let workflow = self.workflow.as_deref().ok_or("a new run needs a workflow")?;
         let count = self.count.unwrap_or(1);
         if count > 1 && !self.id.is_empty() {
             return Err("an id belongs to one run only".into());
         }
-        (0..count)
-            .map(|_| self.make(world, workflow, &status))
-            .collect()
+        (0..count).map(|_| self.make(world, workflow, &status)).collect()
     }
 
     fn make(&self, world: &mut World, workflow: &str, status: &Status) -> Result<String, String> {
         let given = self.created_at.or(self.started_at).or(self.ended_at);
-        let mut run = Run::new(
-            Status::Pending,
-            Origin::new(self.origin.as_deref().unwrap_or("WORKFLOW")),
-        );
+        let mut run =
+            Run::new(Status::Pending, Origin::new(self.origin.as_deref().unwrap_or("WORKFLOW")));
         run.id.clone_from(&self.id);
         run.padding = self.padding;
         if let Some(raw) = &self.raw {
@@ -138,9 +128,7 @@ impl RunScript {
             run = run.with_times(created, self.started_at, self.ended_at);
             run.status = status.clone();
         }
-        let id = world
-            .add_run(workflow, run)
-            .ok_or("there is no such workflow")?;
+        let id = world.add_run(workflow, run).ok_or("there is no such workflow")?;
         if given.is_none() && *status != Status::Pending {
             move_on(world, &id, status)?;
         }
@@ -159,7 +147,5 @@ fn move_on(world: &mut World, id: &str, status: &Status) -> Result<(), String> {
         }
         other => world.finish_run(id, other.clone()),
     };
-    moved
-        .then_some(())
-        .ok_or_else(|| format!("a run can't become {} now", status.as_str()))
+    moved.then_some(()).ok_or_else(|| format!("a run can't become {} now", status.as_str()))
 }

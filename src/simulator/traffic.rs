@@ -77,10 +77,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     pub(super) fn new(forgetful: bool) -> Self {
-        Self {
-            forgetful,
-            ..Self::default()
-        }
+        Self { forgetful, ..Self::default() }
     }
 
     /// Notes a request; answers its number.

@@ -33,11 +33,7 @@ impl<'a> Style<'a> {
         let at = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         at.map_or(Value::Null, |at| {
             let text = format!("{at:.3}");
-            let shown = if self.bare_dates {
-                text.split('T').next()
-            } else {
-                None
-            };
+            let shown = if self.bare_dates { text.split('T').next() } else { None };
             shown.unwrap_or(&text).into()
         })
     }
@@ -112,16 +108,8 @@ fn add_newest(item: &mut Value, workflow: &Workflow, run: &Run, style: Style<'_>
         item["output"] = run.steps.iter().map(step).collect::<Map<_, _>>().into();
     }
     let done = run.status == Status::Completed;
-    item["result"] = if done {
-        json!({ "text": "done" })
-    } else {
-        Value::Null
-    };
-    item["error"] = if failed {
-        json!({ "message": "a step failed" })
-    } else {
-        Value::Null
-    };
+    item["result"] = if done { json!({ "text": "done" }) } else { Value::Null };
+    item["error"] = if failed { json!({ "message": "a step failed" }) } else { Value::Null };
     item["app_id"] = style.app_id.into();
     item["workflow_app_id"] = style.app_id.into();
     item["collection_id"] = Value::Null;
@@ -218,11 +206,7 @@ fn draft(workflow: &Workflow) -> Value {
 
 fn definitions(steps: &[StepDefinition]) -> Vec<Value> {
     let definition = |step: &StepDefinition| {
-        let text = if step.step_type == "code" {
-            "code"
-        } else {
-            "prompt"
-        };
+        let text = if step.step_type == "code" { "code" } else { "prompt" };
         json!({
             "type": step.step_type,
             "key": step.key,

@@ -113,11 +113,7 @@ pub struct StepDefinition {
 impl StepDefinition {
     /// An unconditional step that doesn't loop.
     pub fn new(key: &str, step_type: &str) -> Self {
-        Self {
-            key: key.into(),
-            step_type: step_type.into(),
-            ..Self::default()
-        }
+        Self { key: key.into(), step_type: step_type.into(), ..Self::default() }
     }
 }
 

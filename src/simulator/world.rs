@@ -122,9 +122,7 @@ impl World {
     /// Gives a workflow another name; `false` if there is none.
     pub fn rename_workflow(&mut self, id: &str, name: &str) -> bool {
         let workflow = self.workflow_mut(id);
-        workflow
-            .map(|workflow| workflow.name = name.into())
-            .is_some()
+        workflow.map(|workflow| workflow.name = name.into()).is_some()
     }
 
     /// Takes a workflow away with all its runs; `false` if there is none. To have it listed as
@@ -207,9 +205,7 @@ impl World {
     /// Takes a run away; `false` if there is none.
     pub fn delete_run(&mut self, id: &str) -> bool {
         let found = self.find(id);
-        found
-            .map(|(workflow, run)| self.workflows[workflow].runs.remove(run))
-            .is_some()
+        found.map(|(workflow, run)| self.workflows[workflow].runs.remove(run)).is_some()
     }
 
     /// The truth: how many attempts have finished since the world began, each replay being one
@@ -284,25 +280,14 @@ impl World {
     }
 
     fn position(&self, id_or_name: &str) -> Option<usize> {
-        let by_id = self
-            .workflows
-            .iter()
-            .position(|known| known.id == id_or_name);
-        by_id.or_else(|| {
-            self.workflows
-                .iter()
-                .position(|known| known.name == id_or_name)
-        })
+        let by_id = self.workflows.iter().position(|known| known.id == id_or_name);
+        by_id.or_else(|| self.workflows.iter().position(|known| known.name == id_or_name))
     }
 
     /// Looks at the youngest run of each workflow, then at the second youngest, and so on, since the
     /// young ones are what changes.
     fn find(&self, id: &str) -> Option<(usize, usize)> {
-        let longest = self
-            .workflows
-            .iter()
-            .map(|workflow| workflow.runs.len())
-            .max()?;
+        let longest = self.workflows.iter().map(|workflow| workflow.runs.len()).max()?;
         let is_it = |(at, workflow): (usize, &Workflow), age: usize| {
             let position = workflow.runs.len().checked_sub(age)?;
             (workflow.runs[position].id == id).then_some((at, position))

@@ -49,21 +49,12 @@ fn main() {
 
 /// Serves a world until the process is killed; says where.
 async fn simulate(make: fn(&Simulator)) {
-    let settings = Settings {
-        api_key: KEY.into(),
-        rate_limit: None,
-        ..Settings::default()
-    };
+    let settings = Settings { api_key: KEY.into(), rate_limit: None, ..Settings::default() };
     let simulator = Simulator::new(settings, Arc::new(SystemClock));
     make(&simulator);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("{}", listener.local_addr().expect("it is bound"));
-    simulator
-        .serve(listener, CancellationToken::new())
-        .await
-        .expect("it serves");
+    simulator.serve(listener, CancellationToken::new()).await.expect("it serves");
 }
 
 /// In no order, so that each reading has to be whole.
@@ -71,9 +62,8 @@ fn one_large_workflow(simulator: &Simulator) {
     simulator.world(|world| {
         let steps = ["fetch", "ask", "check", "tell"];
         let workflow = Workflow::new("large").with_order(OrderBy::Created, Direction::Shuffled);
-        let workflow = steps
-            .iter()
-            .fold(workflow, |workflow, key| workflow.with_step(key, "model"));
+        let workflow =
+            steps.iter().fold(workflow, |workflow, key| workflow.with_step(key, "model"));
         let id = world.add_workflow(workflow);
         let now_ms = world.now_ms();
         for n in 0..RUNS as i64 {
@@ -107,11 +97,7 @@ fn thousand_workflows(simulator: &Simulator) {
             let id = world.add_workflow(Workflow::new(&format!("Workflow number {n}")));
             for run in 0..150_i64 {
                 let start = now_ms - 86_400_000 + run * 500_000;
-                let status = if run % 10 == 0 {
-                    Status::Failed
-                } else {
-                    Status::Completed
-                };
+                let status = if run % 10 == 0 { Status::Failed } else { Status::Completed };
                 let mut run = Run::new(status, Origin::Workflow).with_times(
                     start,
                     Some(start + 100),
@@ -137,9 +123,7 @@ impl Api {
             .expect("this program runs");
         let mut address = String::new();
         let output = child.stdout.take().expect("it is piped");
-        BufReader::new(output)
-            .read_line(&mut address)
-            .expect("it says where it is");
+        BufReader::new(output).read_line(&mut address).expect("it says where it is");
         Self(child, format!("http://{}", address.trim()))
     }
 }
@@ -170,10 +154,7 @@ async fn cost_of_a_listed_run() {
         buckets: Buckets::default(),
     };
     let second = Duration::from_secs(1);
-    let poll = Poll {
-        interval: second,
-        sweep_interval: second,
-    };
+    let poll = Poll { interval: second, sweep_interval: second };
     let clock = Arc::new(SystemClock);
     let core = Core::build(&cortex, poll, WorkflowFilter::default(), counting, clock);
     let core = core.await.expect("a core");
@@ -194,11 +175,8 @@ async fn cost_of_a_listed_run() {
         );
         let listed = (pages - listed_before) * 95.0;
         listed_before = pages;
-        let what = if reading == 0 {
-            "a new run, until durable"
-        } else {
-            "a listed run that is known"
-        };
+        let what =
+            if reading == 0 { "a new run, until durable" } else { "a listed run that is known" };
         let per_run = cpu * 1e6 / listed.max(RUNS as f64);
         println!("{what:28} {per_run:6.1} µs of processor time ({wall:.2?} for {RUNS})");
     }
@@ -208,16 +186,10 @@ fn memory_of_a_thousand_workflows() {
     let api = Api::start("thousand");
     let directory = tempfile::tempdir().expect("a directory");
     let mut exporter = Command::new(env!("CARGO_BIN_EXE_cortex-workflow-exporter"))
-        .args([
-            "--web.listen-address=127.0.0.1:0",
-            "--cortex.rate-limit=1000000",
-        ])
+        .args(["--web.listen-address=127.0.0.1:0", "--cortex.rate-limit=1000000"])
         .arg("--poll.interval=2s")
         .arg(format!("--cortex.api-url={}", api.1))
-        .arg(format!(
-            "--state.url=sqlite:{}/ledger.db",
-            directory.path().display()
-        ))
+        .arg(format!("--state.url=sqlite:{}/ledger.db", directory.path().display()))
         .env("CORTEX_API_KEY", KEY)
         .stderr(Stdio::piped())
         .spawn()
@@ -234,37 +206,19 @@ fn memory_of_a_thousand_workflows() {
             break;
         }
     }
-    let url = format!(
-        "http://{}/metrics",
-        address.expect("it says where it listens")
-    );
+    let url = format!("http://{}/metrics", address.expect("it says where it listens"));
     for gzip in [false, true].repeat(5) {
         let begun = Instant::now();
-        let client = reqwest::Client::builder()
-            .gzip(false)
-            .build()
-            .expect("a client");
+        let client = reqwest::Client::builder().gzip(false).build().expect("a client");
         let encoding = if gzip { "gzip" } else { "identity" };
         let request = client.get(&url).header("Accept-Encoding", encoding).send();
-        let body = runtime
-            .block_on(async { request.await?.bytes().await })
-            .expect("a scrape");
-        println!(
-            "a scrape ({encoding}): {} bytes in {:.2?}",
-            body.len(),
-            begun.elapsed()
-        );
+        let body = runtime.block_on(async { request.await?.bytes().await }).expect("a scrape");
+        println!("a scrape ({encoding}): {} bytes in {:.2?}", body.len(), begun.elapsed());
     }
     let status = fs::read_to_string(format!("/proc/{}/status", exporter.id())).expect("it runs");
-    let peak = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .expect("Linux tells");
-    let kib: f64 = peak
-        .split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .expect("a number");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).expect("Linux tells");
+    let kib: f64 =
+        peak.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
     println!("peak memory with 1,000 workflows: {:.1} MiB", kib / 1024.0);
     let _ = exporter.kill();
     let _ = exporter.wait();
@@ -273,9 +227,7 @@ fn memory_of_a_thousand_workflows() {
 /// Sums the samples whose line starts so.
 fn value(text: &str, start: &str) -> f64 {
     let lines = text.lines().filter(|line| line.starts_with(start));
-    lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// Processor time that all threads of this process used.

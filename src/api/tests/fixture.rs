@@ -13,10 +13,7 @@ use crate::{
 };
 
 pub(super) const KEY: &str = "sk-very-secret";
-pub(super) const PAGE: PageRequest = PageRequest {
-    number: 2,
-    take: 50,
-};
+pub(super) const PAGE: PageRequest = PageRequest { number: 2, take: 50 };
 pub(super) const RUN: &[u8] = br#"{"id":"run_1","status":"RUNNING"}"#;
 /// 2026-01-02T03:04:05.500Z
 pub(super) const NOW_MS: i64 = 1_767_323_045_500;
@@ -64,19 +61,11 @@ impl Fixture {
         let budget = Arc::new(Budget::new(settings.rate_limit));
         let registry = Registry::new();
         let metrics = ApiMetrics::new(&registry).expect("a new registry");
-        let quick = Backoff {
-            base: Duration::from_millis(1),
-            cap: Duration::from_millis(1),
-        };
+        let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
         let (shared, clock) = (Arc::clone(&budget), Arc::new(FixedClock));
         let client = Client::build(&settings, shared, metrics, clock, quick)
             .expect("settings that can be used");
-        Self {
-            client,
-            server,
-            budget,
-            registry,
-        }
+        Self { client, server, budget, registry }
     }
 
     pub(super) async fn runs(&self) -> Result<Option<Page<Run>>, ApiError> {
@@ -86,10 +75,7 @@ impl Fixture {
     /// What went wrong, asked so often; its texts are searched for the key.
     pub(super) async fn failure(&self, requests: usize) -> ApiError {
         let error = self.runs().await.expect_err("a failure");
-        assert!(
-            !format!("{error} {error:?} {error:#?}").contains(KEY),
-            "{error:?}"
-        );
+        assert!(!format!("{error} {error:?} {error:#?}").contains(KEY), "{error:?}");
         assert_eq!(self.server.requests().len(), requests, "{error}");
         error
     }
@@ -106,10 +92,7 @@ impl Fixture {
     pub(super) fn assert_metrics(&self, lines: &[&str]) {
         let metrics = self.metrics();
         for line in lines {
-            assert!(
-                metrics.lines().any(|other| other == *line),
-                "{line} in\n{metrics}"
-            );
+            assert!(metrics.lines().any(|other| other == *line), "{line} in\n{metrics}");
         }
     }
 }

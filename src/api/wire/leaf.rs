@@ -104,8 +104,7 @@ impl<'a> Leaf<'a> {
 
     fn digits(self) -> Option<&'a str> {
         let text = self.0?.get();
-        text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
-            .then_some(text)
+        text.starts_with(|c: char| c == '-' || c.is_ascii_digit()).then_some(text)
     }
 }
 

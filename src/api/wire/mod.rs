@@ -58,21 +58,13 @@ pub(super) fn list<T: Listed>(bytes: &[u8]) -> Option<List<T>> {
         Ok(())
     });
     match whole {
-        Ok(()) => Some(List {
-            listed: items.len(),
-            items,
-            undecodable: Vec::new(),
-        }),
+        Ok(()) => Some(List { listed: items.len(), items, undecodable: Vec::new() }),
         Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes)),
     }
 }
 
 fn list_one_by_one<T: Listed>(text: &str) -> Option<List<T>> {
-    let mut list = List {
-        items: Vec::new(),
-        listed: 0,
-        undecodable: Vec::new(),
-    };
+    let mut list = List { items: Vec::new(), listed: 0, undecodable: Vec::new() };
     let whole = each(text.as_bytes(), |item: &RawValue| {
         list.listed += 1;
         match decode(item) {

@@ -94,9 +94,7 @@ fn read<'a>(
     anomalies: &mut Vec<Anomaly>,
 ) -> Option<Draft<'a>> {
     let key = key.text().filter(|key| !key.is_empty());
-    let usable = step
-        .0
-        .and_then(|step| Some((key?, step.status.text()?, step)));
+    let usable = step.0.and_then(|step| Some((key?, step.status.text()?, step)));
     let Some((key, status, step)) = usable else {
         anomalies.push(Anomaly::UndecodableStep);
         return None;
@@ -126,14 +124,10 @@ fn infer_ends(drafts: &mut [Draft<'_>], run_ended_at: Option<Timestamp>) {
     if drafts.iter().any(lacks_start) {
         return;
     }
-    let mut started: Vec<_> = drafts
-        .iter_mut()
-        .filter_map(|draft| Some((draft.start?, draft)))
-        .collect();
+    let mut started: Vec<_> =
+        drafts.iter_mut().filter_map(|draft| Some((draft.start?, draft))).collect();
     started.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let mut next = run_ended_at
-        .and_then(Timestamp::instant)
-        .map(|ended| ended as f64);
+    let mut next = run_ended_at.and_then(Timestamp::instant).map(|ended| ended as f64);
     for (start, draft) in started.into_iter().rev() {
         draft.end = draft.end.or(next);
         next = Some(start);
@@ -157,10 +151,7 @@ fn types_by_key<'a>(
         let Several::List(definitions) = version else {
             continue;
         };
-        for definition in definitions
-            .into_iter()
-            .filter_map(|definition| definition.0)
-        {
+        for definition in definitions.into_iter().filter_map(|definition| definition.0) {
             if let (Some(key), Some(step_type)) =
                 (definition.key.text(), definition.step_type.text())
             {

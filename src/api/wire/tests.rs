@@ -103,14 +103,8 @@ fn the_newest_form_is_read_field_by_field() {
             ended_at: None,
             updated_at: None,
             steps: vec![
-                Step {
-                    credits: Some(3.0),
-                    ..first
-                },
-                Step {
-                    credits: Some(0.25),
-                    ..second
-                },
+                Step { credits: Some(3.0), ..first },
+                Step { credits: Some(0.25), ..second },
                 step("third", "unknown", Status::Cancelled, None),
             ],
             credits: Some(3.25),
@@ -127,10 +121,7 @@ fn a_list_may_mix_the_forms_and_leave_out_what_it_likes() {
     );
     assert_eq!((list.listed, list.items.len()), (3, 3));
     for run in list.items {
-        assert_eq!(
-            (run.status, run.origin.as_str()),
-            (Status::Pending, "OTHER")
-        );
+        assert_eq!((run.status, run.origin.as_str()), (Status::Pending, "OTHER"));
         assert_eq!((run.steps, run.anomalies), (vec![], vec![]));
     }
 }
@@ -193,30 +184,20 @@ fn the_end_of_a_step_is_the_start_of_the_next_whatever_their_order() {
         ],
     });
     let (unknown, seconds) = (StepDuration::Unknown, StepDuration::Seconds);
-    assert_eq!(
-        durations(&run(&fields)),
-        [seconds(4.0), unknown, seconds(5.0)]
-    );
+    assert_eq!(durations(&run(&fields)), [seconds(4.0), unknown, seconds(5.0)]);
     fields["ended_at"] = json!("2023-12-25");
     assert_eq!(durations(&run(&fields)), [unknown, unknown, seconds(5.0)]);
     fields["output"][1]["status"] = json!("FAILED");
     assert_eq!(durations(&run(&fields)), [unknown; 3], "a start is missing");
     fields["output"][1] = json!(null);
-    assert_eq!(
-        durations(&run(&fields)),
-        [unknown; 2],
-        "a whole step is missing"
-    );
+    assert_eq!(durations(&run(&fields)), [unknown; 2], "a whole step is missing");
 }
 
 #[test]
 fn a_step_that_ends_before_it_starts_is_negative() {
     let output =
         json!({"a": {"status": "FAILED", "start": "2023-12-25T12:00:00Z", "end": NOON - 1}});
-    assert_eq!(
-        durations(&run_with("output", output)),
-        [StepDuration::Negative]
-    );
+    assert_eq!(durations(&run_with("output", output)), [StepDuration::Negative]);
 }
 
 #[test]
@@ -232,13 +213,7 @@ fn unusable_steps_are_left_out_and_told() {
 
 #[test]
 fn odd_timestamps_are_missing_ones_and_told() {
-    for odd in [
-        json!("yesterday"),
-        json!(""),
-        json!(true),
-        json!({}),
-        json!(1e300),
-    ] {
+    for odd in [json!("yesterday"), json!(""), json!(true), json!({}), json!(1e300)] {
         let run = run_with("ended_at", odd.clone());
         assert_eq!(
             (run.ended_at, run.anomalies),

@@ -12,19 +12,10 @@ use clap::Args;
 #[command(next_help_heading = "Cortex API")]
 pub struct CortexArgs {
     /// File that holds the API key, read again when it changes. No default: this or CORTEX_API_KEY is needed. Example: /run/secrets/cortex.
-    #[arg(
-        long = "cortex.api-key-file",
-        env = "CORTEX_API_KEY_FILE",
-        value_name = "FILE"
-    )]
+    #[arg(long = "cortex.api-key-file", env = "CORTEX_API_KEY_FILE", value_name = "FILE")]
     pub(in crate::config) api_key_file: Option<String>,
     /// The app whose workflows are read; "c" lets the key tell the app. Example: app_1a2b3c.
-    #[arg(
-        long = "cortex.app-id",
-        env = "CORTEX_APP_ID",
-        value_name = "ID",
-        default_value = "c"
-    )]
+    #[arg(long = "cortex.app-id", env = "CORTEX_APP_ID", value_name = "ID", default_value = "c")]
     pub(in crate::config) app_id: String,
     /// Where the API is; https, or http on loopback. Example: http://127.0.0.1:10059.
     #[arg(

@@ -3,8 +3,7 @@ use crate::config::validate::variable;
 
 fn every_argument(command: &clap::Command) -> Vec<clap::Arg> {
     let own = command.get_arguments().cloned();
-    own.chain(command.get_subcommands().flat_map(every_argument))
-        .collect()
+    own.chain(command.get_subcommands().flat_map(every_argument)).collect()
 }
 
 fn help(path: &[&str]) -> String {
@@ -12,10 +11,7 @@ fn help(path: &[&str]) -> String {
     let line = ["exporter"].iter().chain(path).chain(&["--help"]);
     let shown = command.try_get_matches_from(line);
     let help = shown.expect_err("help ends the parsing").to_string();
-    help.lines()
-        .map(str::trim_end)
-        .collect::<Vec<_>>()
-        .join("\n")
+    help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -25,15 +21,10 @@ fn every_flag_explains_itself_and_has_the_variable_that_the_pattern_gives() {
         let help = arg.get_help().expect(flag).to_string();
         let name = arg.get_env().expect(flag).to_string_lossy();
         assert_eq!(name, variable(flag));
-        let tells_values = arg
-            .get_value_names()
-            .is_some_and(|names| names == ["true|false"]);
+        let tells_values = arg.get_value_names().is_some_and(|names| names == ["true|false"]);
         assert!(tells_values || help.contains("Example: "), "{flag}: {help}");
         let tells_default = help.to_lowercase().contains("default");
-        assert!(
-            tells_default || !arg.get_default_values().is_empty(),
-            "{flag}: {help}"
-        );
+        assert!(tells_default || !arg.get_default_values().is_empty(), "{flag}: {help}");
     }
 }
 
@@ -48,10 +39,7 @@ fn variables_that_mean_nothing_are_told_unless_kubernetes_sets_them() {
         "PATH",
     ];
     let unknown = unknown_variables(names.map(String::from));
-    assert_eq!(
-        unknown,
-        ["CORTEX_EXPORTER_POLL_INTERVALL".to_owned()].into()
-    );
+    assert_eq!(unknown, ["CORTEX_EXPORTER_POLL_INTERVALL".to_owned()].into());
 }
 
 #[test]
@@ -60,9 +48,7 @@ fn without_a_command_the_flags_are_those_of_serve() {
         vec!["exporter", "--cortex.rate-limit=7"],
         vec!["exporter", "serve", "--cortex.rate-limit", "7"],
     ] {
-        let matches = Cli::command()
-            .try_get_matches_from(line)
-            .expect("a right line");
+        let matches = Cli::command().try_get_matches_from(line).expect("a right line");
         let cli = Cli::from_arg_matches(&matches).expect("a right line");
         let Command::Serve(args) = cli.chosen() else {
             panic!("another command was chosen");

@@ -27,10 +27,7 @@ fn the_defaults_are_those_of_the_contract() {
     let config = valid(&[]);
     assert_eq!(config.cortex.api_url.as_str(), "https://api.withcortex.ai/");
     assert_eq!(config.cortex.app_id.as_str(), "c");
-    assert_eq!(
-        (config.cortex.rate_limit, config.cortex.page_size),
-        (400, 100)
-    );
+    assert_eq!((config.cortex.rate_limit, config.cortex.page_size), (400, 100));
     assert_eq!(config.cortex.timeout, 30 * SECOND);
     assert!(!config.cortex.verbose && !config.check_only);
     assert_eq!(config.poll.interval, 30 * SECOND);
@@ -38,10 +35,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.history_lookback, Duration::ZERO);
     assert_eq!(config.state.url, "sqlite:cortex-workflow-exporter.db");
     assert_eq!(config.state.retention, 30 * DAY);
-    assert_eq!(
-        config.web.listen_addresses,
-        [(Ipv6Addr::UNSPECIFIED, 10058).into()]
-    );
+    assert_eq!(config.web.listen_addresses, [(Ipv6Addr::UNSPECIFIED, 10058).into()]);
     assert_eq!(config.web.telemetry_path, "/metrics");
     assert_eq!(config.web.max_requests, 40);
     assert_eq!(config.log.level, tracing::Level::INFO);
@@ -103,12 +97,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
 
 #[test]
 fn plain_http_is_for_loopback_unless_allowed() {
-    for url in [
-        "http://127.9.9.9:1/",
-        "http://[::1]:1/",
-        "http://localhost/",
-        "https://h/base",
-    ] {
+    for url in ["http://127.9.9.9:1/", "http://[::1]:1/", "http://localhost/", "https://h/base"] {
         let config = valid(&["--cortex.api-url", url]);
         assert_eq!(config.cortex.api_url.as_str(), url);
     }
@@ -123,10 +112,7 @@ fn plain_http_is_for_loopback_unless_allowed() {
         ("https://me:hunter2@h/", "user or password"),
     ] {
         let error = wrong(&["--cortex.api-url", url]);
-        assert!(
-            error.contains(part) && !error.contains("hunter2"),
-            "{error}"
-        );
+        assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
     }
 }
 
@@ -134,32 +120,19 @@ fn plain_http_is_for_loopback_unless_allowed() {
 fn the_password_of_the_database_is_shown_nowhere() {
     let config = valid(&["--state.url=postgres://me:hunter2@db/exporter"]);
     assert!(!format!("{config:?}").contains("hunter2"));
-    for url in [
-        "postgrs://me:hunter2@db/x",
-        "postgres://me:hunter2@:x",
-        "sqlite:",
-        "sqlite://",
-    ] {
+    for url in ["postgrs://me:hunter2@db/x", "postgres://me:hunter2@:x", "sqlite:", "sqlite://"] {
         let error = wrong(&["--state.url", url]);
         assert!(error.contains("use sqlite:FILE"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
-    for url in [
-        "sqlite::memory:",
-        "sqlite:/a/b.db",
-        "sqlite:///a/b.db",
-        "postgresql://db/x",
-    ] {
+    for url in ["sqlite::memory:", "sqlite:/a/b.db", "sqlite:///a/b.db", "postgresql://db/x"] {
         assert_eq!(valid(&["--state.url", url]).state.url, url);
     }
 }
 
 #[test]
 fn patterns_match_whole_names_and_come_one_per_line() {
-    let config = valid(&[
-        "--workflows.include=prod-.*|a,b\nlive\n",
-        "--workflows.exclude=.*-old",
-    ]);
+    let config = valid(&["--workflows.include=prod-.*|a,b\nlive\n", "--workflows.exclude=.*-old"]);
     let id = crate::model::WorkflowId::new("work_1").expect("an id");
     for (name, admitted) in [
         ("prod-x", true),
@@ -178,10 +151,7 @@ fn patterns_match_whole_names_and_come_one_per_line() {
 fn addresses_may_be_many_and_bad_ones_are_refused() {
     let addresses = |flags: &[&str]| {
         let addresses = valid(flags).web.listen_addresses;
-        addresses
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(
         addresses(&[
@@ -190,32 +160,18 @@ fn addresses_may_be_many_and_bad_ones_are_refused() {
         ]),
         ["127.0.0.1:1", "[::1]:2", "[::]:3", "0.0.0.0:4"]
     );
-    assert_eq!(
-        addresses(&["--web.listen-address=localhost:5"]),
-        ["127.0.0.1:5"]
-    );
+    assert_eq!(addresses(&["--web.listen-address=localhost:5"]), ["127.0.0.1:5"]);
     for address in ["10058", "127.0.0.1", ":x", ":70000", ","] {
-        assert!(
-            wrong(&["--web.listen-address", address]).contains("like :10058"),
-            "{address}"
-        );
+        assert!(wrong(&["--web.listen-address", address]).contains("like :10058"), "{address}");
     }
 }
 
 #[test]
 fn the_metrics_may_not_hide_another_page() {
-    for path in [
-        "/", "/-/ready", "/livez", "metrics", "/a b", "/{x}", "//x", "",
-    ] {
-        assert!(
-            wrong(&["--web.telemetry-path", path]).contains("--web.telemetry-path"),
-            "{path}"
-        );
+    for path in ["/", "/-/ready", "/livez", "metrics", "/a b", "/{x}", "//x", ""] {
+        assert!(wrong(&["--web.telemetry-path", path]).contains("--web.telemetry-path"), "{path}");
     }
-    assert_eq!(
-        valid(&["--web.telemetry-path=/a/b-c"]).web.telemetry_path,
-        "/a/b-c"
-    );
+    assert_eq!(valid(&["--web.telemetry-path=/a/b-c"]).web.telemetry_path, "/a/b-c");
 }
 
 #[test]
@@ -234,12 +190,7 @@ fn the_sweep_is_never_more_frequent_than_the_polls() {
 fn the_simulator_stays_on_loopback() {
     for address in ["0.0.0.0:10059", ":10059", "192.0.2.1:1"] {
         let error = simulate(&args(&["--simulator.listen-address", address]));
-        assert!(
-            error
-                .expect_err(address)
-                .to_string()
-                .contains("loopback only")
-        );
+        assert!(error.expect_err(address).to_string().contains("loopback only"));
     }
     let simulator = simulate(&args(&["--seed=7"])).expect("valid");
     assert_eq!(simulator.seed, 7);

@@ -53,10 +53,7 @@ fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
     ]
     .map(place);
     assert!(order.is_sorted(), "{order:?}");
-    assert!(
-        html.contains(r#"title="2023-12-25T10:00:00Z">2 h ago"#),
-        "{html}"
-    );
+    assert!(html.contains(r#"title="2023-12-25T10:00:00Z">2 h ago"#), "{html}");
 }
 
 #[test]
@@ -77,10 +74,7 @@ fn an_unreachable_api_is_told_with_its_error_and_the_last_success() {
 #[test]
 fn hostile_names_are_escaped_and_long_ones_cut() {
     let mut hostile = workflow(0);
-    hostile.name = format!(
-        "</th><script>alert('x')</script>\u{202E}{}",
-        "n".repeat(5000)
-    );
+    hostile.name = format!("</th><script>alert('x')</script>\u{202E}{}", "n".repeat(5000));
     let html = page(vec![hostile], None).html;
     assert!(html.contains("&lt;/th&gt;&lt;script&gt;"), "{html}");
     assert!(!html.contains("<script") && !html.contains('\u{202E}'));

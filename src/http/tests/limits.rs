@@ -6,15 +6,11 @@ use super::*;
 async fn beyond_the_limit_requests_get_503_but_health_is_answered() {
     let (gate, mut questions) = Gate::new();
     let site = site(endpoints(gate.clone()), |_| ()).await;
-    let mut first = site
-        .send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await;
+    let mut first =
+        site.send("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     questions.recv().await.expect("the first is in work");
     let second = site.ask("GET /metrics", "").await;
-    assert_holds(
-        &second,
-        &["503 Service Unavailable", "--web.max-requests allows 1"],
-    );
+    assert_holds(&second, &["503 Service Unavailable", "--web.max-requests allows 1"]);
     assert_holds(&site.ask("GET /-/healthy", "").await, &["200 OK"]);
     gate.open.add_permits(2);
     assert_holds(&rest(&mut first).await, &["200 OK", "late\n"]);
@@ -51,12 +47,7 @@ fn conversation() -> DuplexStream {
     let web = web(Vec::new());
     let router = router::router(&web, endpoints(Arc::new(Text("runs 1\n"))));
     let patience = connection::Patience::default();
-    tokio::spawn(connection::serve(
-        server,
-        router,
-        patience,
-        CancellationToken::new(),
-    ));
+    tokio::spawn(connection::serve(server, router, patience, CancellationToken::new()));
     client
 }
 
@@ -96,10 +87,7 @@ async fn headers_have_a_deadline_on_a_used_connection_too_however_they_drip() {
     client.write_all(b"G").await.expect("still open");
     tokio::time::sleep(head / 2).await;
     client.write_all(b"E").await.expect("still open");
-    assert_eq!(
-        closed_after(&mut client).await.as_secs(),
-        (head / 2).as_secs()
-    );
+    assert_eq!(closed_after(&mut client).await.as_secs(), (head / 2).as_secs());
 }
 
 #[tokio::test]
@@ -150,9 +138,7 @@ async fn stopping_waits_no_longer_than_the_grace_period() {
     let (gate, mut questions) = Gate::new();
     let web = web(vec![([127, 0, 0, 1], 0).into()]);
     let server = Server::bind(&web).await.expect("a free port");
-    let mut stream = TcpStream::connect(server.addresses()[0])
-        .await
-        .expect("it listens");
+    let mut stream = TcpStream::connect(server.addresses()[0]).await.expect("it listens");
     let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
     stream.write_all(request).await.expect("it listens");
     let stop = CancellationToken::new();
@@ -169,21 +155,9 @@ async fn stopping_waits_no_longer_than_the_grace_period() {
 async fn an_address_in_use_is_named_with_the_way_out() {
     let site = plain_site().await;
     let web = web(vec![site.address]);
-    let error = Server::bind(&web)
-        .await
-        .err()
-        .expect("it is in use")
-        .to_string();
+    let error = Server::bind(&web).await.err().expect("it is in use").to_string();
     let address = site.address.to_string();
-    assert_holds(
-        &error,
-        &[
-            "cannot listen on",
-            &address,
-            "in use",
-            "--web.listen-address",
-        ],
-    );
+    assert_holds(&error, &["cannot listen on", &address, "in use", "--web.listen-address"]);
 }
 
 #[tokio::test]

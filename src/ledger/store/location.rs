@@ -40,10 +40,7 @@ impl Location {
                     let _ = url.set_password(None);
                     url.to_string()
                 });
-                Self::Server {
-                    url: url.into(),
-                    shown: shown.unwrap_or("postgres".into()),
-                }
+                Self::Server { url: url.into(), shown: shown.unwrap_or("postgres".into()) }
             }
         }
     }
@@ -66,16 +63,10 @@ impl Location {
         let Self::File(path) = self else {
             return Ok(None);
         };
-        let unopenable = |source| LedgerError::Unopenable {
-            file: path.clone(),
-            source,
-        };
+        let unopenable = |source| LedgerError::Unopenable { file: path.clone(), source };
         let lock_path = path.with_added_extension("lock");
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .map_err(unopenable)?;
+        let lock =
+            File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { file: path.clone() }),

@@ -59,11 +59,7 @@ impl Store {
         let location = Location::new(url);
         let lock = location.claim()?;
         let connection = connect(&location).await?;
-        Ok(Self {
-            location,
-            connection,
-            _lock: lock,
-        })
+        Ok(Self { location, connection, _lock: lock })
     }
 
     /// Connects anew, after an error that left it unclear what was written.
@@ -78,15 +74,12 @@ impl Store {
         bounds: &Bounds,
         now_ms: i64,
     ) -> Result<Loaded, LedgerError> {
-        rows::load(&mut self.connection, bounds, now_ms)
-            .await
-            .map_err(|error| match error {
-                rows::RowError::Database(source) => database(&self.location, source),
-                rows::RowError::Nonsense(row) => LedgerError::Nonsense {
-                    ledger: self.location.to_string(),
-                    row,
-                },
-            })
+        rows::load(&mut self.connection, bounds, now_ms).await.map_err(|error| match error {
+            rows::RowError::Database(source) => database(&self.location, source),
+            rows::RowError::Nonsense(row) => {
+                LedgerError::Nonsense { ledger: self.location.to_string(), row }
+            }
+        })
     }
 
     /// What is remembered of these runs of a workflow.
@@ -107,9 +100,8 @@ impl Store {
             let query = ids.iter().fold(query, |query, id| query.bind(id.as_str()));
             let rows = query.fetch_all(&mut self.connection).await;
             for row in rows.map_err(|source| database(&self.location, source))? {
-                let run_id: String = row
-                    .try_get(0)
-                    .map_err(|source| database(&self.location, source))?;
+                let run_id: String =
+                    row.try_get(0).map_err(|source| database(&self.location, source))?;
                 let record = rows::run(&row).ok_or_else(|| LedgerError::Nonsense {
                     ledger: self.location.to_string(),
                     row: format!("run {run_id}"),
@@ -130,9 +122,7 @@ impl Store {
 async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
     sqlx::any::install_default_drivers();
     let failed = |source| database(location, source);
-    let mut connection = AnyConnection::connect(&location.url())
-        .await
-        .map_err(failed)?;
+    let mut connection = AnyConnection::connect(&location.url()).await.map_err(failed)?;
     if !matches!(location, Location::Server { .. }) {
         // FULL: a commit is on the disk before it returns, so that what was published survives a
         // power cut. The application id comes first, since it tells later that the file is ours.
@@ -140,18 +130,12 @@ async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL; \
              PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000"
         );
-        sqlx::raw_sql(AssertSqlSafe(pragmas))
-            .execute(&mut connection)
-            .await
-            .map_err(failed)?;
+        sqlx::raw_sql(AssertSqlSafe(pragmas)).execute(&mut connection).await.map_err(failed)?;
         let check = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection);
         let verdict: String = check.await.and_then(|row| row.try_get(0)).map_err(failed)?;
         if verdict != "ok" {
             let detail = verdict.lines().next().unwrap_or_default().into();
-            return Err(LedgerError::Damaged {
-                file: location.to_string(),
-                detail,
-            });
+            return Err(LedgerError::Damaged { file: location.to_string(), detail });
         }
     }
     // `run` would do, but its future can't move between threads (rust-lang/rust#100013).
@@ -160,11 +144,7 @@ async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
         Err(MigrateError::VersionMissing(found)) => Err(LedgerError::Newer {
             ledger: location.to_string(),
             found,
-            known: MIGRATIONS
-                .iter()
-                .map(|migration| migration.version)
-                .max()
-                .unwrap_or(0),
+            known: MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0),
         }),
         Err(error) => Err(failed(sqlx::Error::Migrate(Box::new(error)))),
     }
@@ -185,52 +165,30 @@ fn write<'a>(
 async fn write_rows(transaction: &mut AnyConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
     for rows in chunks(&batch.apps) {
         let sql = upsert("app", &["app_id"], &["state"], rows.len());
-        let query = rows
-            .iter()
-            .fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_app);
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_app);
         query.execute(&mut *transaction).await?;
     }
     for rows in chunks(&batch.workflows) {
         let values = ["app_id", "workflow_id", "state"];
         let sql = upsert("workflow", &["workflow"], &values, rows.len());
-        let query = rows
-            .iter()
-            .fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_workflow);
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_workflow);
         query.execute(&mut *transaction).await?;
     }
     for rows in chunks(&batch.series) {
         let values = ["value", "bounds", "counts", "start_ms"];
-        let sql = upsert(
-            "series",
-            &["workflow", "total", "labels"],
-            &values,
-            rows.len(),
-        );
-        let query = rows
-            .iter()
-            .fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_series);
+        let sql = upsert("series", &["workflow", "total", "labels"], &values, rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_series);
         query.execute(&mut *transaction).await?;
     }
     for rows in chunks(&batch.runs) {
-        let sql = upsert(
-            "run",
-            &["workflow", "run_id"],
-            &rows::RUN_VALUES,
-            rows.len(),
-        );
-        let query = rows
-            .iter()
-            .fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_run);
+        let sql = upsert("run", &["workflow", "run_id"], &rows::RUN_VALUES, rows.len());
+        let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_run);
         query.execute(&mut *transaction).await?;
     }
     if let Some((app, before_ms)) = batch.prune {
         let sql = "DELETE FROM run WHERE age_ms < $1 AND phase IN ('finished', 'vanished') \
                    AND workflow IN (SELECT workflow FROM workflow WHERE app_id = $2)";
-        sqlx::query(sql)
-            .bind(before_ms)
-            .bind(app.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        sqlx::query(sql).bind(before_ms).bind(app.as_str()).execute(&mut *transaction).await?;
     }
     Ok(())
 }
@@ -239,16 +197,11 @@ async fn write_rows(transaction: &mut AnyConnection, batch: &Batch<'_>) -> sqlx:
 fn upsert(table: &str, keys: &[&str], values: &[&str], rows: usize) -> String {
     let width = keys.len() + values.len();
     let row = |row| {
-        let marks: Vec<_> = (1..=width)
-            .map(|n| format!("${}", row * width + n))
-            .collect();
+        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
         format!("({})", marks.join(", "))
     };
     let marks: Vec<_> = (0..rows).map(row).collect();
-    let updates: Vec<_> = values
-        .iter()
-        .map(|name| format!("{name} = excluded.{name}"))
-        .collect();
+    let updates: Vec<_> = values.iter().map(|name| format!("{name} = excluded.{name}")).collect();
     format!(
         "INSERT INTO {table} ({}, {}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
         keys.join(", "),
@@ -273,14 +226,10 @@ fn database(location: &Location, source: sqlx::Error) -> LedgerError {
     // SQLITE_CORRUPT and SQLITE_NOTADB, <https://www.sqlite.org/rescode.html>.
     let code = source.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
-        Some("11" | "26") => LedgerError::Damaged {
-            file: location.to_string(),
-            detail: source.to_string(),
-        },
-        _ => LedgerError::Database {
-            ledger: location.to_string(),
-            source,
-        },
+        Some("11" | "26") => {
+            LedgerError::Damaged { file: location.to_string(), detail: source.to_string() }
+        }
+        _ => LedgerError::Database { ledger: location.to_string(), source },
     }
 }
 

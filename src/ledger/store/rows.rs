@@ -29,15 +29,8 @@ impl From<sqlx::Error> for RowError {
 }
 
 /// The columns of `run` that are not its key.
-pub(super) const RUN_VALUES: [&str; 7] = [
-    "phase",
-    "started_ms",
-    "age_ms",
-    "reading",
-    "status",
-    "origin",
-    "since_ms",
-];
+pub(super) const RUN_VALUES: [&str; 7] =
+    ["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"];
 
 /// The same, as a list for `SELECT`.
 pub(super) const RUN_COLUMNS: &str = "phase, started_ms, age_ms, reading, status, origin, since_ms";
@@ -53,11 +46,7 @@ pub(super) fn bind_workflow<'q>(
     query: Statement<'q>,
     (app, id, workflow): &(&'q AppId, &'q WorkflowId, &'q WorkflowState),
 ) -> Statement<'q> {
-    query
-        .bind(workflow.number)
-        .bind(app.as_str())
-        .bind(id.as_str())
-        .bind(json(&workflow.record))
+    query.bind(workflow.number).bind(app.as_str()).bind(id.as_str()).bind(json(&workflow.record))
 }
 
 pub(super) fn bind_series<'q>(
@@ -65,16 +54,12 @@ pub(super) fn bind_series<'q>(
     (workflow, key, series): &(i64, &'q SeriesKey, &'q Series),
 ) -> Statement<'q> {
     let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
-    let query = query
-        .bind(*workflow)
-        .bind(key.total.as_str())
-        .bind(json(&labels));
+    let query = query.bind(*workflow).bind(key.total.as_str()).bind(json(&labels));
     let query = match &series.value {
         Value::Counter(value) => query.bind(*value).bind(None::<String>).bind(None::<String>),
-        Value::Histogram(histogram) => query
-            .bind(histogram.sum)
-            .bind(json(&*histogram.bounds))
-            .bind(json(&*histogram.counts)),
+        Value::Histogram(histogram) => {
+            query.bind(histogram.sum).bind(json(&*histogram.bounds)).bind(json(&*histogram.counts))
+        }
     };
     query.bind(series.start_ms)
 }
@@ -134,40 +119,22 @@ pub(super) async fn load(
     now_ms: i64,
 ) -> Result<Loaded, RowError> {
     let mut state = State::default();
-    for row in sqlx::query("SELECT app_id, state FROM app")
-        .fetch_all(&mut *connection)
-        .await?
-    {
+    for row in sqlx::query("SELECT app_id, state FROM app").fetch_all(&mut *connection).await? {
         let id: String = row.try_get(0)?;
         let record: Option<AppRecord> = parse(&row.try_get::<String, _>(1)?);
         let (Some(app), Some(record)) = (AppId::new(&id), record) else {
             return Err(RowError::Nonsense(format!("app {id}")));
         };
-        state.apps.insert(
-            app,
-            AppState {
-                record,
-                workflows: BTreeMap::new(),
-            },
-        );
+        state.apps.insert(app, AppState { record, workflows: BTreeMap::new() });
     }
     let mut workflows = load_workflows(connection).await?;
     let restarted = load_series(connection, &mut workflows, bounds, now_ms).await?;
     load_open_runs(connection, &mut workflows).await?;
     let highest_number = workflows.keys().copied().max().unwrap_or(0);
     for (app, id, workflow) in workflows.into_values() {
-        state
-            .apps
-            .entry(app)
-            .or_default()
-            .workflows
-            .insert(id, Arc::new(workflow));
+        state.apps.entry(app).or_default().workflows.insert(id, Arc::new(workflow));
     }
-    Ok(Loaded {
-        state,
-        highest_number,
-        restarted,
-    })
+    Ok(Loaded { state, highest_number, restarted })
 }
 
 type Workflows = BTreeMap<i64, (AppId, WorkflowId, WorkflowState)>;
@@ -184,19 +151,7 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Row
             return Err(RowError::Nonsense(format!("workflow {id}")));
         };
         let (series, open) = (BTreeMap::new(), BTreeMap::new());
-        workflows.insert(
-            number,
-            (
-                app,
-                workflow,
-                WorkflowState {
-                    number,
-                    record,
-                    series,
-                    open,
-                },
-            ),
-        );
+        workflows.insert(number, (app, workflow, WorkflowState { number, record, series, open }));
     }
     Ok(workflows)
 }
@@ -220,10 +175,7 @@ async fn load_series(
         let key = SeriesKey { total, labels };
         let sum: f64 = row.try_get(3)?;
         let stored: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
-        let mut series = Series {
-            value: bounds.zero(total),
-            start_ms: row.try_get(6)?,
-        };
+        let mut series = Series { value: bounds.zero(total), start_ms: row.try_get(6)? };
         match (&mut series.value, stored) {
             (Value::Counter(value), (None, None)) => *value = sum,
             (Value::Histogram(histogram), (Some(old_bounds), Some(counts))) => {
@@ -259,17 +211,12 @@ async fn load_open_runs(
     let sql = format!(
         "SELECT run_id, {RUN_COLUMNS}, workflow FROM run WHERE phase IN ('open', 'reopened')"
     );
-    for row in sqlx::query(sqlx::AssertSqlSafe(sql))
-        .fetch_all(connection)
-        .await?
-    {
+    for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await? {
         let id: String = row.try_get(0)?;
         let number: i64 = row.try_get(8)?;
-        let (Some(run_id), Some(RunPhase::Open(open)), Some((_, _, workflow))) = (
-            RunId::new(&id),
-            run(&row).map(|run| run.phase),
-            workflows.get_mut(&number),
-        ) else {
+        let (Some(run_id), Some(RunPhase::Open(open)), Some((_, _, workflow))) =
+            (RunId::new(&id), run(&row).map(|run| run.phase), workflows.get_mut(&number))
+        else {
             return Err(RowError::Nonsense(format!("run {id}")));
         };
         workflow.open.insert(run_id, open);

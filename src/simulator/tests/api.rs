@@ -33,10 +33,7 @@ async fn pages_are_cut_from_the_newest_on_and_headers_tell_which() {
     let second = api.get(&format!("{RUNS}?page=2&take=2")).await;
     assert_eq!(second.ids(), ["r2", "r1"]);
     let told = ["pagination-page", "pagination-take", "pagination-count"];
-    assert_eq!(
-        told.map(|name| second.header(name)),
-        [Some("2"), Some("2"), Some("5")]
-    );
+    assert_eq!(told.map(|name| second.header(name)), [Some("2"), Some("2"), Some("5")]);
     let beyond = api.get(&format!("{RUNS}?page=9&take=2")).await;
     assert_eq!((beyond.status, beyond.ids().len()), (200, 0));
 }
@@ -44,18 +41,9 @@ async fn pages_are_cut_from_the_newest_on_and_headers_tell_which() {
 #[tokio::test]
 async fn every_order_is_kept() {
     for (order, ids) in [
-        (
-            (OrderBy::Created, Direction::OldestFirst),
-            ["r0", "r1", "r2", "r3", "r4"],
-        ),
-        (
-            (OrderBy::Started, Direction::NewestFirst),
-            ["r4", "r0", "r1", "r2", "r3"],
-        ),
-        (
-            (OrderBy::Updated, Direction::OldestFirst),
-            ["r4", "r3", "r2", "r1", "r0"],
-        ),
+        ((OrderBy::Created, Direction::OldestFirst), ["r0", "r1", "r2", "r3", "r4"]),
+        ((OrderBy::Started, Direction::NewestFirst), ["r4", "r0", "r1", "r2", "r3"]),
+        ((OrderBy::Updated, Direction::OldestFirst), ["r4", "r3", "r2", "r1", "r0"]),
     ] {
         let api = with_five_runs(order).await;
         assert_eq!(api.get(RUNS).await.ids(), ids, "{order:?}");
@@ -63,10 +51,7 @@ async fn every_order_is_kept() {
     let api = with_five_runs((OrderBy::Created, Direction::Shuffled)).await;
     let once = api.get(RUNS).await.ids();
     assert_eq!(api.get(RUNS).await.ids(), once);
-    assert!(
-        !once.is_sorted() && !once.iter().rev().is_sorted(),
-        "{once:?}"
-    );
+    assert!(!once.is_sorted() && !once.iter().rev().is_sorted(), "{once:?}");
 }
 
 #[tokio::test]
@@ -80,31 +65,16 @@ async fn status_and_origin_narrow_the_list() {
         ("status=FAILED&origin=RECORD&take=1&page=2", vec!["r1"]),
         ("status=ALL&origin=ALL&take=1", vec!["r4"]),
     ] {
-        assert_eq!(
-            api.get(&format!("{RUNS}?{query}")).await.ids(),
-            ids,
-            "{query}"
-        );
+        assert_eq!(api.get(&format!("{RUNS}?{query}")).await.ids(), ids, "{query}");
     }
 }
 
 #[tokio::test]
 async fn what_is_asked_wrongly_is_a_bad_request() {
     let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
-    for query in [
-        "page=0",
-        "page=x",
-        "take=0",
-        "take=-1",
-        "status=DONE",
-        "origin=me",
-    ] {
+    for query in ["page=0", "page=x", "take=0", "take=-1", "status=DONE", "origin=me"] {
         let answer = api.get(&format!("{RUNS}?{query}")).await;
-        assert_eq!(
-            (answer.status, &answer.json()["status"]),
-            (400, &400.into()),
-            "{query}"
-        );
+        assert_eq!((answer.status, &answer.json()["status"]), (400, &400.into()), "{query}");
     }
 }
 
@@ -121,14 +91,8 @@ async fn what_is_not_there_is_not_found() {
     ] {
         assert_eq!(api.get(path).await.status, 404, "{path}");
     }
-    let by_real_id = api
-        .simulator
-        .world(|world| format!("/apps/{}/workflows/w", world.app_id));
-    for path in [
-        &by_real_id,
-        "/apps/c/workflows/w",
-        "/apps/c/workflows/w/runs/r0",
-    ] {
+    let by_real_id = api.simulator.world(|world| format!("/apps/{}/workflows/w", world.app_id));
+    for path in [&by_real_id, "/apps/c/workflows/w", "/apps/c/workflows/w/runs/r0"] {
         assert_eq!(api.get(path).await.status, 200, "{path}");
     }
 }
@@ -136,12 +100,7 @@ async fn what_is_not_there_is_not_found() {
 #[tokio::test]
 async fn only_the_right_key_opens_and_requests_tell_who_had_it() {
     let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
-    for key in [
-        None,
-        Some("Bearer wrong"),
-        Some("demo-key"),
-        Some("Bearer demo-key2"),
-    ] {
+    for key in [None, Some("Bearer wrong"), Some("demo-key"), Some("Bearer demo-key2")] {
         let answer = api.get_with_key("/apps/c/workflows", key).await;
         assert_eq!(answer.status, 401, "{key:?}");
         assert!(answer.json()["message"].is_string());
@@ -151,19 +110,13 @@ async fn only_the_right_key_opens_and_requests_tell_who_had_it() {
     assert_eq!(seen.iter().filter(|request| request.authorised).count(), 1);
     let last = seen.last().expect("there were requests");
     assert_eq!((last.path.as_str(), last.query.as_str()), (RUNS, "take=1"));
-    assert_eq!(
-        (last.endpoint, last.status),
-        (Some(Endpoint::Runs), Some(200))
-    );
+    assert_eq!((last.endpoint, last.status), (Some(Endpoint::Runs), Some(200)));
     assert!(api.simulator.requests().is_empty());
 }
 
 #[tokio::test]
 async fn beyond_the_limit_of_a_sliding_minute_there_is_429() {
-    let settings = Settings {
-        rate_limit: Some(2),
-        ..Settings::default()
-    };
+    let settings = Settings { rate_limit: Some(2), ..Settings::default() };
     let api = Served::start(settings).await;
     let mut statuses = Vec::new();
     for pause in [0, 30, 0, 29, 1, 0] {
@@ -179,23 +132,11 @@ async fn beyond_the_limit_of_a_sliding_minute_there_is_429() {
 #[tokio::test]
 async fn the_date_follows_the_worlds_clock() {
     let api = Served::scripted().await;
-    let date = async || {
-        api.get("/apps/c/workflows")
-            .await
-            .header("date")
-            .map(str::to_owned)
-    };
-    assert_eq!(
-        date().await.as_deref(),
-        Some("Mon, 25 Dec 2023 12:00:00 GMT")
-    );
+    let date = async || api.get("/apps/c/workflows").await.header("date").map(str::to_owned);
+    assert_eq!(date().await.as_deref(), Some("Mon, 25 Dec 2023 12:00:00 GMT"));
     api.simulator.world(|world| world.date_skew_ms = -3_600_000);
-    assert_eq!(
-        date().await.as_deref(),
-        Some("Mon, 25 Dec 2023 11:00:00 GMT")
-    );
-    api.simulator
-        .world(|world| world.quirks.insert(Quirk::OmitDate));
+    assert_eq!(date().await.as_deref(), Some("Mon, 25 Dec 2023 11:00:00 GMT"));
+    api.simulator.world(|world| world.quirks.insert(Quirk::OmitDate));
     assert_eq!(date().await, None);
 }
 
@@ -203,36 +144,23 @@ async fn the_date_follows_the_worlds_clock() {
 async fn each_quirk_departs_from_the_documented_way() {
     let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
     for (quirk, query, ids) in [
-        (
-            Quirk::IgnoreTake,
-            "take=2",
-            vec!["r4", "r3", "r2", "r1", "r0"],
-        ),
+        (Quirk::IgnoreTake, "take=2", vec!["r4", "r3", "r2", "r1", "r0"]),
         (Quirk::IgnorePage, "take=2&page=2", vec!["r4", "r3"]),
         (Quirk::IgnoreStatus, "status=RUNNING&take=1", vec!["r4"]),
         (Quirk::IgnoreOrigin, "origin=TEST&take=1", vec!["r4"]),
     ] {
         api.simulator.world(|world| world.quirks = [quirk].into());
-        assert_eq!(
-            api.get(&format!("{RUNS}?{query}")).await.ids(),
-            ids,
-            "{quirk:?}"
-        );
+        assert_eq!(api.get(&format!("{RUNS}?{query}")).await.ids(), ids, "{quirk:?}");
     }
-    api.simulator
-        .world(|world| world.quirks = [Quirk::OmitPagination].into());
+    api.simulator.world(|world| world.quirks = [Quirk::OmitPagination].into());
     assert_eq!(api.get(RUNS).await.header("pagination-count"), None);
-    api.simulator
-        .world(|world| world.quirks = [Quirk::BareDates].into());
+    api.simulator.world(|world| world.quirks = [Quirk::BareDates].into());
     assert_eq!(api.get(RUNS).await.json()[0]["created_at"], "2023-12-25");
 }
 
 #[tokio::test]
 async fn no_page_holds_more_than_the_api_allows() {
-    let settings = Settings {
-        max_take: 3,
-        ..Settings::default()
-    };
+    let settings = Settings { max_take: 3, ..Settings::default() };
     let api = Served::start(settings).await;
     api.simulator.world(|world| {
         for name in ["A", "B", "C", "D"] {
@@ -240,15 +168,9 @@ async fn no_page_holds_more_than_the_api_allows() {
         }
     });
     let answer = api.get("/apps/c/workflows?take=1000").await;
-    assert_eq!(
-        (answer.ids().len(), answer.header("pagination-take")),
-        (3, Some("3"))
-    );
+    assert_eq!((answer.ids().len(), answer.header("pagination-take")), (3, Some("3")));
     let found = api.get("/apps/c/workflows?search=d").await;
-    assert_eq!(
-        (found.ids().len(), found.header("pagination-count")),
-        (1, Some("1"))
-    );
+    assert_eq!((found.ids().len(), found.header("pagination-count")), (1, Some("1")));
 }
 
 #[tokio::test]
@@ -260,12 +182,6 @@ async fn a_list_can_move_between_two_pages() {
             world.create_run(workflow, Origin::Workflow);
         }));
     });
-    assert_eq!(
-        api.get(&format!("{RUNS}?take=2&page=1")).await.ids(),
-        ["r4", "r3"]
-    );
-    assert_eq!(
-        api.get(&format!("{RUNS}?take=2&page=2")).await.ids(),
-        ["r3", "r2"]
-    );
+    assert_eq!(api.get(&format!("{RUNS}?take=2&page=1")).await.ids(), ["r4", "r3"]);
+    assert_eq!(api.get(&format!("{RUNS}?take=2&page=2")).await.ids(), ["r3", "r2"]);
 }

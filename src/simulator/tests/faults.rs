@@ -9,8 +9,7 @@ const LIST: &str = "/apps/c/workflows";
 
 async fn with_a_workflow() -> Served {
     let api = Served::scripted().await;
-    api.simulator
-        .world(|world| world.add_workflow(Workflow::new("W").with_id("w")));
+    api.simulator.world(|world| world.add_workflow(Workflow::new("W").with_id("w")));
     api
 }
 
@@ -24,32 +23,20 @@ async fn under(fault: Fault) -> Result<Answer, reqwest::Error> {
 async fn a_status_comes_with_an_error_body_and_retry_after_if_wanted() {
     for code in [401, 403, 404, 429, 500, 503] {
         let answer = under(Fault::status(code)).await.expect("it answers");
-        assert_eq!(
-            (answer.status, &answer.json()["status"]),
-            (code, &code.into())
-        );
+        assert_eq!((answer.status, &answer.json()["status"]), (code, &code.into()));
         assert_eq!(answer.header("retry-after"), None);
         assert!(answer.header("date").is_some());
     }
     let throttled = under(Fault::throttled("7")).await.expect("it answers");
-    assert_eq!(
-        (throttled.status, throttled.header("retry-after")),
-        (429, Some("7"))
-    );
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("7")));
 }
 
 #[tokio::test]
 async fn bodies_that_are_no_json_come_with_200() {
     let html = under(Fault::html()).await.expect("it answers");
-    assert_eq!(
-        (html.status, html.header("content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
+    assert_eq!((html.status, html.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let broken = under(Fault::not_json()).await.expect("it answers");
-    assert_eq!(
-        (broken.status, broken.header("content-type")),
-        (200, Some("application/json"))
-    );
+    assert_eq!((broken.status, broken.header("content-type")), (200, Some("application/json")));
     serde_json::from_str::<Value>(&broken.text).expect_err("it isn't JSON");
 }
 
@@ -58,25 +45,15 @@ async fn a_truncated_body_starts_well_and_breaks_off() {
     let api = with_a_workflow().await;
     let whole = api.get(LIST).await.text;
     api.simulator.inject(Rule::new(Fault::Truncate));
-    let request = api
-        .client
-        .get(format!("{}{LIST}", api.base))
-        .bearer_auth("demo-key");
+    let request = api.client.get(format!("{}{LIST}", api.base)).bearer_auth("demo-key");
     let mut response = request.send().await.expect("the head arrives");
     assert_eq!(
         (response.status().as_u16(), response.content_length()),
         (200, Some(whole.len() as u64))
     );
-    let start = response
-        .chunk()
-        .await
-        .expect("half arrives")
-        .expect("it isn't empty");
+    let start = response.chunk().await.expect("half arrives").expect("it isn't empty");
     assert_eq!(start, whole[..whole.len() / 2]);
-    response
-        .chunk()
-        .await
-        .expect_err("the other half is missing");
+    response.chunk().await.expect_err("the other half is missing");
 }
 
 #[tokio::test]
@@ -108,19 +85,13 @@ async fn a_hanging_answer_comes_once_the_faults_are_cleared() {
 async fn a_redirect_names_its_target() {
     let answer = under(Fault::Redirect("http://127.0.0.1:1/there".into())).await;
     let answer = answer.expect("it answers");
-    assert_eq!(
-        (answer.status, answer.header("location")),
-        (302, Some("http://127.0.0.1:1/there"))
-    );
+    assert_eq!((answer.status, answer.header("location")), (302, Some("http://127.0.0.1:1/there")));
 }
 
 #[tokio::test]
 async fn a_huge_body_is_as_long_as_wanted_and_json_in_the_end() {
     let answer = under(Fault::Huge(1_000_000)).await.expect("it answers");
-    assert_eq!(
-        (answer.text.len(), answer.json()),
-        (1_000_000, Value::Array(Vec::new()))
-    );
+    assert_eq!((answer.text.len(), answer.json()), (1_000_000, Value::Array(Vec::new())));
     assert_eq!(answer.header("content-length"), None);
 }
 
@@ -134,16 +105,10 @@ async fn a_delay_passes_and_then_comes_the_proper_answer() {
 async fn a_rule_holds_where_and_as_often_as_it_says() {
     let api = with_a_workflow().await;
     let rule = Rule::new(Fault::status(500));
-    api.simulator
-        .inject(rule.on(Endpoint::Runs).containing("page=2").times(1));
+    api.simulator.inject(rule.on(Endpoint::Runs).containing("page=2").times(1));
     let runs = "/apps/c/workflows/w/runs";
     let mut statuses = Vec::new();
-    for path in [
-        LIST,
-        runs,
-        &format!("{runs}?page=2"),
-        &format!("{runs}?page=2"),
-    ] {
+    for path in [LIST, runs, &format!("{runs}?page=2"), &format!("{runs}?page=2")] {
         statuses.push(api.get(path).await.status);
     }
     assert_eq!(statuses, [200, 200, 500, 200]);

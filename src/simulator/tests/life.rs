@@ -5,33 +5,18 @@ use crate::model::{Clock, Status};
 
 fn lively(seed: u64) -> (Simulator, Arc<Hand>) {
     let clock = Hand::new();
-    let settings = Settings {
-        seed,
-        lively: true,
-        ..Settings::default()
-    };
-    (
-        Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>),
-        clock,
-    )
+    let settings = Settings { seed, lively: true, ..Settings::default() };
+    (Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
 fn runs(simulator: &Simulator) -> Vec<Run> {
-    simulator.world(|world| {
-        world
-            .workflows
-            .iter()
-            .flat_map(|it| it.runs.clone())
-            .collect()
-    })
+    simulator.world(|world| world.workflows.iter().flat_map(|it| it.runs.clone()).collect())
 }
 
 fn changed_since(simulator: &Simulator, from_ms: i64) -> Vec<Run> {
     simulator.world(|world| {
         let runs = world.workflows.iter().flat_map(|workflow| &workflow.runs);
-        runs.filter(|run| run.updated_at > Some(from_ms))
-            .cloned()
-            .collect()
+        runs.filter(|run| run.updated_at > Some(from_ms)).cloned().collect()
     })
 }
 
@@ -66,10 +51,7 @@ fn within_a_minute_runs_arrive_finish_and_fail_whatever_the_seed() {
         clock.forward(60);
         let (arrived_later, ended_later) = counts(&simulator);
         assert!(arrived_later > arrived + 10, "seed {seed}");
-        assert!(
-            ended_later[0] > ended[0] && ended_later[1] > ended[1],
-            "seed {seed}"
-        );
+        assert!(ended_later[0] > ended[0] && ended_later[1] > ended[1], "seed {seed}");
     }
 }
 
@@ -95,21 +77,12 @@ fn within_an_hour_everything_documented_is_seen() {
         }
     }
     let all = |words: &str| words.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
-    assert_eq!(
-        statuses,
-        all("PENDING RUNNING COMPLETED SKIPPED FAILED CANCELLED")
-    );
-    assert_eq!(
-        origins,
-        all("WORKFLOW RECORD TEST TRIGGER ENDPOINT WEBHOOK")
-    );
+    assert_eq!(statuses, all("PENDING RUNNING COMPLETED SKIPPED FAILED CANCELLED"));
+    assert_eq!(origins, all("WORKFLOW RECORD TEST TRIGGER ENDPOINT WEBHOOK"));
     let kinds = "note branch code model http_request browser workflow service input";
     assert_eq!(types, all(kinds));
     let step_statuses: BTreeSet<_> = step_statuses.iter().map(|it| it.as_str().into()).collect();
-    assert_eq!(
-        step_statuses,
-        all("RUNNING CANCELLED SKIPPED COMPLETED FAILED")
-    );
+    assert_eq!(step_statuses, all("RUNNING CANCELLED SKIPPED COMPLETED FAILED"));
     assert!(survived && looped && replayed);
 }
 
@@ -140,10 +113,7 @@ fn a_spike_raises_failures_of_its_workflow_while_it_lasts() {
         clock.forward(60);
         let during = finished(&simulator, &Status::Failed) - before;
         clock.forward(60);
-        (
-            during,
-            finished(&simulator, &Status::Failed) - before - during,
-        )
+        (during, finished(&simulator, &Status::Failed) - before - during)
     };
     let (calm, calm_after) = failures(None);
     let (spiked, after) = failures(Some("Enrich lead"));
@@ -159,18 +129,10 @@ fn old_runs_are_forgotten_but_not_the_totals() {
     clock.forward(4 * 3600);
     let lead = simulator.world(|world| world.workflow("Enrich lead").cloned());
     let lead = lead.expect("it is in the cast");
-    let ended = lead
-        .runs
-        .iter()
-        .filter(|run| run.ended_at.is_some())
-        .count();
+    let ended = lead.runs.iter().filter(|run| run.ended_at.is_some()).count();
     assert_eq!(ended, 2000);
     let totals = simulator.world(|world| world.totals());
-    let truth: u64 = totals
-        .iter()
-        .filter(|((id, ..), _)| *id == lead.id)
-        .map(|it| it.1)
-        .sum();
+    let truth: u64 = totals.iter().filter(|((id, ..), _)| *id == lead.id).map(|it| it.1).sum();
     assert!(truth > 8000, "{truth}");
 }
 

@@ -80,14 +80,11 @@ impl Served {
         let simulator = Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("loopback has a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound listener has an address");
+        let address = listener.local_addr().expect("a bound listener has an address");
         let stop = CancellationToken::new();
         tokio::spawn(simulator.clone().serve(listener, stop.clone()));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none());
+        let client =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Self {
             simulator,
             clock,
@@ -102,10 +99,7 @@ impl Served {
     }
 
     async fn lively() -> Self {
-        let settings = Settings {
-            lively: true,
-            ..Settings::default()
-        };
+        let settings = Settings { lively: true, ..Settings::default() };
         Self::start(settings).await
     }
 
@@ -114,10 +108,7 @@ impl Served {
     }
 
     async fn try_get(&self, path: &str) -> Result<Answer, reqwest::Error> {
-        let request = self
-            .client
-            .get(format!("{}{path}", self.base))
-            .bearer_auth("demo-key");
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth("demo-key");
         read(request).await
     }
 
@@ -140,9 +131,7 @@ impl Served {
     }
 
     async fn delete(&self, path: &str) -> Answer {
-        let request = self
-            .client
-            .delete(format!("{}/_simulator/{path}", self.base));
+        let request = self.client.delete(format!("{}/_simulator/{path}", self.base));
         read(request).await.expect("the control endpoint answers")
     }
 }
@@ -150,10 +139,7 @@ impl Served {
 async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
     let response = request.send().await?;
     let header = |(name, value): (&reqwest::header::HeaderName, &reqwest::header::HeaderValue)| {
-        (
-            name.to_string(),
-            String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        )
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
     Ok(Answer {
         status: response.status().as_u16(),

@@ -6,11 +6,7 @@ use crate::model::{Origin, Status};
 fn truth(simulator: &Simulator) -> Vec<(String, String, u64)> {
     let totals = simulator.world(|world| world.totals());
     let row = |((_, status, origin), count): (&(String, Status, Origin), &u64)| {
-        (
-            status.as_str().to_owned(),
-            origin.as_str().to_owned(),
-            *count,
-        )
+        (status.as_str().to_owned(), origin.as_str().to_owned(), *count)
     };
     totals.iter().map(row).collect()
 }
@@ -20,9 +16,7 @@ async fn totals_count_every_attempt_and_outlive_what_was_deleted() {
     let api = Served::scripted().await;
     api.simulator.world(|world| {
         let workflow = world.add_workflow(Workflow::new("W"));
-        let run = world
-            .create_run(&workflow, Origin::Record)
-            .expect("the workflow is there");
+        let run = world.create_run(&workflow, Origin::Record).expect("the workflow is there");
         assert!(!world.finish_run(&run, Status::Running), "no run ends so");
         assert!(world.start_run(&run) && world.finish_run(&run, Status::Failed));
         assert!(!world.finish_run(&run, Status::Failed), "it has finished");
@@ -38,11 +32,7 @@ async fn totals_count_every_attempt_and_outlive_what_was_deleted() {
     });
     let row = |status: &str| (status.to_owned(), "RECORD".to_owned(), 1);
     assert_eq!(truth(&api.simulator), [row("COMPLETED"), row("FAILED")]);
-    assert_eq!(
-        api.simulator
-            .world(|world| world.created().into_values().sum::<u64>()),
-        1
-    );
+    assert_eq!(api.simulator.world(|world| world.created().into_values().sum::<u64>()), 1);
 }
 
 #[tokio::test]
@@ -50,10 +40,7 @@ async fn a_test_of_the_real_binary_scripts_the_world_over_http() {
     let api = Served::scripted().await;
     let workflow = json!({ "id": "w", "name": "W", "form": "first", "direction": "oldest_first",
         "order_by": "started", "steps": [{ "key": "ask", "type": "model" }] });
-    assert_eq!(
-        api.post("workflows", workflow).await.json(),
-        json!({ "id": "w" })
-    );
+    assert_eq!(api.post("workflows", workflow).await.json(), json!({ "id": "w" }));
     let failed = json!({ "workflow": "W", "status": "FAILED", "origin": "TEST", "count": 3 });
     let ids = api.post("runs", failed).await.json()["ids"].clone();
     assert_eq!(ids.as_array().map(Vec::len), Some(3));
@@ -62,17 +49,10 @@ async fn a_test_of_the_real_binary_scripts_the_world_over_http() {
     assert_eq!(api.post("runs", replay).await.status, 400);
     let past = json!({ "workflow": "w", "id": "old", "status": "SKIPPED",
         "created_at": NOON - 1000, "ended_at": NOON });
-    assert_eq!(
-        api.post("runs", past).await.json(),
-        json!({ "ids": ["old"] })
-    );
+    assert_eq!(api.post("runs", past).await.json(), json!({ "ids": ["old"] }));
     let listed = api.get("/apps/c/workflows/w/runs").await.json();
-    let statuses: Vec<_> = listed
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|run| &run["status"])
-        .collect();
+    let statuses: Vec<_> =
+        listed.as_array().into_iter().flatten().map(|run| &run["status"]).collect();
     assert_eq!(statuses, ["FAILED", "FAILED", "RUNNING", "SKIPPED"]);
     for wrong in [
         json!({ "workflow": "none" }),
@@ -114,58 +94,31 @@ async fn faults_and_quirks_are_set_over_http() {
     let list = "/apps/c/workflows";
     let status = async || api.get(list).await.status;
     for (control, expected) in [
-        (
-            "fault?kind=status&code=429&retry_after=5&endpoint=workflows&times=1",
-            429,
-        ),
+        ("fault?kind=status&code=429&retry_after=5&endpoint=workflows&times=1", 429),
         ("outage?seconds=30", 503),
         ("fault?kind=redirect&url=http://127.0.0.1:1", 302),
     ] {
-        assert_eq!(
-            api.post(control, Value::Null).await.status,
-            204,
-            "{control}"
-        );
+        assert_eq!(api.post(control, Value::Null).await.status, 204, "{control}");
         assert_eq!(status().await, expected, "{control}");
         assert_eq!(api.post("clear", Value::Null).await.status, 204);
         assert_eq!(status().await, 200, "{control}");
     }
-    for control in [
-        "fault?kind=odd",
-        "fault?kind=redirect",
-        "outage?seconds=-1",
-        "fault?knd=hang",
-    ] {
-        assert_eq!(
-            api.post(control, Value::Null).await.status,
-            400,
-            "{control}"
-        );
+    for control in ["fault?kind=odd", "fault?kind=redirect", "outage?seconds=-1", "fault?knd=hang"]
+    {
+        assert_eq!(api.post(control, Value::Null).await.status, 400, "{control}");
     }
-    assert_eq!(
-        api.post("spike", Value::Null).await.status,
-        404,
-        "nothing lives here"
-    );
+    assert_eq!(api.post("spike", Value::Null).await.status, 404, "nothing lives here");
     let quirks = json!({ "quirks": ["omit_pagination", "omit_date"] });
     assert_eq!(api.post("quirks", quirks).await.status, 204);
     let answer = api.get(list).await;
-    assert_eq!(
-        (answer.header("date"), answer.header("pagination-page")),
-        (None, None)
-    );
+    assert_eq!((answer.header("date"), answer.header("pagination-page")), (None, None));
 }
 
 #[tokio::test]
 async fn a_list_is_made_to_move_over_http_so_many_times() {
     let api = Served::scripted().await;
-    api.post("workflows", json!({ "id": "w", "name": "W" }))
-        .await;
-    api.post(
-        "runs",
-        json!({ "workflow": "w", "status": "COMPLETED", "count": 5 }),
-    )
-    .await;
+    api.post("workflows", json!({ "id": "w", "name": "W" })).await;
+    api.post("runs", json!({ "workflow": "w", "status": "COMPLETED", "count": 5 })).await;
     let shift = json!({ "after_page": { "create": 1, "delete": 2, "times": 1 } });
     assert_eq!(api.post("quirks", shift).await.status, 204);
     let mut counts = Vec::new();
@@ -183,10 +136,7 @@ async fn a_spike_is_made_over_http() {
     let before = truth(&api.simulator);
     api.clock.forward(60);
     let failed = |rows: Vec<(String, String, u64)>| -> u64 {
-        rows.iter()
-            .filter(|row| row.0 == "FAILED")
-            .map(|row| row.2)
-            .sum()
+        rows.iter().filter(|row| row.0 == "FAILED").map(|row| row.2).sum()
     };
     assert!(failed(truth(&api.simulator)) > failed(before) + 15);
     assert_eq!(api.post("spike?ratio=2", Value::Null).await.status, 400);

@@ -10,30 +10,17 @@ async fn with_two_runs(form: Form) -> Served {
         let mut workflow = Workflow::new("My flow").with_id("w").with_form(form);
         workflow = workflow.with_step("ask", "model").with_step("tell", "code");
         workflow.version = Some(3);
-        workflow.tests = Some(TestResults {
-            total: Some(2),
-            passing: Some(1),
-            ..TestResults::default()
-        });
+        workflow.tests =
+            Some(TestResults { total: Some(2), passing: Some(1), ..TestResults::default() });
         world.add_workflow(workflow);
         let failed = Run::new(Status::Pending, Origin::Record).with_id("failed");
-        world.add_run(
-            "w",
-            Run {
-                credits: Some(1.5),
-                padding: 9000,
-                ..failed
-            },
-        );
+        world.add_run("w", Run { credits: Some(1.5), padding: 9000, ..failed });
     });
     api.simulator.world(|world| world.start_run("failed"));
     api.clock.forward(10);
     api.simulator.world(|world| {
         world.finish_run("failed", Status::Failed);
-        world.add_run(
-            "w",
-            Run::new(Status::Pending, Origin::Webhook).with_id("waiting"),
-        );
+        world.add_run("w", Run::new(Status::Pending, Origin::Webhook).with_id("waiting"));
     });
     api
 }
@@ -54,10 +41,7 @@ fn version() -> Value {
 }
 
 async fn run(api: &Served, id: &str) -> Value {
-    let mut run = api
-        .get(&format!("/apps/c/workflows/w/runs/{id}?verbose=all"))
-        .await
-        .json();
+    let mut run = api.get(&format!("/apps/c/workflows/w/runs/{id}?verbose=all")).await.json();
     let padding = run["input"]["payload"].as_str().map(str::len);
     assert_eq!(padding, Some(if id == "failed" { 9000 } else { 0 }));
     run["input"] = json!({});
@@ -106,10 +90,7 @@ async fn the_newest_form_has_a_map_of_steps_and_all_that_was_added() {
     });
     assert_eq!(run(&api, "failed").await, expected);
     let waiting = run(&api, "waiting").await;
-    assert_eq!(
-        (&waiting["output"], &waiting["usage"]),
-        (&Value::Null, &Value::Null)
-    );
+    assert_eq!((&waiting["output"], &waiting["usage"]), (&Value::Null, &Value::Null));
     assert_eq!(waiting["origin"], "WEBHOOK");
 }
 
@@ -134,25 +115,16 @@ async fn a_mixed_list_holds_both_forms_and_no_step_its_type() {
         let workflow = Workflow::new("W").with_id("w").with_form(Form::Mixed);
         world.add_workflow(workflow.with_step("ask", "model"));
         for _ in 0..20 {
-            let run = world
-                .create_run("w", Origin::Workflow)
-                .expect("the workflow is there");
+            let run = world.create_run("w", Origin::Workflow).expect("the workflow is there");
             world.finish_run(&run, Status::Completed);
         }
     });
     let runs = api.get("/apps/c/workflows/w/runs").await.json();
     let runs = runs.as_array().expect("a list");
-    let newest: Vec<_> = runs
-        .iter()
-        .filter(|run| run["output"].is_object())
-        .collect();
+    let newest: Vec<_> = runs.iter().filter(|run| run["output"].is_object()).collect();
     let first = runs.iter().filter(|run| run["output"].is_array()).count();
     assert!(!newest.is_empty() && first > 0 && newest.len() + first == 20);
-    assert!(
-        newest
-            .iter()
-            .all(|run| run["output"]["ask"].get("type").is_none())
-    );
+    assert!(newest.iter().all(|run| run["output"]["ask"].get("type").is_none()));
 }
 
 #[tokio::test]
@@ -181,8 +153,7 @@ async fn the_list_of_workflows_tells_counts_and_tests_in_the_newest_form_only() 
 async fn a_tampered_item_goes_out_as_told() {
     let api = with_two_runs(Form::Newest).await;
     let tamper = |tamper: Tamper| {
-        api.simulator
-            .world(|world| world.run_mut("failed").expect("it is there").tamper = tamper);
+        api.simulator.world(|world| world.run_mut("failed").expect("it is there").tamper = tamper);
     };
     let path = "/apps/c/workflows/w/runs/failed";
     tamper(Tamper::Whole(json!("hostile")));

@@ -15,11 +15,8 @@ fn what_is_no_run_is_described_without_its_data_and_the_same_each_time() {
         {"id":7,"status":"FAILED"}, {"id":"..","status":"FAILED"}, {"id":"d","id":"d","status":"FAILED"}]"#;
     let list = runs(text);
     assert_eq!((list.listed, list.items.len()), (7, 0));
-    let told: Vec<_> = list
-        .undecodable
-        .iter()
-        .map(|item| (item.id.as_deref(), item.reason.as_str()))
-        .collect();
+    let told: Vec<_> =
+        list.undecodable.iter().map(|item| (item.id.as_deref(), item.reason.as_str())).collect();
     assert_eq!(
         told,
         [
@@ -43,31 +40,13 @@ fn what_is_no_run_is_described_without_its_data_and_the_same_each_time() {
 fn hostile_values_spoil_neither_the_page_nor_what_is_beside_them() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let huge = format!("\"{}\"", "x".repeat(1_000_000));
-    for hostile in [
-        "1e999",
-        r#""\ud800""#,
-        "\"\u{1}\"",
-        &deep,
-        &huge,
-        r#"{"a":1,"a":2}"#,
-    ] {
-        for field in [
-            "id",
-            "status",
-            "ended_at",
-            "output",
-            "input",
-            "usage",
-            "workflow_version",
-        ] {
+    for hostile in ["1e999", r#""\ud800""#, "\"\u{1}\"", &deep, &huge, r#"{"a":1,"a":2}"#] {
+        for field in ["id", "status", "ended_at", "output", "input", "usage", "workflow_version"] {
             let text = format!(
                 r#"[{{"id":"a","status":"FAILED"}},{{"{field}":{hostile}}},{{"id":"b","status":"FAILED"}}]"#
             );
             let Some(list) = list::<Run>(text.as_bytes()) else {
-                assert!(
-                    hostile.contains('\u{1}'),
-                    "{field}: a raw control character is no JSON"
-                );
+                assert!(hostile.contains('\u{1}'), "{field}: a raw control character is no JSON");
                 continue;
             };
             let ids: Vec<_> = list.items.iter().map(|run| run.id.as_str()).collect();
@@ -85,16 +64,7 @@ fn bytes_that_are_no_utf_8_spoil_only_what_they_are_in() {
 
 #[test]
 fn what_is_no_list_or_no_object_is_neither() {
-    for text in [
-        "",
-        "{}",
-        "<html>",
-        "[1",
-        "[] []",
-        "null",
-        "\"a\"",
-        "[{\"id\":\"a\"]",
-    ] {
+    for text in ["", "{}", "<html>", "[1", "[] []", "null", "\"a\"", "[{\"id\":\"a\"]"] {
         assert!(list::<Run>(text.as_bytes()).is_none(), "{text}");
     }
     for text in ["", "[]", "<html>", "{", "null", "{}x"] {
@@ -110,10 +80,7 @@ fn only_so_many_undecodable_items_are_described() {
 
 #[test]
 fn an_errors_message_is_found_or_not() {
-    assert_eq!(
-        error_message(br#"{"status":400,"message":"no"}"#),
-        Some("no".into())
-    );
+    assert_eq!(error_message(br#"{"status":400,"message":"no"}"#), Some("no".into()));
     for other in ["", "<html>", "[]", "{}", r#"{"message":5}"#] {
         assert_eq!(error_message(other.as_bytes()), None, "{other}");
     }
