@@ -17,7 +17,7 @@ use crate::{
     config::{Config, Cortex, Poll, WorkflowFilter},
     http::{self, AppView, Endpoints, Overview, Server, WorkflowView},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Encoding, Exposition},
+    metrics::{Encoding, Exposition, Publishing},
     model::{AppId, Clock, Status},
     poller::{self, CycleResult, Poller, PollerMetrics},
     shutdown,
@@ -28,6 +28,7 @@ pub struct App {
     server: Server,
     core: Core,
     poll_interval: Duration,
+    hold_timeout: Duration,
 }
 
 /// What polls and renders, without what serves.
@@ -50,15 +51,17 @@ impl App {
     pub async fn build(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let poll_interval = config.poll.interval;
         let server = Server::bind(&config.web).await?;
+        let hold_timeout = config.web.hold_timeout;
         let counting = ledger::Settings {
             url: config.state.url.clone(),
             retention: Some(config.state.retention),
             lookback: Some(config.history_lookback),
             buckets: config.buckets.clone(),
+            hold: !hold_timeout.is_zero(),
         };
         let Config { cortex, poll, workflows, .. } = config;
         let core = Core::build(&cortex, poll, workflows, counting, clock).await?;
-        Ok(Self { server, core, poll_interval })
+        Ok(Self { server, core, poll_interval, hold_timeout })
     }
 
     /// Where it listens; for port 0 the port that the system chose.
@@ -68,7 +71,7 @@ impl App {
 
     /// Polls and serves until told to stop. The error says what ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { server, core, poll_interval } = self;
+        let Self { server, core, poll_interval, hold_timeout } = self;
         for address in server.addresses() {
             tracing::info!(%address, tls = false, "Listening.");
         }
@@ -79,10 +82,18 @@ impl App {
         let reload = Arc::new(move || reload(&key_of));
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         tokio::spawn(obey_hangups(hangups, Arc::clone(&reload), stop.clone()));
+        let publishing = Publishing::new(
+            core.exposition,
+            core.ledger.clone(),
+            Arc::clone(&core.clock),
+            hold_timeout,
+        );
+        let publishing = Arc::new(publishing);
+        tokio::spawn(release(Arc::clone(&publishing), stop.clone()));
         let view = View { ledger: core.ledger, status, clock: core.clock, app_id: core.app_id };
         let ready = view.status.clone();
         let endpoints = Endpoints {
-            exposition: Arc::new(Rendering(core.exposition)),
+            exposition: Arc::new(Rendering(publishing)),
             overview: Arc::new(move || view.overview(poll_interval)),
             ready: Arc::new(move || match ready.borrow().cycles {
                 0 => Err("the first poll cycle has not ended yet".into()),
@@ -182,18 +193,29 @@ async fn obey_hangups(
     }
 }
 
-/// Renders where it holds up nobody.
-struct Rendering(Arc<Exposition>);
+/// Releases what nobody scrapes.
+async fn release(publishing: Arc<Publishing>, stop: CancellationToken) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    while stop.run_until_cancelled(seconds.tick()).await.is_some() {
+        publishing.release().await;
+    }
+}
+
+/// What `http` needs to know of the metrics.
+struct Rendering(Arc<Publishing>);
 
 #[async_trait]
 impl http::Exposition for Rendering {
-    async fn render(&self, encoding: Encoding) -> Bytes {
-        let exposition = Arc::clone(&self.0);
-        let rendered = tokio::task::spawn_blocking(move || exposition.render(encoding)).await;
-        rendered.unwrap_or_else(|error| {
-            tracing::error!(%error, "The metrics could not be rendered; this is a bug.");
-            Bytes::new()
-        })
+    async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
+        self.0.render(encoding).await
+    }
+
+    fn completed(&self, client: u64, number: u64) {
+        self.0.completed(client, number);
+    }
+
+    fn left(&self, client: u64) {
+        self.0.left(client);
     }
 }
 

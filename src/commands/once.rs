@@ -18,6 +18,7 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
         retention: None,
         lookback: None,
         buckets: Buckets::default(),
+        hold: false,
     };
     let poll = config::Poll {
         interval: Duration::from_secs(30),
@@ -33,6 +34,6 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
     if cycle.result != CycleResult::Success {
         return Err(anyhow::anyhow!("not everything could be read: {error}").into());
     }
-    std::io::stdout().write_all(&core.exposition.render(Encoding::Identity))?;
+    std::io::stdout().write_all(&core.exposition.render(Encoding::Identity).0)?;
     Ok(())
 }

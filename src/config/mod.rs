@@ -172,6 +172,8 @@ pub struct Web {
     pub telemetry_path: String,
     /// How many requests may be in work at once; more are answered with 503.
     pub max_requests: usize,
+    /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
+    pub hold_timeout: Duration,
 }
 
 /// What to log.

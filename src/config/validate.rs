@@ -229,10 +229,14 @@ impl Checks {
         let path = self.flag("web.telemetry-path", &args.telemetry_path, read::telemetry_path);
         let max_requests = self
             .flag("web.max-requests", &args.max_requests, |text| read::number(text, 1..=1_000_000));
+        let hold_timeout = self.flag("metrics.hold-timeout", &args.hold_timeout, |text| {
+            read::duration(text, Duration::ZERO..=DAY)
+        });
         Some(Web {
             listen_addresses: addresses?,
             telemetry_path: path?,
             max_requests: max_requests?,
+            hold_timeout: hold_timeout?,
         })
     }
 

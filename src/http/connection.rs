@@ -4,7 +4,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use axum::{Router, body::Body, response::Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Method, Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,6 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
+
+use super::Exposition;
 
 /// A request line and its headers may be so long.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -49,23 +51,38 @@ impl Default for Patience {
     }
 }
 
+/// Marks an answer as an exposition with this number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scraped(pub(super) u64);
+
 /// Serves one connection until the client or its patience ends it, or `stop` and the request in
 /// work is answered.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
+    scrapes: Scrapes,
     patience: Patience,
     stop: CancellationToken,
 ) {
     let progress = Progress::new(patience);
     let mut stages = progress.0.subscribe();
-    let io = TokioIo::new(Watched { stream, progress: progress.clone(), patience });
+    let io = TokioIo::new(Watched {
+        stream,
+        progress: progress.clone(),
+        patience,
+        scrapes: scrapes.clone(),
+        stop: stop.clone(),
+    });
     let service = service_fn(|request: Request<Incoming>| {
         let progress = progress.clone();
         progress.turn(|_| true, Stage::Answering, Some(patience.answer));
+        let is_get = request.method() == Method::GET;
         let answer = router.clone().oneshot(request.map(Body::new));
+        let scrapes = &scrapes;
         async move {
             let answer: Response = answer.await?;
+            let number = answer.extensions().get::<Scraped>().filter(|_| is_get);
+            scrapes.sending(number.map(|Scraped(number)| *number));
             Ok::<_, std::convert::Infallible>(answer.map(|body| Held::new(body, Ending(progress))))
         }
     });
@@ -108,6 +125,8 @@ enum Stage {
     Answering,
     /// All of the answer is on its way to the socket.
     Flushing,
+    /// The last answer is with the client, which is to close the connection.
+    Closing,
 }
 
 /// The stage of a connection, and when the client's patience with it ends.
@@ -187,11 +206,78 @@ impl Drop for Ending {
     }
 }
 
+/// The scrapes of one connection, and who wants to know when they are complete.
+#[derive(Clone)]
+pub(super) struct Scrapes(Arc<Scraping>);
+
+struct Scraping {
+    client: u64,
+    exposition: Arc<dyn Exposition>,
+    under_way: Mutex<UnderWay>,
+}
+
+/// How far the last scrape is.
+#[derive(Clone, Copy, Debug, Default)]
+enum UnderWay {
+    #[default]
+    Nothing,
+    /// The exposition with this number is being sent.
+    Sending(u64),
+    /// The system has all of it. That the client has received it, its next request shows, or that
+    /// it closes the connection in order: one that goes away before resets it.
+    Sent(u64),
+}
+
+impl Scrapes {
+    pub(super) fn new(client: u64, exposition: Arc<dyn Exposition>) -> Self {
+        Self(Arc::new(Scraping { client, exposition, under_way: Mutex::default() }))
+    }
+
+    /// An answer begins; a scrape has a number.
+    fn sending(&self, number: Option<u64>) {
+        *self.under_way() = number.map_or(UnderWay::Nothing, UnderWay::Sending);
+    }
+
+    /// The system has all that was to be sent.
+    fn sent(&self) {
+        let mut under_way = self.under_way();
+        if let UnderWay::Sending(number) = *under_way {
+            *under_way = UnderWay::Sent(number);
+        }
+    }
+
+    fn is_sent(&self) -> bool {
+        matches!(*self.under_way(), UnderWay::Sent(_))
+    }
+
+    /// The client did what shows that it has received what was sent.
+    fn heard_of(&self) {
+        let under_way = std::mem::take(&mut *self.under_way());
+        match under_way {
+            UnderWay::Sent(number) => self.0.exposition.completed(self.0.client, number),
+            UnderWay::Sending(_) => *self.under_way() = under_way,
+            UnderWay::Nothing => {}
+        }
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, UnderWay> {
+        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Scraping {
+    fn drop(&mut self) {
+        self.exposition.left(self.client);
+    }
+}
+
 /// A stream that notes where the conversation is.
 struct Watched<S> {
     stream: S,
     progress: Progress,
     patience: Patience,
+    scrapes: Scrapes,
+    stop: CancellationToken,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -201,7 +287,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        // A broken connection is told once; reading on would look like an orderly end.
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))
+            .inspect_err(|_| self.scrapes.sending(None))?;
+        self.scrapes.heard_of();
         if buffer.filled().len() > before {
             let idle = |stage| stage == Stage::Idle;
             self.progress.turn(idle, Stage::Head, Some(self.patience.head));
@@ -210,7 +299,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -232,15 +321,33 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     /// hyper flushes when it has written all it has, so an answer that it took all of has then gone
-    /// out completely. This is the place to learn that a scrape was completed.
+    /// out completely.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         let flushing = |stage| stage == Stage::Flushing;
+        if flushing(self.progress.0.borrow().0) {
+            self.scrapes.sent();
+        }
         self.progress.turn(flushing, Stage::Idle, Some(self.patience.idle));
         Poll::Ready(Ok(()))
     }
 
+    /// A client that wanted only one answer shows that it has received it by closing in its turn,
+    /// which is waited for.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        let idle = |stage| stage == Stage::Idle;
+        self.progress.turn(idle, Stage::Closing, Some(self.patience.head));
+        while self.scrapes.is_sent() && !self.stop.is_cancelled() {
+            let mut rest = [0; 64];
+            let mut rest = ReadBuf::new(&mut rest);
+            let received = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest));
+            match received {
+                Ok(()) if rest.filled().is_empty() => self.scrapes.heard_of(),
+                Ok(()) => {}
+                Err(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -20,8 +20,15 @@ use crate::metrics::Encoding;
 /// Gives the metrics as they are now.
 #[async_trait]
 pub trait Exposition: Send + Sync {
-    /// All families in the text format 0.0.4, encoded as wished.
-    async fn render(&self, encoding: Encoding) -> Bytes;
+    /// All families in the text format 0.0.4, encoded as wished, and a number that tells what was
+    /// in it.
+    async fn render(&self, encoding: Encoding) -> (Bytes, u64);
+
+    /// The client on this connection has received all of what had this number.
+    fn completed(&self, client: u64, number: u64);
+
+    /// This connection has ended.
+    fn left(&self, client: u64);
 }
 
 /// Answers whether something is in order; the error says why it isn't.

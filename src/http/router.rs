@@ -17,7 +17,11 @@ use axum::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Check, Endpoints, connection::Held, landing, negotiate};
+use super::{
+    Check, Endpoints,
+    connection::{Held, Scraped},
+    landing, negotiate,
+};
 use crate::{config::Web, metrics::Encoding};
 
 const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
@@ -67,12 +71,14 @@ pub(super) fn router(web: &Web, endpoints: Endpoints) -> Router {
 
 async fn metrics(State(endpoints): State<Endpoints>, headers: HeaderMap) -> Response {
     let encoding = negotiate::encoding(&headers);
-    let body = endpoints.exposition.render(encoding).await;
+    let (body, number) = endpoints.exposition.render(encoding).await;
     let vary = (VARY, "Accept, Accept-Encoding");
-    match encoding {
+    let mut response = match encoding {
         Encoding::Identity => ([EXPOSITION, vary], body).into_response(),
         Encoding::Gzip => ([EXPOSITION, vary, (CONTENT_ENCODING, "gzip")], body).into_response(),
-    }
+    };
+    response.extensions_mut().insert(Scraped(number));
+    response
 }
 
 fn landing_page(page: landing::Page) -> Response {

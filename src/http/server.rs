@@ -1,7 +1,10 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Endpoints,
-    connection::{self, Patience},
+    Endpoints, Exposition,
+    connection::{self, Patience, Scrapes},
     router::router,
 };
 use crate::config::Web;
@@ -70,7 +73,9 @@ impl Server {
     /// Serves until `stop`, then answers the requests in work for at most `grace`.
     pub async fn serve(self, endpoints: Endpoints, stop: CancellationToken, grace: Duration) {
         let acceptor = Acceptor {
+            exposition: Arc::clone(&endpoints.exposition),
             router: router(&self.web, endpoints),
+            clients: AtomicU64::new(0),
             patience: self.patience,
             room: Arc::new(Semaphore::new(self.most_connections)),
             stop,
@@ -82,6 +87,8 @@ impl Server {
 
 /// What the listeners share.
 struct Acceptor {
+    exposition: Arc<dyn Exposition>,
+    clients: AtomicU64,
     router: Router,
     patience: Patience,
     room: Arc<Semaphore>,
@@ -100,8 +107,10 @@ impl Acceptor {
                     let Some((stream, place)) = accepted else { continue };
                     let (router, stop) = (self.router.clone(), self.stop.clone());
                     let patience = self.patience;
+                    let client = self.clients.fetch_add(1, Ordering::Relaxed);
+                    let scrapes = Scrapes::new(client, Arc::clone(&self.exposition));
                     connections.spawn(async move {
-                        connection::serve(stream, router, patience, stop).await;
+                        connection::serve(stream, router, scrapes, patience, stop).await;
                         drop(place);
                     });
                 }

@@ -1,4 +1,5 @@
 mod limits;
+mod scrapes;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,12 +21,17 @@ struct Text(&'static str);
 
 #[async_trait]
 impl Exposition for Text {
-    async fn render(&self, encoding: Encoding) -> Bytes {
-        match encoding {
+    async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
+        let body = match encoding {
             Encoding::Identity => Bytes::from_static(self.0.as_bytes()),
             Encoding::Gzip => Bytes::from_static(b"zipped"),
-        }
+        };
+        (body, 0)
     }
+
+    fn completed(&self, _: u64, _: u64) {}
+
+    fn left(&self, _: u64) {}
 }
 
 /// Tells when it is asked, answers when it may.
@@ -44,12 +50,16 @@ impl Gate {
 
 #[async_trait]
 impl Exposition for Gate {
-    async fn render(&self, _: Encoding) -> Bytes {
+    async fn render(&self, _: Encoding) -> (Bytes, u64) {
         self.asked.send(()).expect("the test listens");
         let permit = self.open.acquire().await.expect("never closed");
         permit.forget();
-        Bytes::from_static(b"late\n")
+        (Bytes::from_static(b"late\n"), 0)
     }
+
+    fn completed(&self, _: u64, _: u64) {}
+
+    fn left(&self, _: u64) {}
 }
 
 /// Megabytes that no socket's buffers can take.
@@ -57,9 +67,13 @@ struct Flood;
 
 #[async_trait]
 impl Exposition for Flood {
-    async fn render(&self, _: Encoding) -> Bytes {
-        Bytes::from(vec![b'x'; 64 << 20])
+    async fn render(&self, _: Encoding) -> (Bytes, u64) {
+        (Bytes::from(vec![b'x'; 64 << 20]), 0)
     }
+
+    fn completed(&self, _: u64, _: u64) {}
+
+    fn left(&self, _: u64) {}
 }
 
 fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {
@@ -78,7 +92,12 @@ fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {
 }
 
 fn web(listen_addresses: Vec<SocketAddr>) -> Web {
-    Web { listen_addresses, telemetry_path: "/metrics".into(), max_requests: 1 }
+    Web {
+        listen_addresses,
+        telemetry_path: "/metrics".into(),
+        max_requests: 1,
+        hold_timeout: Duration::ZERO,
+    }
 }
 
 struct Site {

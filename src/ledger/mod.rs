@@ -3,6 +3,7 @@
 
 mod error;
 mod failures;
+mod hold;
 mod metrics;
 mod observe;
 mod series;
@@ -31,8 +32,9 @@ use crate::{
     config::{Buckets, WorkflowFilter},
     model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
 };
-use observe::{Changes, Observer, Standing, finish_ms};
+use observe::{Changes, Observer, Showing, Standing, finish_ms};
 use series::Bounds;
+use state::List;
 use store::{Batch, Store};
 
 /// How a ledger counts.
@@ -46,6 +48,8 @@ pub struct Settings {
     pub lookback: Option<Duration>,
     /// The histograms' buckets.
     pub buckets: Buckets,
+    /// Whether what was counted is held back until [`Ledger::confirm`] releases it.
+    pub hold: bool,
 }
 
 /// Counts each finished run once, durably. A handle; its copies share one ledger.
@@ -65,6 +69,8 @@ struct Writer {
     highest_number: i64,
     bounds: Bounds,
     settings: Settings,
+    /// The last version of the state that was scraped.
+    confirmed: u64,
     /// A commit failed, so it isn't known what the database holds.
     unsure: bool,
 }
@@ -108,11 +114,13 @@ impl Ledger {
             store,
             state: State::default(),
             highest_number: 0,
+            confirmed: if settings.hold { 0 } else { u64::MAX },
             bounds,
             settings,
             unsure: false,
         };
         writer.load(now_ms).await?;
+        writer.state.version += 1;
         let published = watch::Sender::new(Arc::new(writer.state.clone()));
         let writer = Arc::new(Mutex::new(writer));
         Ok(Self { writer, published: Arc::new(published), metrics })
@@ -145,18 +153,23 @@ impl Ledger {
         let writer = &mut *writer;
         let mut state = writer.state.clone();
         let (mut number, lookback) = (writer.highest_number, writer.settings.lookback);
+        let born = state.version + 1;
         let app_state = state.apps.entry(app.clone()).or_default();
         let cold_start = app_state.record.cold_start_ms.is_none();
-        let changed = app_state.list(
+        let list = List {
             workflows,
-            |id, name| filter.admits(id, name),
             read_at,
-            lookback.map(|lookback| lookback.as_millis() as i64),
+            lookback_ms: lookback.map(|lookback| lookback.as_millis() as i64),
+            bounds: &writer.bounds,
+            born,
+        };
+        let changed = app_state.list(
+            &list,
+            |id, name| filter.admits(id, name),
             || {
                 number += 1;
                 number
             },
-            &writer.bounds,
         );
         let mut batch = Batch::default();
         if cold_start {
@@ -192,13 +205,7 @@ impl Ledger {
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
         let before = now.record.clone();
-        let mut observer = Observer {
-            workflow: &mut now,
-            changes: &mut changes,
-            bounds: &writer.bounds,
-            read_at: read.read_at,
-            pruned_before_ms: pruned_before_ms(&writer.state, app),
-        };
+        let mut observer = writer.observer(app, &mut now, &mut changes, read.read_at);
         let mut settled = true;
         let mut known = true;
         for run in in_order_of_ending(&read) {
@@ -247,13 +254,7 @@ impl Ledger {
         let ids: Vec<_> = runs.iter().collect();
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
-        let mut observer = Observer {
-            workflow: &mut now,
-            changes: &mut changes,
-            bounds: &writer.bounds,
-            read_at,
-            pruned_before_ms: pruned_before_ms(&writer.state, app),
-        };
+        let mut observer = writer.observer(app, &mut now, &mut changes, read_at);
         for (run, record) in &records {
             observer.vanished(run, record);
         }
@@ -302,6 +303,38 @@ impl Ledger {
         Ok(())
     }
 
+    /// This version of the state, and so every version before, has been scraped by everybody who
+    /// matters: what was held until then is shown. Durable before it is shown.
+    pub async fn confirm(&self, version: u64, now_ms: i64) -> Result<()> {
+        // Scrapes are many, and mostly there is nothing to release.
+        if !self.state().holds(version) {
+            let mut writer = self.writer.lock().await;
+            writer.confirmed = writer.confirmed.max(version);
+            return Ok(());
+        }
+        let mut writer = self.ready(now_ms).await?;
+        let writer = &mut *writer;
+        writer.confirmed = writer.confirmed.max(version);
+        let mut state = writer.state.clone();
+        let mut released = Vec::new();
+        for workflow in state.apps.values_mut().flat_map(|app| app.workflows.values_mut()) {
+            if workflow.holds(writer.confirmed) {
+                let changed = Arc::make_mut(workflow).release(writer.confirmed);
+                released.push((Arc::clone(workflow), changed));
+            }
+        }
+        let mut batch = Batch::default();
+        for (workflow, changed) in &released {
+            let series = changed.iter().map(|key| (workflow.number, key, &workflow.series[key]));
+            batch.series.extend(series);
+        }
+        if !batch.series.is_empty() {
+            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.publish(writer, state);
+        }
+        Ok(())
+    }
+
     /// The writer, sure of what the database holds.
     async fn ready(&self, now_ms: i64) -> Result<tokio::sync::MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock().await;
@@ -333,7 +366,8 @@ impl Ledger {
         }
     }
 
-    fn publish(&self, writer: &mut Writer, state: State) {
+    fn publish(&self, writer: &mut Writer, mut state: State) {
+        state.version += 1;
         writer.state = state;
         self.published.send_replace(Arc::new(writer.state.clone()));
     }
@@ -343,8 +377,28 @@ impl Ledger {
 const PRUNE_EVERY_MS: i64 = 3_600_000;
 
 impl Writer {
+    fn observer<'a>(
+        &'a self,
+        app: &AppId,
+        workflow: &'a mut WorkflowState,
+        changes: &'a mut Changes,
+        read_at: ReadAt,
+    ) -> Observer<'a> {
+        Observer {
+            workflow,
+            changes,
+            bounds: &self.bounds,
+            read_at,
+            pruned_before_ms: pruned_before_ms(&self.state, app),
+            showing: Showing { born: self.state.version + 1, confirmed: self.confirmed },
+            moved: Vec::new(),
+        }
+    }
+
     async fn load(&mut self, now_ms: i64) -> Result<()> {
-        let mut loaded = self.store.load(&self.bounds, now_ms).await?;
+        // What is loaded is published as the next version of the state.
+        let version = self.state.version;
+        let mut loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
         let numbers: BTreeMap<_, _> = loaded
             .state
             .apps
@@ -365,6 +419,7 @@ impl Writer {
         }
         self.highest_number = loaded.highest_number;
         self.state = std::mem::take(&mut loaded.state);
+        self.state.version = version;
         Ok(())
     }
 }

@@ -60,6 +60,18 @@ pub(super) struct Observer<'a> {
     pub(super) read_at: ReadAt,
     /// Runs created before this are forgotten and never news.
     pub(super) pruned_before_ms: i64,
+    pub(super) showing: Showing,
+    /// What the run being observed moves.
+    pub(super) moved: Vec<(SeriesKey, f64)>,
+}
+
+/// Which versions of the state matter to what may be shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Showing {
+    /// The version in which new series are published.
+    pub(super) born: u64,
+    /// The last version that was scraped.
+    pub(super) confirmed: u64,
 }
 
 /// How something that happened relates to the moment from which on it is news.
@@ -94,10 +106,13 @@ pub(super) fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
 impl Observer<'_> {
     /// Takes in one run; `record` is what was remembered of it.
     pub(super) fn observe(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
-        match run.phase() {
+        let standing = match run.phase() {
             Phase::Open => self.open(run, record),
             Phase::Finished => self.finished(run, record),
-        }
+        };
+        let moved = std::mem::take(&mut self.moved);
+        self.workflow.add(moved, self.showing.confirmed);
+        standing
     }
 
     /// The API no longer knows an open run.
@@ -280,12 +295,11 @@ impl Observer<'_> {
 
     fn add(&mut self, total: Total, labels: &[&str], amount: f64) {
         let key = SeriesKey::new(total, labels);
-        let series = self.workflow.series.entry(key.clone()).or_insert_with(|| Series {
-            value: self.bounds.zero(total),
-            start_ms: self.read_at.local_ms,
-        });
-        series.value.add(amount);
-        self.changes.series.insert(key);
+        let zero =
+            || Series::zero(self.bounds.zero(total), self.showing.born, self.read_at.local_ms);
+        self.workflow.series.entry(key.clone()).or_insert_with(zero);
+        self.changes.series.insert(key.clone());
+        self.moved.push((key, amount));
     }
 
     /// The latest end of a run with this outcome: history counts, and telling it twice does no

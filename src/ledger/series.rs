@@ -75,8 +75,24 @@ impl SeriesKey {
 pub struct Series {
     /// How much it has come to.
     pub value: Value,
+    /// How much of that may be shown by now, where that isn't all; see [`super::Held`].
+    pub(super) shown: Option<Value>,
+    /// The first version of the state in which it was published since the process began.
+    pub(super) born: u64,
     /// When it was 0: API time, in milliseconds since the Unix epoch.
     pub start_ms: i64,
+}
+
+impl Series {
+    /// A series that has seen nothing yet, published from this version of the state on.
+    pub(super) fn zero(value: Value, born: u64, start_ms: i64) -> Self {
+        Self { value, shown: None, born, start_ms }
+    }
+
+    /// What to show.
+    pub fn shown(&self) -> &Value {
+        self.shown.as_ref().unwrap_or(&self.value)
+    }
 }
 
 /// What a series has come to.
@@ -122,6 +138,56 @@ impl Value {
         match self {
             Self::Counter(value) => *value += amount,
             Self::Histogram(histogram) => histogram.observe(amount),
+        }
+    }
+
+    /// How many observations, or how much.
+    pub fn amount(&self) -> f64 {
+        match self {
+            Self::Counter(value) => *value,
+            Self::Histogram(histogram) => histogram.count() as f64,
+        }
+    }
+
+    /// What it is more than `other`, which it once was.
+    pub(super) fn since(&self, other: &Self) -> Self {
+        let mut more = self.clone();
+        match (&mut more, other) {
+            (Self::Counter(more), Self::Counter(before)) => *more -= before,
+            (Self::Histogram(more), Self::Histogram(before)) => {
+                more.sum -= before.sum;
+                for (more, before) in more.counts.iter_mut().zip(&before.counts) {
+                    *more = more.saturating_sub(*before);
+                }
+            }
+            _ => {}
+        }
+        more
+    }
+
+    /// Adds what [`Self::since`] gave.
+    pub(super) fn grow(&mut self, more: &Self) {
+        match (self, more) {
+            (Self::Counter(value), Self::Counter(more)) => *value += more,
+            (Self::Histogram(histogram), Self::Histogram(more)) => {
+                histogram.sum += more.sum;
+                for (count, more) in histogram.counts.iter_mut().zip(&more.counts) {
+                    *count += more;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes up for sums that were added up in another order and so came out larger by a rounding
+    /// error: a number that was shown must never become smaller.
+    pub(super) fn not_below(&mut self, shown: &Self) {
+        match (self, shown) {
+            (Self::Counter(value), Self::Counter(shown)) => *value = value.max(*shown),
+            (Self::Histogram(histogram), Self::Histogram(shown)) => {
+                histogram.sum = histogram.sum.max(shown.sum);
+            }
+            _ => {}
         }
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failures::FailureRow,
+    hold::Held,
     series::{Bounds, Series, SeriesKey, Total},
 };
 use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
@@ -12,6 +13,8 @@ use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, Workflow
 /// unchanging; each commit makes a new one.
 #[derive(Clone, Debug, Default)]
 pub struct State {
+    /// Grows with each state that is published while the process lives.
+    pub version: u64,
     /// By app id as configured.
     pub apps: BTreeMap<AppId, AppState>,
 }
@@ -50,6 +53,8 @@ pub struct WorkflowState {
     pub series: BTreeMap<SeriesKey, Series>,
     /// Its runs that are now PENDING or RUNNING.
     pub open: BTreeMap<RunId, OpenRun>,
+    /// What must not be shown yet.
+    pub(super) held: Vec<Held>,
 }
 
 /// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
@@ -122,6 +127,17 @@ pub struct OpenRun {
 /// How long after its last listing a workflow's series are still published.
 const UNLISTED_FOR_MS: i64 = 3_600_000;
 
+/// The complete list of an app's workflows.
+pub(super) struct List<'a> {
+    pub(super) workflows: &'a [Workflow],
+    pub(super) read_at: ReadAt,
+    /// Widens what counts as news when this is the app's first list; `None`: everything does.
+    pub(super) lookback_ms: Option<i64>,
+    pub(super) bounds: &'a Bounds,
+    /// The version of the state in which new series are published.
+    pub(super) born: u64,
+}
+
 /// The times of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadAt {
@@ -163,7 +179,7 @@ impl WorkflowState {
     }
 
     /// Makes every series exist that can be foreseen, at 0. Returns the new ones.
-    pub(super) fn foresee(&mut self, bounds: &Bounds, now_ms: i64) -> Vec<SeriesKey> {
+    pub(super) fn foresee(&mut self, bounds: &Bounds, born: u64, now_ms: i64) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
         for origin in &Origin::FORESEEN {
             foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
@@ -173,7 +189,7 @@ impl WorkflowState {
         }
         foreseen.retain(|key| !self.series.contains_key(key));
         for key in &foreseen {
-            let zero = Series { value: bounds.zero(key.total), start_ms: now_ms };
+            let zero = Series::zero(bounds.zero(key.total), born, now_ms);
             self.series.insert(key.clone(), zero);
         }
         foreseen
@@ -192,28 +208,24 @@ impl AppState {
         })
     }
 
-    /// Takes in the complete list of workflows. `lookback_ms` widens what counts as news when this
-    /// is the app's first list. Returns the ids of the workflows that changed so that they have to
-    /// be written, each with its new series.
+    /// Takes in the complete list of workflows. Returns the ids of the workflows that changed so
+    /// that they have to be written, each with its new series.
     pub(super) fn list(
         &mut self,
-        workflows: &[Workflow],
+        list: &List<'_>,
         admits: impl Fn(&WorkflowId, &str) -> bool,
-        read_at: ReadAt,
-        lookback_ms: Option<i64>,
-        new_number: impl FnMut() -> i64,
-        bounds: &Bounds,
+        mut new_number: impl FnMut() -> i64,
     ) -> Vec<(WorkflowId, Vec<SeriesKey>)> {
-        let mut new_number = new_number;
+        let read_at = list.read_at;
         let cold_start = self.record.cold_start_ms.is_none();
         let cold_start_ms = *self.record.cold_start_ms.get_or_insert(read_at.api_ms);
         self.record.listed_ms = Some(read_at.local_ms);
         let mut changed = Vec::new();
-        for workflow in workflows.iter().filter(|workflow| !workflow.deleted) {
+        for workflow in list.workflows.iter().filter(|workflow| !workflow.deleted) {
             let followed = admits(&workflow.id, &workflow.name);
             let known = self.workflows.get(&workflow.id);
             let news_since = match known {
-                _ if cold_start => match lookback_ms {
+                _ if cold_start => match list.lookback_ms {
                     Some(lookback) => NewsSince::Second(cold_start_ms.saturating_sub(lookback)),
                     None => NewsSince::Beginning,
                 },
@@ -235,8 +247,10 @@ impl AppState {
             state.record.followed = followed;
             state.record.listed = workflow.into();
             state.record.listed_ms = read_at.local_ms;
-            let new_series =
-                if followed { state.foresee(bounds, read_at.local_ms) } else { Vec::new() };
+            let mut new_series = Vec::new();
+            if followed {
+                new_series = state.foresee(list.bounds, list.born, read_at.local_ms);
+            }
             // That it was listed again is no news worth a write while it may be published anyway.
             let worth_writing = before.is_none_or(|before| {
                 before.listed != state.record.listed
@@ -275,6 +289,6 @@ impl WorkflowState {
             last_run_ms: BTreeMap::new(),
             failures: FailureRow::default(),
         };
-        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new() }
+        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new(), held: Vec::new() }
     }
 }

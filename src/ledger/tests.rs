@@ -26,6 +26,7 @@ fn settings(url: &str) -> Settings {
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
         buckets: Buckets::default(),
+        hold: false,
     }
 }
 
@@ -169,7 +170,7 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on() {
     for origin in ["WORKFLOW", "RECORD", "TEST"] {
         for status in ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED"] {
             let series = book.series(Total::Runs, &[status, origin]).expect("it exists");
-            assert_eq!(series, Series { value: Value::Counter(0.0), start_ms: COLD });
+            assert_eq!(series, Series::zero(Value::Counter(0.0), 2, COLD));
         }
         assert!(book.series(Total::RunsCreated, &[origin]).is_some());
     }
@@ -505,5 +506,98 @@ async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else() {
         book = book.reopened().await;
         assert_eq!(book.counted("FAILED"), 1.0);
         assert_eq!(book.total(Total::RunDuration, &["FAILED", "WORKFLOW"]), 0.0);
+    }
+}
+
+/// A ledger that holds, with one workflow whose zeros nobody has scraped yet.
+async fn holding(url: &str) -> Book {
+    let mut book = Book::open(Settings { hold: true, ..settings(url) }).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[]).await;
+    book.now_ms += MINUTE;
+    book
+}
+
+impl Book {
+    fn shown(&self, total: Total, labels: &[&str]) -> f64 {
+        self.series(total, labels).map_or(0.0, |series| series.shown().amount())
+    }
+
+    /// Shown failures, and shown durations of failures.
+    fn shown_failures(&self) -> (f64, f64) {
+        let labels = ["FAILED", "WORKFLOW"];
+        (self.shown(Total::Runs, &labels), self.shown(Total::RunDuration, &labels))
+    }
+
+    async fn scraped(&self) {
+        let version = self.ledger.state().version;
+        self.ledger.confirm(version, self.now_ms).await.expect("released");
+    }
+}
+
+#[tokio::test]
+async fn what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped() {
+    let mut book = holding("sqlite::memory:").await;
+    book.scraped().await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (1.0, (0.0, 0.0)));
+    assert_eq!(book.state().held_runs(), 1);
+    book.scraped().await;
+    assert_eq!((book.shown_failures(), book.state().held_runs()), ((1.0, 1.0), 0));
+    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!(book.shown_failures(), (2.0, 2.0), "these series have shown their base");
+}
+
+#[tokio::test]
+async fn a_run_that_is_not_held_passes_one_that_is() {
+    let mut book = holding("sqlite::memory:").await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    let steps = vec![Step {
+        key: Label::new("new"),
+        step_type: Label::new("model"),
+        status: Status::Failed,
+        duration: StepDuration::Seconds(1.0),
+        credits: None,
+    }];
+    book.read(&[Run { steps, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
+    assert_eq!(book.shown_failures(), (1.0, 1.0), "its step's series is new");
+    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
+    assert_eq!((book.shown_failures(), book.counted("FAILED")), ((2.0, 2.0), 3.0));
+    book.scraped().await;
+    assert_eq!(book.shown_failures(), (3.0, 3.0));
+}
+
+#[tokio::test]
+async fn an_old_scrape_releases_nothing_that_is_younger() {
+    let mut book = holding("sqlite::memory:").await;
+    let before = book.ledger.state().version;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.ledger.confirm(before, book.now_ms).await.expect("released");
+    assert_eq!(book.shown_failures(), (0.0, 0.0));
+}
+
+#[tokio::test]
+async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+    let mut book = holding(&url).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    book.read(&[Run { origin: Origin::Test, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
+    book = book.reopened().await;
+    assert_eq!(book.shown_failures(), (1.0, 1.0));
+    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 0.0);
+    assert_eq!(book.state().held_runs(), 1);
+    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
+    assert_eq!(book.shown_failures(), (1.0, 1.0), "a restored series shows its base first");
+    book.scraped().await;
+    assert_eq!(book.shown_failures(), (2.0, 2.0));
+    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 1.0);
+    let series = book.state().series.clone();
+    book = book.reopened().await;
+    for (key, series) in series {
+        assert_eq!(book.state().series[&key].value, series.value, "{key:?}");
+        assert_eq!(book.state().series[&key].shown(), series.shown(), "{key:?}");
     }
 }

@@ -41,15 +41,16 @@ impl Exposition {
         Self { states, own, clock, interval_ms, rendered: Mutex::new(None) }
     }
 
-    /// The exposition as of now, in the text format 0.0.4. Takes milliseconds of processor time
-    /// when the state is new.
-    pub fn render(&self, encoding: Encoding) -> Bytes {
+    /// The exposition as of now, in the text format 0.0.4, and the version of the state in it. Takes
+    /// milliseconds of processor time when the state is new.
+    pub fn render(&self, encoding: Encoding) -> (Bytes, u64) {
         let rendered = self.rendered();
         let mut text = encoding::text(self.own.gather());
         text += &self.families(&rendered.state, true);
         let samples = rendered.samples + encoding::samples(&text) + 1;
         text += &series(samples);
-        encoding::join(&[&Part::new(text), &rendered.part], encoding)
+        let body = encoding::join(&[&Part::new(text), &rendered.part], encoding);
+        (body, rendered.state.version)
     }
 
     /// The state's rendering, made if it is new. Whoever comes meanwhile waits for it rather than

@@ -50,7 +50,7 @@ macro_rules! per_workflow {
 }
 
 /// All families that come out of the ledger, the vital ones first.
-pub const FAMILIES: [Family; 17] = [
+pub const FAMILIES: [Family; 18] = [
     Family {
         name: "cortex_workflow_runs_total",
         help: "Runs that finished, once each, as of the last poll.",
@@ -80,6 +80,12 @@ pub const FAMILIES: [Family; 17] = [
         help: "How far the most overdue workflow is behind the time when it was to be read.",
         labels: &[],
         source: Source::All(poll_lag),
+    },
+    Family {
+        name: "cortex_workflow_exporter_held_increments",
+        help: "Runs that were counted, but are not shown before their series have been scraped.",
+        labels: &[],
+        source: Source::All(held_increments),
     },
     Family {
         name: "cortex_workflow_exporter_workflow_last_poll_timestamp_seconds",
@@ -219,7 +225,7 @@ impl Samples<'_> {
                 for (key, series) in workflow.series_of(total) {
                     let labels = key.labels.iter().map(Label::as_str);
                     let metric = self.metric(labels);
-                    self.metrics.push(with_value(metric, &series.value));
+                    self.metrics.push(with_value(metric, series.shown()));
                 }
             }
             Source::Workflow(collect) => collect(workflow, self),
@@ -311,6 +317,12 @@ fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
     let polled = workflows.filter_map(|(_, workflow)| workflow.record.polled_ms);
     let lag = polled.map(|ms| now.ms - ms - now.interval_ms).max().unwrap_or(0);
     samples.gauge(&[], seconds(lag.max(0)));
+}
+
+fn held_increments(state: &State, _: Now, samples: &mut Samples<'_>) {
+    let workflows = state.apps.values().flat_map(AppState::published);
+    let held: u64 = workflows.map(|(_, workflow)| workflow.held_runs()).sum();
+    samples.gauge(&[], held as f64);
 }
 
 fn last_poll(workflow: &WorkflowState, samples: &mut Samples<'_>) {

@@ -152,6 +152,7 @@ async fn cost_of_a_listed_run() {
         retention: None,
         lookback: None,
         buckets: Buckets::default(),
+        hold: false,
     };
     let second = Duration::from_secs(1);
     let poll = Poll { interval: second, sweep_interval: second };
@@ -164,7 +165,7 @@ async fn cost_of_a_listed_run() {
         let cycle = core.poller.cycle().await;
         assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
         let (cpu, wall) = (cpu_seconds() - cpu, begun.elapsed());
-        let text = core.exposition.render(Encoding::Identity);
+        let text = core.exposition.render(Encoding::Identity).0;
         let text = String::from_utf8(text.to_vec()).expect("text");
         let counted = value(&text, "cortex_workflow_runs_total");
         assert_eq!(counted as usize, RUNS, "each run is counted once");

@@ -173,6 +173,14 @@ pub struct WebArgs {
         default_value = "40"
     )]
     pub(in crate::config) max_requests: String,
+    /// A new or restored series shows its base until that has been scraped, but no longer than this; 0s shows everything at once. Example: 5m.
+    #[arg(
+        long = "metrics.hold-timeout",
+        env = "CORTEX_EXPORTER_METRICS_HOLD_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "2m"
+    )]
+    pub(in crate::config) hold_timeout: String,
 }
 
 /// What to log.

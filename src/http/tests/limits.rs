@@ -45,9 +45,11 @@ async fn a_client_that_is_slow_with_its_headers_is_cut_off() {
 fn conversation() -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 16);
     let web = web(Vec::new());
-    let router = router::router(&web, endpoints(Arc::new(Text("runs 1\n"))));
-    let patience = connection::Patience::default();
-    tokio::spawn(connection::serve(server, router, patience, CancellationToken::new()));
+    let exposition: Arc<dyn Exposition> = Arc::new(Text("runs 1\n"));
+    let router = router::router(&web, endpoints(Arc::clone(&exposition)));
+    let scrapes = connection::Scrapes::new(0, exposition);
+    let (patience, stop) = (connection::Patience::default(), CancellationToken::new());
+    tokio::spawn(connection::serve(server, router, scrapes, patience, stop));
     client
 }
 

@@ -15,15 +15,18 @@ CREATE TABLE workflow (
 );
 
 -- One row per number that only grows. Histograms: `value` is the sum of seconds, `bounds` and
--- `counts` are lists of equal meaning as in the exposition, but not cumulative.
+-- `counts` are lists of equal meaning as in the exposition, but not cumulative. `shown_…` is what
+-- may be shown of it, where that isn't all.
 CREATE TABLE series (
-    workflow BIGINT           NOT NULL,
-    total    TEXT             NOT NULL,
-    labels   TEXT             NOT NULL,
-    value    DOUBLE PRECISION NOT NULL,
-    bounds   TEXT,
-    counts   TEXT,
-    start_ms BIGINT           NOT NULL,
+    workflow     BIGINT           NOT NULL,
+    total        TEXT             NOT NULL,
+    labels       TEXT             NOT NULL,
+    value        DOUBLE PRECISION NOT NULL,
+    bounds       TEXT,
+    counts       TEXT,
+    start_ms     BIGINT           NOT NULL,
+    shown_value  DOUBLE PRECISION,
+    shown_counts TEXT,
     PRIMARY KEY (workflow, total, labels)
 );
 

@@ -68,13 +68,15 @@ impl Store {
         Ok(())
     }
 
-    /// Reads everything but the identities of finished runs.
+    /// Reads everything but the identities of finished runs. `born` is the version of the state in
+    /// which it is published.
     pub(super) async fn load(
         &mut self,
         bounds: &Bounds,
+        born: u64,
         now_ms: i64,
     ) -> Result<Loaded, LedgerError> {
-        rows::load(&mut self.connection, bounds, now_ms).await.map_err(|error| match error {
+        rows::load(&mut self.connection, bounds, born, now_ms).await.map_err(|error| match error {
             rows::RowError::Database(source) => database(&self.location, source),
             rows::RowError::Nonsense(row) => {
                 LedgerError::Nonsense { ledger: self.location.to_string(), row }
@@ -175,8 +177,8 @@ async fn write_rows(transaction: &mut AnyConnection, batch: &Batch<'_>) -> sqlx:
         query.execute(&mut *transaction).await?;
     }
     for rows in chunks(&batch.series) {
-        let values = ["value", "bounds", "counts", "start_ms"];
-        let sql = upsert("series", &["workflow", "total", "labels"], &values, rows.len());
+        let keys = ["workflow", "total", "labels"];
+        let sql = upsert("series", &keys, &rows::SERIES_VALUES, rows.len());
         let query = rows.iter().fold(sqlx::query(AssertSqlSafe(sql)), rows::bind_series);
         query.execute(&mut *transaction).await?;
     }

@@ -8,7 +8,7 @@ use super::{Loaded, Statement};
 use crate::{
     ledger::{
         observe::{RunPhase, RunRecord},
-        series::{Bounds, Histogram, Series, SeriesKey, Total, Value},
+        series::{Bounds, Series, SeriesKey, Total, Value},
         state::{AppRecord, AppState, OpenRun, State, WorkflowState},
     },
     model::{AppId, Label, Origin, RunId, Status, WorkflowId},
@@ -27,6 +27,10 @@ impl From<sqlx::Error> for RowError {
         Self::Database(error)
     }
 }
+
+/// The columns of `series` that are not its key.
+pub(super) const SERIES_VALUES: [&str; 6] =
+    ["value", "bounds", "counts", "start_ms", "shown_value", "shown_counts"];
 
 /// The columns of `run` that are not its key.
 pub(super) const RUN_VALUES: [&str; 7] =
@@ -55,13 +59,23 @@ pub(super) fn bind_series<'q>(
 ) -> Statement<'q> {
     let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
     let query = query.bind(*workflow).bind(key.total.as_str()).bind(json(&labels));
-    let query = match &series.value {
-        Value::Counter(value) => query.bind(*value).bind(None::<String>).bind(None::<String>),
-        Value::Histogram(histogram) => {
-            query.bind(histogram.sum).bind(json(&*histogram.bounds)).bind(json(&*histogram.counts))
-        }
+    let (value, counts) = columns(&series.value);
+    let bounds = match &series.value {
+        Value::Counter(_) => None,
+        Value::Histogram(histogram) => Some(json(&*histogram.bounds)),
     };
-    query.bind(series.start_ms)
+    let query = query.bind(value).bind(bounds).bind(counts).bind(series.start_ms);
+    let shown = series.shown.as_ref().map(columns);
+    let (value, counts) = shown.map_or((None, None), |(value, counts)| (Some(value), counts));
+    query.bind(value).bind(counts)
+}
+
+/// A value's number, and its buckets if it has some.
+fn columns(value: &Value) -> (f64, Option<String>) {
+    match value {
+        Value::Counter(value) => (*value, None),
+        Value::Histogram(histogram) => (histogram.sum, Some(json(&*histogram.counts))),
+    }
 }
 
 pub(super) fn bind_run<'q>(
@@ -116,6 +130,7 @@ pub(super) fn run(row: &AnyRow) -> Option<RunRecord> {
 pub(super) async fn load(
     connection: &mut AnyConnection,
     bounds: &Bounds,
+    born: u64,
     now_ms: i64,
 ) -> Result<Loaded, RowError> {
     let mut state = State::default();
@@ -128,7 +143,7 @@ pub(super) async fn load(
         state.apps.insert(app, AppState { record, workflows: BTreeMap::new() });
     }
     let mut workflows = load_workflows(connection).await?;
-    let restarted = load_series(connection, &mut workflows, bounds, now_ms).await?;
+    let restarted = load_series(connection, &mut workflows, bounds, born, now_ms).await?;
     load_open_runs(connection, &mut workflows).await?;
     let highest_number = workflows.keys().copied().max().unwrap_or(0);
     for (app, id, workflow) in workflows.into_values() {
@@ -150,8 +165,14 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Row
         else {
             return Err(RowError::Nonsense(format!("workflow {id}")));
         };
-        let (series, open) = (BTreeMap::new(), BTreeMap::new());
-        workflows.insert(number, (app, workflow, WorkflowState { number, record, series, open }));
+        let state = WorkflowState {
+            number,
+            record,
+            series: BTreeMap::new(),
+            open: BTreeMap::new(),
+            held: Vec::new(),
+        };
+        workflows.insert(number, (app, workflow, state));
     }
     Ok(workflows)
 }
@@ -161,11 +182,12 @@ async fn load_series(
     connection: &mut AnyConnection,
     workflows: &mut Workflows,
     bounds: &Bounds,
+    born: u64,
     now_ms: i64,
 ) -> Result<Vec<(i64, SeriesKey)>, RowError> {
-    let sql = "SELECT workflow, total, labels, value, bounds, counts, start_ms FROM series";
+    let sql = format!("SELECT workflow, total, labels, {} FROM series", SERIES_VALUES.join(", "));
     let mut restarted = Vec::new();
-    for row in sqlx::query(sql).fetch_all(connection).await? {
+    for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await? {
         let number: i64 = row.try_get(0)?;
         let nonsense = || RowError::Nonsense(format!("a series of workflow {number}"));
         let (_, _, workflow) = workflows.get_mut(&number).ok_or_else(nonsense)?;
@@ -173,34 +195,46 @@ async fn load_series(
         let labels: Vec<String> = parse(&row.try_get::<String, _>(2)?).ok_or_else(nonsense)?;
         let labels = labels.iter().map(|label| Label::new(label)).collect();
         let key = SeriesKey { total, labels };
-        let sum: f64 = row.try_get(3)?;
-        let stored: (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(5)?);
-        let mut series = Series { value: bounds.zero(total), start_ms: row.try_get(6)? };
-        match (&mut series.value, stored) {
-            (Value::Counter(value), (None, None)) => *value = sum,
-            (Value::Histogram(histogram), (Some(old_bounds), Some(counts))) => {
-                let old_bounds: Vec<f64> = parse(&old_bounds).ok_or_else(nonsense)?;
-                if *old_bounds == *histogram.bounds {
-                    restore(histogram, &counts, sum).ok_or_else(nonsense)?;
-                } else {
-                    series.start_ms = now_ms;
-                    restarted.push((number, key.clone()));
-                }
+        let zero = || Series::zero(bounds.zero(total), born, now_ms);
+        let mut series = zero();
+        series.start_ms = row.try_get(6)?;
+        let old_bounds: Option<String> = row.try_get(4)?;
+        let old_bounds: Option<Vec<f64>> = old_bounds.as_deref().and_then(parse);
+        if old_bounds.as_deref() == bounds.of(total).map(|bounds| &**bounds) {
+            let (counts, shown_counts): (Option<String>, Option<String>) =
+                (row.try_get(5)?, row.try_get(8)?);
+            restore(&mut series.value, row.try_get(3)?, counts).ok_or_else(nonsense)?;
+            if let Some(shown) = row.try_get::<Option<f64>, _>(7)? {
+                let mut value = bounds.zero(total);
+                restore(&mut value, shown, shown_counts).ok_or_else(nonsense)?;
+                series.shown = Some(value);
             }
-            _ => return Err(nonsense()),
+        } else {
+            series = zero();
+            restarted.push((number, key.clone()));
         }
         workflow.series.insert(key, series);
+    }
+    for (_, _, workflow) in workflows.values_mut() {
+        workflow.hold_restored(born);
     }
     Ok(restarted)
 }
 
-fn restore(histogram: &mut Histogram, counts: &str, sum: f64) -> Option<()> {
-    let counts: Vec<u64> = parse(counts)?;
-    if counts.len() != histogram.counts.len() {
-        return None;
+/// `None` if the columns don't fit the value.
+fn restore(value: &mut Value, stored: f64, counts: Option<String>) -> Option<()> {
+    match (value, counts) {
+        (Value::Counter(value), None) => *value = stored,
+        (Value::Histogram(histogram), Some(counts)) => {
+            let counts: Vec<u64> = parse(&counts)?;
+            if counts.len() != histogram.counts.len() {
+                return None;
+            }
+            histogram.counts = counts.into();
+            histogram.sum = stored;
+        }
+        _ => return None,
     }
-    histogram.counts = counts.into();
-    histogram.sum = sum;
     Some(())
 }
 

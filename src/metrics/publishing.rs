@@ -1,0 +1,189 @@
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Encoding, Exposition};
+use crate::{ledger::Ledger, model::Clock};
+
+/// Shows what was counted, and releases what the ledger holds once its base has been scraped.
+pub struct Publishing {
+    exposition: Arc<Exposition>,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    scrapes: Mutex<Scrapes>,
+}
+
+/// Who has scraped which version of the state. Pure: it is told the time.
+#[derive(Debug)]
+struct Scrapes {
+    /// What is held is released after so long, scraped or not; and who hasn't scraped for so long
+    /// isn't waited for.
+    hold: Duration,
+    clients: HashMap<u64, Client>,
+    /// The latest version that anybody scraped.
+    latest: u64,
+    /// Versions, and by when they had been published.
+    published: VecDeque<(u64, Instant)>,
+    confirmed: u64,
+}
+
+/// A connection. Prometheus keeps its own from one scrape to the next.
+#[derive(Debug)]
+struct Client {
+    scrapes: u32,
+    last: Instant,
+    version: u64,
+}
+
+impl Publishing {
+    /// Publishes what the ledger has counted; `hold` is `--metrics.hold-timeout`.
+    pub fn new(
+        exposition: Arc<Exposition>,
+        ledger: Ledger,
+        clock: Arc<dyn Clock>,
+        hold: Duration,
+    ) -> Self {
+        Self { exposition, ledger, clock, scrapes: Mutex::new(Scrapes::new(hold)) }
+    }
+
+    /// The exposition as of now, and which version of the state is in it.
+    pub async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
+        self.release().await;
+        let exposition = Arc::clone(&self.exposition);
+        // It takes milliseconds of processor time, which must hold up nobody else.
+        let rendered = tokio::task::spawn_blocking(move || exposition.render(encoding)).await;
+        rendered.unwrap_or_else(|error| {
+            tracing::error!(%error, "The metrics could not be rendered; this is a bug.");
+            (Bytes::new(), 0)
+        })
+    }
+
+    /// A client has received all of an exposition.
+    pub fn completed(&self, client: u64, version: u64) {
+        self.scrapes().completed(client, version, Instant::now());
+    }
+
+    /// A client has closed its connection.
+    pub fn left(&self, client: u64) {
+        self.scrapes().clients.remove(&client);
+    }
+
+    /// Releases what may be shown by now. To be called about every second, so that what nobody
+    /// scrapes is released in time.
+    pub async fn release(&self) {
+        let version = self.ledger.state().version;
+        let confirmed = self.scrapes().confirmed(version, Instant::now());
+        if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
+            tracing::debug!(%error, "What is held could not be released; it is tried again.");
+        }
+    }
+
+    fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scrapes {
+    fn new(hold: Duration) -> Self {
+        Self { hold, clients: HashMap::new(), latest: 0, published: VecDeque::new(), confirmed: 0 }
+    }
+
+    fn completed(&mut self, client: u64, version: u64, now: Instant) {
+        self.latest = self.latest.max(version);
+        let client =
+            self.clients.entry(client).or_insert(Client { scrapes: 0, last: now, version });
+        client.scrapes += 1;
+        client.last = now;
+        client.version = client.version.max(version);
+    }
+
+    /// The last version that all have scraped who scrape regularly, or that was published long ago.
+    /// Where nobody scrapes regularly (at least twice on one connection, lately), anybody's scrape
+    /// will do.
+    fn confirmed(&mut self, version: u64, now: Instant) -> u64 {
+        let hold = self.hold;
+        let regular = |client: &&Client| {
+            client.scrapes >= 2 && now.saturating_duration_since(client.last) <= hold
+        };
+        let seen = self.clients.values().filter(regular).map(|client| client.version).min();
+        self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
+        if self.published.back().is_none_or(|(latest, _)| *latest < version) {
+            self.published.push_back((version, now));
+        }
+        while let Some((version, at)) = self.published.front().copied()
+            && now.saturating_duration_since(at) >= hold
+        {
+            self.confirmed = self.confirmed.max(version);
+            // The newest stays, so that it isn't noted anew.
+            if self.published.len() == 1 {
+                break;
+            }
+            self.published.pop_front();
+        }
+        self.confirmed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_secs(120);
+
+    fn after(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn nothing_is_confirmed_before_it_was_scraped_or_the_hold_ended() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        assert_eq!(scrapes.confirmed(7, start), 0);
+        assert_eq!(scrapes.confirmed(9, after(start, 60)), 0);
+        assert_eq!(scrapes.confirmed(9, after(start, 119)), 0);
+        assert_eq!(scrapes.confirmed(9, after(start, 120)), 7);
+        assert_eq!(scrapes.confirmed(9, after(start, 180)), 9);
+        assert_eq!(scrapes.confirmed(9, after(start, 999)), 9);
+    }
+
+    #[test]
+    fn a_single_scrape_will_do_where_nobody_scrapes_regularly() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        scrapes.completed(1, 5, start);
+        assert_eq!(scrapes.confirmed(6, start), 5);
+    }
+
+    #[test]
+    fn all_who_scrape_regularly_must_have_seen_the_base() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
+            scrapes.completed(client, version, start);
+        }
+        scrapes.completed(1, 8, after(start, 15));
+        assert_eq!(scrapes.confirmed(9, after(start, 16)), 3, "the other one is still to come");
+        scrapes.completed(3, 9, after(start, 17));
+        assert_eq!(scrapes.confirmed(9, after(start, 17)), 3, "a passer-by releases nothing");
+        scrapes.completed(2, 9, after(start, 18));
+        assert_eq!(scrapes.confirmed(9, after(start, 18)), 8);
+    }
+
+    #[test]
+    fn who_left_or_fell_silent_is_not_waited_for() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
+            scrapes.completed(client, version, start);
+        }
+        scrapes.completed(1, 8, after(start, 15));
+        assert_eq!(scrapes.confirmed(9, after(start, 16)), 3);
+        scrapes.clients.remove(&2);
+        assert_eq!(scrapes.confirmed(9, after(start, 16)), 8);
+        scrapes.completed(4, 9, after(start, 17));
+        scrapes.completed(4, 9, after(start, 18));
+        scrapes.completed(1, 20, after(start, 130));
+        assert_eq!(scrapes.confirmed(20, after(start, 139)), 20);
+    }
+}
