@@ -1,4 +1,62 @@
-//! A Prometheus exporter for the runs of Cortex AI workflows.
+//! A Prometheus exporter for the runs of Cortex AI workflows: the map of its code. What it does for
+//! its users is in the README.
+//!
+//! # How data flows
+//!
+//! One way, and each arrow is a hand-over of plain values:
+//!
+//! ```text
+//! config → api → poller → ledger → metrics → http
+//! ```
+//!
+//! The poller asks the API for pages of runs and tells the ledger what it read. The ledger decides
+//! what is new, makes it durable, and publishes a new [`ledger::State`]. The metrics render that
+//! state; http serves the rendering. Nothing flows back but one thing: the poller looks at the state
+//! to know which runs are open and where the known region of a list begins.
+//!
+//! # What each module is for
+//!
+//! | module | is for | uses |
+//! |---|---|---|
+//! | [`model`] | the vocabulary: ids, runs, steps, statuses, timestamps, anomalies; pure | – |
+//! | [`config`] | flags and variables, validated, all errors at once | `model` |
+//! | [`api`] | the only place that speaks to Cortex: requests, retries, one budget, both wire forms | `config`, `model` |
+//! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
+//! | [`poller`] | which page to ask for next, and when; one cycle after the other | `api`, `config`, `ledger`, `model` |
+//! | [`metrics`] | the table of families, and their text | `ledger`'s state, `model` |
+//! | [`http`] | metrics, health checks, overview; limits against bad clients | `config`, `metrics`, `model` |
+//! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
+//! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
+//! | [`commands`] | `serve`, `once`, `demo`, `simulate`, and their exit codes | all above |
+//! | [`shutdown`], [`telemetry`], [`build_info`] | signals, the log, which build this is | `config` |
+//!
+//! # The ideas that carry it
+//!
+//! - **A run has an identity, and an attempt is counted once.** The ledger remembers each run by
+//!   workflow and run id, with the phase that it was last seen in and when it started. Open after
+//!   finished, or a later start, is a replay and a new attempt; everything else was counted already.
+//!   `ledger/observe.rs` is where this is decided, without any I/O.
+//! - **Readings close.** A list of runs is read from its young end until a page holds nothing new.
+//!   That proves that what lies behind was seen only if the reading which met those runs itself got
+//!   that far. So each remembered run carries the number of its reading, and only readings that
+//!   reached the known region count as proof. One that breaks off leaves no gap behind.
+//! - **A list moves while it is read.** Pages overlap, and two that share nothing show that something
+//!   may lie between them. The order of a list is found out by looking (`poller/pager.rs`,
+//!   `poller/order.rs`, `poller/reading.rs`; all pure).
+//! - **History is not news.** What ended before the ledger first met an app isn't counted; times are
+//!   compared with the API's clock, taken from its `Date` header.
+//! - **Durable first, then published.** Totals and identities go into one transaction; readers see
+//!   them when it is on the disk. A counter that goes back after a power cut would read as an
+//!   increase by its whole value. After a failed commit the state is loaded anew.
+//! - **The state is immutable and swapped whole.** Readers hold an `Arc` of one state, so a counter
+//!   and the histogram beside it always agree, and nobody waits for a lock of the poller's.
+//! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an
+//!   [`model::Anomaly`], told once.
+//!
+//! # Where to start reading
+//!
+//! [`model::Run`], then `ledger/observe.rs`, then `poller/workflow.rs` and `poller/cycle.rs`, then
+//! [`metrics::FAMILIES`]. [`app`] shows how they are put together.
 
 pub mod api;
 pub mod app;
