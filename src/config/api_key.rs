@@ -15,12 +15,12 @@ pub enum ApiKey {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// The file can't be read.
-    #[error("cannot read the API key from {path}: {source}")]
+    #[error("cannot read the API key from {path}: {cause}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// There is nothing but white space.
     #[error("the API key from {0} is empty")]
@@ -40,7 +40,7 @@ impl ApiKey {
             Self::Value(key) => validate(key.expose_secret(), "CORTEX_API_KEY"),
             Self::File(path) => {
                 let text = std::fs::read(path)
-                    .map_err(|source| ApiKeyError::Unreadable { path: path.clone(), source })?;
+                    .map_err(|cause| ApiKeyError::Unreadable { path: path.clone(), cause })?;
                 validate(&String::from_utf8_lossy(&text), &path.display().to_string())
             }
         }

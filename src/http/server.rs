@@ -32,12 +32,12 @@ const MOST_CONNECTIONS: usize = 512;
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {}: {source}; choose another with --web.listen-address", display(.address))]
+#[error("cannot listen on {}: {cause}; choose another with --web.listen-address", display(.address))]
 pub struct BindError {
     /// The address.
     address: SocketAddr,
     /// What the system said.
-    source: io::Error,
+    cause: io::Error,
 }
 
 /// Listeners that nothing is served on yet; clients that connect wait.
@@ -54,7 +54,7 @@ impl Server {
         let mut listeners = Vec::new();
         for &address in &web.listen_addresses {
             let bound = bind(address).await;
-            listeners.push(bound.map_err(|source| BindError { address, source })?);
+            listeners.push(bound.map_err(|cause| BindError { address, cause })?);
         }
         Ok(Self {
             listeners,

@@ -48,13 +48,13 @@ pub enum LedgerError {
     },
     /// The file can't be opened.
     #[error(
-        "cannot open the ledger {file}: {source}; check that its directory exists and is writable"
+        "cannot open the ledger {file}: {cause}; check that its directory exists and is writable"
     )]
     Unopenable {
         /// The file.
         file: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A row that this version can't have written.
     #[error(
@@ -67,11 +67,11 @@ pub enum LedgerError {
         row: String,
     },
     /// The database said no.
-    #[error("the ledger {ledger} did not do as asked: {source}")]
+    #[error("the ledger {ledger} did not do as asked: {cause}")]
     Database {
         /// The file or server.
         ledger: String,
         /// What the database said.
-        source: sqlx::Error,
+        cause: sqlx::Error,
     },
 }

@@ -63,7 +63,7 @@ impl Location {
         let Self::File(path) = self else {
             return Ok(None);
         };
-        let unopenable = |source| LedgerError::Unopenable { file: path.clone(), source };
+        let unopenable = |cause| LedgerError::Unopenable { file: path.clone(), cause };
         let lock_path = path.with_added_extension("lock");
         let lock =
             File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
