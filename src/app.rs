@@ -53,6 +53,7 @@ impl App {
         let server = Server::bind(&config.web).await?;
         let hold_timeout = config.web.hold_timeout;
         let counting = ledger::Settings {
+            apps: vec![config.cortex.app_id.clone()],
             url: config.state.url.clone(),
             retention: Some(config.state.retention),
             lookback: Some(config.history_lookback),

@@ -14,6 +14,7 @@ use crate::{
 /// nothing if not everything could be read: a part would pass for the whole.
 pub async fn once(once: config::Once) -> Result<(), Failure> {
     let counting = ledger::Settings {
+        apps: vec![once.cortex.app_id.clone()],
         url: "sqlite::memory:".into(),
         retention: None,
         lookback: None,

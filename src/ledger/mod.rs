@@ -40,6 +40,8 @@ use store::{Batch, Store};
 /// How a ledger counts.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The apps that are read. What is known of others stays as it is, and unseen.
+    pub apps: Vec<AppId>,
     /// Where it lies: `sqlite:<file>`, `sqlite::memory:` or `postgres://…`.
     pub url: String,
     /// Runs created longer ago are forgotten and never news; `None`: nothing is.
@@ -100,6 +102,8 @@ pub enum Closing {
     IfKnown,
     /// In any case: the list ends here.
     Yes,
+    /// There is no list any more, which is all that there was to learn.
+    Gone,
 }
 
 /// A problem with a ledger, or with what is said to it.
@@ -216,7 +220,7 @@ impl Ledger {
             known &= standing != Standing::New;
         }
         let closed = match read.closing {
-            Closing::No => false,
+            Closing::No | Closing::Gone => false,
             Closing::IfSettled => settled,
             Closing::IfKnown => known,
             Closing::Yes => true,
@@ -230,7 +234,7 @@ impl Ledger {
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
             self.tell(&changes);
         }
-        if closed {
+        if closed || read.closing == Closing::Gone {
             now.record.polled_ms = Some(read.read_at.local_ms);
         }
         put(&mut state, app, workflow, now);
@@ -420,6 +424,7 @@ impl Writer {
         self.highest_number = loaded.highest_number;
         self.state = std::mem::take(&mut loaded.state);
         self.state.version = version;
+        self.state.apps.retain(|app, _| self.settings.apps.contains(app));
         Ok(())
     }
 }

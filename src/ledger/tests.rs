@@ -22,6 +22,7 @@ struct Book {
 
 fn settings(url: &str) -> Settings {
     Settings {
+        apps: vec![app()],
         url: url.into(),
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
@@ -600,4 +601,40 @@ async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was
         assert_eq!(book.state().series[&key].value, series.value, "{key:?}");
         assert_eq!(book.state().series[&key].shown(), series.shown(), "{key:?}");
     }
+}
+
+#[tokio::test]
+async fn another_apps_numbers_are_kept_and_not_shown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+    let mut book = Book::open(settings(&url)).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.settings.apps = vec![AppId::new("app_other").expect("a plain id")];
+    book = book.reopened().await;
+    assert!(book.ledger.state().apps.is_empty());
+    book.settings.apps = vec![app()];
+    book = book.reopened().await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+    let mut book = Book::open(settings(&url)).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.ledger.writer.lock().await.store.fill_up().await;
+    let many: Vec<_> = (0..500).map(|n| fresh(&format!("b{n}"), "FAILED", 30 * SECOND)).collect();
+    let closing = Closing::Yes;
+    let read = RunsRead { runs: &many, read_at: book.at(), newest_first: true, closing };
+    let full = book.ledger.record_runs(&app(), &book.workflow, read).await;
+    let error = full.expect_err("there is no room").to_string();
+    assert!(error.contains("ledger.db") && error.contains("full"), "{error}");
+    assert_eq!(book.counted("FAILED"), 1.0);
+    book.read(&many).await;
+    assert_eq!(book.counted("FAILED"), 501.0, "there is room again");
+    book = book.reopened().await;
+    assert_eq!(book.counted("FAILED"), 501.0);
 }

@@ -8,10 +8,11 @@ macro_rules! id {
 
         impl $name {
             /// Takes an id as it came; `None` if it is empty, longer than any real one (128
-            /// characters) or holds control characters, and so could not be told from another
-            /// one in a label, a path or a log line.
+            /// bytes), `.`, `..`, or holds control characters, and so could not be told from
+            /// another one in a label, a path or a log line.
             pub fn new(id: &str) -> Option<Self> {
-                let usable = !id.is_empty()
+                // No path of a URL can hold the dots as a name.
+                let usable = !matches!(id, "" | "." | "..")
                     && id.len() <= $longest
                     && !id.chars().any(super::label::is_unprintable);
                 usable.then(|| Self(id.into()))

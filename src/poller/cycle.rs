@@ -66,9 +66,7 @@ impl Poller {
     /// Reads the list of workflows.
     async fn list(&self) -> Result<Vec<Workflow>, ReadError> {
         let begun = self.clock.now_ms();
-        if self.client.refresh_key().map_err(ApiError::from)? {
-            tracing::info!("The API key was changed; the new one is used from now on.");
-        }
+        self.refresh_key();
         let mut pager = Pager::new(self.settings.page_size);
         let mut workflows = Vec::new();
         let mut first_read_at = None;
@@ -99,6 +97,22 @@ impl Poller {
                     return Ok(workflows);
                 }
             }
+        }
+    }
+
+    /// Where there is no usable key any more, the former one stays in use.
+    fn refresh_key(&self) {
+        let error = match self.client.refresh_key() {
+            Ok(true) => {
+                tracing::info!("The API key was changed; the new one is used from now on.");
+                None
+            }
+            Ok(false) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let before = std::mem::replace(&mut self.memory().key_error, error.clone());
+        if let Some(error) = error.filter(|error| before.as_ref() != Some(error)) {
+            tracing::warn!(error, "There is no usable API key; the former one stays in use.");
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Status {
 struct Memory {
     /// The young end of lists with the oldest run first.
     last_pages: HashMap<WorkflowId, LastPage>,
+    /// Why there was no usable key when it was last looked for.
+    key_error: Option<String>,
     /// Undecodable items that were told already.
     told: HashSet<u64>,
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, Page},
-    ledger::{Closing, RunsRead},
+    ledger::{Closing, ReadAt, RunsRead},
     model::{Anomaly, Run, RunId, Status, WorkflowId},
 };
 
@@ -62,7 +62,9 @@ impl Poller {
                 page => page?,
             };
             // The workflow is gone; its open runs are asked for one by one, and vanish.
-            let Some(page) = page else { return Ok(()) };
+            let Some(page) = page else {
+                return self.record(id, &[], Closing::Gone, self.now()).await;
+            };
             let keys = self.keys(id, &page);
             let facts = Facts { keys: &keys, total: page.total, take: page.take };
             let verdict = reading.answered(&page.items, facts);
@@ -110,7 +112,8 @@ impl Poller {
                 let keys = self.keys(id, &page);
                 let facts = Facts { keys: &keys, total: page.total, take: page.take };
                 let stand = pager.answered(facts);
-                self.record(id, &page.items, page.read_at_ms).await?;
+                let read_at = self.read_at(page.read_at_ms);
+                self.record(id, &page.items, Closing::No, read_at).await?;
                 met.extend(page.items.into_iter().map(|run| run.id));
                 match stand {
                     Paged::More | Paged::Restarted => {}
@@ -129,12 +132,13 @@ impl Poller {
         }
         let mut vanished = Vec::new();
         for run_id in self.unmet(id, met) {
-            match self.client.run(id, &run_id).await? {
-                Some(run) if run.id == run_id => {
-                    self.record(id, &[run], self.client.now_ms()).await?;
+            match self.client.run(id, &run_id).await {
+                Ok(Some(run)) => self.record(id, &[run], Closing::No, self.now()).await?,
+                Ok(None) => vanished.push(run_id),
+                Err(ApiError::Undecodable(item)) => {
+                    self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
                 }
-                Some(_) => self.ledger.metrics().anomaly(Anomaly::UndecodableRun),
-                None => vanished.push(run_id),
+                Err(error) => return Err(error.into()),
             }
         }
         if !vanished.is_empty() {
@@ -152,10 +156,15 @@ impl Poller {
         state.open.keys().filter(|run| !met.contains(*run)).cloned().collect()
     }
 
-    /// Records runs that are no part of a reading of the list.
-    async fn record(&self, id: &WorkflowId, runs: &[Run], read_ms: i64) -> Result<(), ReadError> {
-        let read_at = self.read_at(read_ms);
-        let read = RunsRead { runs, read_at, newest_first: false, closing: Closing::No };
+    /// Records runs that are no page of a reading.
+    async fn record(
+        &self,
+        id: &WorkflowId,
+        runs: &[Run],
+        closing: Closing,
+        read_at: ReadAt,
+    ) -> Result<(), ReadError> {
+        let read = RunsRead { runs, read_at, newest_first: false, closing };
         self.ledger.record_runs(&self.settings.app_id, id, read).await?;
         Ok(())
     }

@@ -148,6 +148,7 @@ async fn cost_of_a_listed_run() {
         verbose: false,
     };
     let counting = ledger::Settings {
+        apps: vec![cortex.app_id.clone()],
         url: format!("sqlite:{}/ledger.db", directory.path().display()),
         retention: None,
         lookback: None,

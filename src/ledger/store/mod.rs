@@ -84,6 +84,13 @@ impl Store {
         })
     }
 
+    /// From now on the database has no room for more, until it is connected to anew.
+    #[cfg(test)]
+    pub(super) async fn fill_up(&mut self) {
+        let full = sqlx::query("PRAGMA max_page_count = 1").fetch_one(&mut self.connection).await;
+        full.expect("it goes down to what is there");
+    }
+
     /// What is remembered of these runs of a workflow.
     pub(super) async fn runs(
         &mut self,
@@ -224,14 +231,14 @@ fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-fn database(location: &Location, source: sqlx::Error) -> LedgerError {
+fn database(location: &Location, cause: sqlx::Error) -> LedgerError {
     // SQLITE_CORRUPT and SQLITE_NOTADB, <https://www.sqlite.org/rescode.html>.
-    let code = source.as_database_error().and_then(DatabaseError::code);
+    let code = cause.as_database_error().and_then(DatabaseError::code);
     match code.as_deref() {
         Some("11" | "26") => {
-            LedgerError::Damaged { file: location.to_string(), detail: source.to_string() }
+            LedgerError::Damaged { file: location.to_string(), detail: cause.to_string() }
         }
-        _ => LedgerError::Database { ledger: location.to_string(), source },
+        _ => LedgerError::Database { ledger: location.to_string(), cause },
     }
 }
 
