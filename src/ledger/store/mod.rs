@@ -133,11 +133,20 @@ async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
     let failed = |source| database(location, source);
     let mut connection = AnyConnection::connect(&location.url()).await.map_err(failed)?;
     if !matches!(location, Location::Server { .. }) {
+        // The application id comes first, since it tells later that the file is ours. Setting it
+        // again would change a file that may yet be refused.
+        let id = sqlx::query("PRAGMA application_id").fetch_one(&mut connection);
+        let id: i64 = id.await.and_then(|row| row.try_get(0)).map_err(failed)?;
+        let mark = if id == i64::from(APPLICATION_ID) {
+            String::new()
+        } else {
+            format!("PRAGMA application_id = {APPLICATION_ID};")
+        };
         // FULL: a commit is on the disk before it returns, so that what was published survives a
-        // power cut. The application id comes first, since it tells later that the file is ours.
+        // power cut.
         let pragmas = format!(
-            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL; \
-             PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000"
+            "{mark} PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA busy_timeout = 5000"
         );
         sqlx::raw_sql(AssertSqlSafe(pragmas)).execute(&mut connection).await.map_err(failed)?;
         let check = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection);
