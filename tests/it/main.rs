@@ -1,0 +1,17 @@
+//! What the whole exporter does: the real binary against the simulated API, real Prometheus, a real
+//! browser. `tests/run` installs what these tests need.
+
+#![expect(clippy::float_cmp, reason = "counts are whole numbers, which floats hold exactly")]
+
+mod support;
+
+mod cli;
+mod dependencies;
+mod exposition;
+mod layering;
+mod page;
+mod prometheus;
+mod restart;
+mod stop;
+mod troubles;
+mod unusable_ledgers;

@@ -1,0 +1,109 @@
+//! How the exporter ends when it is asked to.
+
+use cortex_workflow_exporter::{
+    model::Status,
+    simulator::{Fault, Rule},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{Api, Process, get, ledger_url, parse, wait_until};
+
+#[tokio::test]
+async fn a_scrape_under_way_does_not_keep_sigterm_from_ending_it_well() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &[]);
+    let url = exporter.ready_url().await;
+    let address = url.trim_start_matches("http://");
+    let mut scraper = TcpStream::connect(address).await.expect("it listens");
+    // A request that has begun and whose last line is missing.
+    let begun = b"GET /metrics HTTP/1.1\r\nHost: exporter\r\n";
+    scraper.write_all(begun).await.expect("it reads");
+    get(&format!("{url}/-/healthy")).await;
+    exporter.terminate();
+    exporter.told("msg=", stopping).await;
+    // Whether it is still answered is up to the exporter, so neither may fail the test.
+    let _ = scraper.write_all(b"\r\n").await;
+    let mut answer = String::new();
+    let _ = scraper.read_to_string(&mut answer).await;
+    if let Some((head, body)) = answer.split_once("\r\n\r\n") {
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(!body.is_empty(), "an answer that begins is whole");
+    }
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn a_poll_under_way_does_not_keep_sigterm_from_ending_it_well() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &[]);
+    exporter.ready_url().await;
+    api.simulator().take_requests();
+    api.simulator().inject(Rule::new(Fault::Hang));
+    let hanging = async || (!api.simulator().requests().is_empty()).then_some(());
+    wait_until("a request hangs", hanging, || exporter.log()).await;
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn sigterm_before_the_first_answer_ends_it_well() {
+    let api = Api::start().await;
+    api.simulator().inject(Rule::new(Fault::Hang));
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &[]);
+    let url = exporter.url().await;
+    let (status, _) = get(&format!("{url}/-/ready")).await;
+    assert_eq!(status, 503, "nothing was read yet");
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn what_was_counted_before_sigterm_is_there_after_the_next_start() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let ledger = ledger_url(directory.path());
+    let mut exporter = Process::serve(&api, &ledger, &[]);
+    let url = exporter.ready_url().await;
+    api.finish_one("work_one", Status::Completed);
+    let counted = async |url: &str| {
+        let samples = parse(&get(&format!("{url}/metrics")).await.1);
+        let labels = [("status", "COMPLETED")];
+        let sum = samples.sum("cortex_workflow_runs_total", &labels);
+        (sum == Some(1.0)).then_some(())
+    };
+    wait_until("the run is counted", async || counted(&url).await, || exporter.log()).await;
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+    // The API answers nothing now: what is shown comes out of the ledger.
+    api.simulator().inject(Rule::new(Fault::status(503)));
+    let mut exporter = Process::serve(&api, &ledger, &[]);
+    let url = exporter.url().await;
+    assert_eq!(counted(&url).await, Some(()), "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn the_demo_ends_well_and_cleans_up_its_ledger() {
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let room = directory.path().to_str().expect("its name is text");
+    let arguments =
+        ["demo", "--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"];
+    let mut demo = Process::spawn(&arguments, &[("TMPDIR", room)]);
+    demo.ready_url().await;
+    demo.terminate();
+    assert_eq!(demo.exit_code().await, 0, "{}", demo.log());
+    let left = directory.path().read_dir().expect("it can be listed");
+    assert_eq!(left.count(), 0);
+}
+
+/// Its log from the moment on when it was asked to end.
+fn stopping(exporter: &Process) -> String {
+    let log = exporter.stderr();
+    let from = log.find("Stopping").unwrap_or(log.len());
+    format!("msg={}", &log[from..])
+}

@@ -1,0 +1,30 @@
+//! What the tests share.
+
+mod api;
+mod process;
+mod scrape;
+mod tool;
+mod wait;
+
+pub(crate) use api::{Api, KEY};
+pub(crate) use process::{Process, ledger_url, run};
+pub(crate) use scrape::{Samples, Series, parse, scrape};
+pub(crate) use tool::tool;
+pub(crate) use wait::wait_until;
+
+/// A client that talks to loopback only, and never follows a redirect.
+pub(crate) fn client() -> reqwest::Client {
+    // The process of the tests uses TLS nowhere, but the client insists on one implementation.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    client.build().expect("a plain client can be built")
+}
+
+/// GETs a page; the status and the body.
+pub(crate) async fn get(url: &str) -> (u16, String) {
+    let answer = client().get(url).send().await;
+    let answer = answer.unwrap_or_else(|error| panic!("{url} does not answer: {error}"));
+    let status = answer.status().as_u16();
+    let body = answer.text().await;
+    (status, body.expect("an answer comes to its end"))
+}

@@ -1,0 +1,16 @@
+//! Programs that the tests need besides the exporter.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// Where a program lies: on the `PATH`, or where `tests/run` unpacked it.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/prometheus/usr/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut candidates = env::split_paths(&path).chain([unpacked]);
+    candidates
+        .find_map(|directory| Some(directory.join(name)).filter(|file| file.is_file()))
+        .unwrap_or_else(|| panic!("{name} is missing; tests/run installs it"))
+}
