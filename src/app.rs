@@ -234,19 +234,17 @@ impl View {
         let state = self.ledger.state();
         let app = state.apps.get(&self.app_id);
         let last = self.status.borrow().last.clone();
-        let workflows = app.into_iter().flat_map(ledger::AppState::published);
-        let workflows = workflows.map(|(id, workflow)| {
-            let record = &workflow.record;
-            let lag = record.polled_ms.map(|ms| now_ms - ms - poll_interval.as_millis() as i64);
-            WorkflowView {
+        let interval_ms = poll_interval.as_millis() as i64;
+        let workflows = app.into_iter().flat_map(|app| {
+            app.published().map(move |(id, workflow)| WorkflowView {
                 id: id.clone(),
-                name: record.listed.name.clone(),
+                name: workflow.record.listed.name.clone(),
                 active_runs: workflow.open.len() as u64,
-                last_poll_ms: record.polled_ms,
-                last_failure_ms: record.last_run_ms.get(&Status::Failed).copied(),
-                consecutive_failures: record.failures.len(),
-                lag_ms: lag.unwrap_or(0).max(0),
-            }
+                last_poll_ms: workflow.record.polled_ms,
+                last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
+                consecutive_failures: workflow.record.failures.len(),
+                lag_ms: app.lag_ms(workflow, interval_ms, now_ms),
+            })
         });
         Overview {
             now_ms,

@@ -102,8 +102,6 @@ pub enum Closing {
     IfKnown,
     /// In any case: the list ends here.
     Yes,
-    /// There is no list any more, which is all that there was to learn.
-    Gone,
 }
 
 /// A problem with a ledger, or with what is said to it.
@@ -220,7 +218,7 @@ impl Ledger {
             known &= standing != Standing::New;
         }
         let closed = match read.closing {
-            Closing::No | Closing::Gone => false,
+            Closing::No => false,
             Closing::IfSettled => settled,
             Closing::IfKnown => known,
             Closing::Yes => true,
@@ -234,7 +232,7 @@ impl Ledger {
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
             self.tell(&changes);
         }
-        if closed || read.closing == Closing::Gone {
+        if closed {
             now.record.polled_ms = Some(read.read_at.local_ms);
         }
         put(&mut state, app, workflow, now);

@@ -208,6 +208,15 @@ impl AppState {
         })
     }
 
+    /// How far a workflow is behind the time when it was to be read, in milliseconds; 0 for one that
+    /// is no longer listed, since there is nothing to read.
+    pub fn lag_ms(&self, workflow: &WorkflowState, interval_ms: i64, now_ms: i64) -> i64 {
+        let record = &workflow.record;
+        let listed = self.record.listed_ms.is_none_or(|ms| record.listed_ms >= ms);
+        let due_ms = record.polled_ms.filter(|_| listed).map(|ms| ms + interval_ms);
+        due_ms.map_or(0, |due_ms| (now_ms - due_ms).max(0))
+    }
+
     /// Takes in the complete list of workflows. Returns the ids of the workflows that changed so
     /// that they have to be written, each with its new series.
     pub(super) fn list(

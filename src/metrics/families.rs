@@ -313,10 +313,10 @@ fn last_success(app: &AppState, samples: &mut Samples<'_>) {
 }
 
 fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
-    let workflows = state.apps.values().flat_map(AppState::published);
-    let polled = workflows.filter_map(|(_, workflow)| workflow.record.polled_ms);
-    let lag = polled.map(|ms| now.ms - ms - now.interval_ms).max().unwrap_or(0);
-    samples.gauge(&[], seconds(lag.max(0)));
+    let lags = state.apps.values().flat_map(|app| {
+        app.published().map(|(_, workflow)| app.lag_ms(workflow, now.interval_ms, now.ms))
+    });
+    samples.gauge(&[], seconds(lags.max().unwrap_or(0)));
 }
 
 fn held_increments(state: &State, _: Now, samples: &mut Samples<'_>) {

@@ -62,9 +62,7 @@ impl Poller {
                 page => page?,
             };
             // The workflow is gone; its open runs are asked for one by one, and vanish.
-            let Some(page) = page else {
-                return self.record(id, &[], Closing::Gone, self.now()).await;
-            };
+            let Some(page) = page else { return Ok(()) };
             let keys = self.keys(id, &page);
             let facts = Facts { keys: &keys, total: page.total, take: page.take };
             let verdict = reading.answered(&page.items, facts);
@@ -113,7 +111,7 @@ impl Poller {
                 let facts = Facts { keys: &keys, total: page.total, take: page.take };
                 let stand = pager.answered(facts);
                 let read_at = self.read_at(page.read_at_ms);
-                self.record(id, &page.items, Closing::No, read_at).await?;
+                self.record(id, &page.items, read_at).await?;
                 met.extend(page.items.into_iter().map(|run| run.id));
                 match stand {
                     Paged::More | Paged::Restarted => {}
@@ -133,7 +131,7 @@ impl Poller {
         let mut vanished = Vec::new();
         for run_id in self.unmet(id, met) {
             match self.client.run(id, &run_id).await {
-                Ok(Some(run)) => self.record(id, &[run], Closing::No, self.now()).await?,
+                Ok(Some(run)) => self.record(id, &[run], self.now()).await?,
                 Ok(None) => vanished.push(run_id),
                 Err(ApiError::Undecodable(item)) => {
                     self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
@@ -161,10 +159,9 @@ impl Poller {
         &self,
         id: &WorkflowId,
         runs: &[Run],
-        closing: Closing,
         read_at: ReadAt,
     ) -> Result<(), ReadError> {
-        let read = RunsRead { runs, read_at, newest_first: false, closing };
+        let read = RunsRead { runs, read_at, newest_first: false, closing: Closing::No };
         self.ledger.record_runs(&self.settings.app_id, id, read).await?;
         Ok(())
     }

@@ -7,6 +7,7 @@ mod support;
 
 mod cli;
 mod dependencies;
+mod docs;
 mod exposition;
 mod layering;
 mod page;
