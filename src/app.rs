@@ -91,6 +91,7 @@ impl App {
         );
         let publishing = Arc::new(publishing);
         tokio::spawn(release(Arc::clone(&publishing), stop.clone()));
+        let ledger = core.ledger.clone();
         let view = View { ledger: core.ledger, status, clock: core.clock, app_id: core.app_id };
         let ready = view.status.clone();
         let endpoints = Endpoints {
@@ -118,6 +119,9 @@ impl App {
             }
         };
         let ((), ended) = tokio::join!(serving, watched);
+        if let Err(error) = ledger.settle().await {
+            tracing::warn!(%error, "The ledger was not tidied up; nothing is lost.");
+        }
         ended
     }
 }

@@ -200,8 +200,8 @@ fn workflows(rows: &[(Condition, &WorkflowView)], now_ms: i64, urgent: usize) ->
         }
         @if !rows.is_empty() { div.table { table {
             thead { tr {
-                th { "State" } th { "Workflow" } th { "Active runs" } th { "Failures in a row" }
-                th { "Last failure" } th { "Last poll" } th { "Lag" }
+                th { "State" } th { "Failures in a row" } th { "Last failure" } th { "Workflow" }
+                th { "Active runs" } th { "Last poll" } th { "Lag" }
             } }
             tbody { @for (condition, workflow) in rows.iter().take(MOST_ROWS) {
                 (row(*condition, workflow, now_ms))
@@ -221,13 +221,13 @@ fn row(condition: Condition, workflow: &WorkflowView, now_ms: i64) -> Markup {
     html! {
         tr class=(class) {
             td { (words) }
+            td { (workflow.consecutive_failures) }
+            td { (age(now_ms, workflow.last_failure_ms)) }
             th.text scope="row" {
                 @if !workflow.name.is_empty() { (name) @if cut { "…" } br; }
                 small { (workflow.id) }
             }
             td { (workflow.active_runs) }
-            td { (workflow.consecutive_failures) }
-            td { (age(now_ms, workflow.last_failure_ms)) }
             td { (age(now_ms, workflow.last_poll_ms)) }
             td { (words_for(workflow.lag_ms)) }
         }

@@ -337,6 +337,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Leaves the database as one whole file, as far as it is one. To be called at the end.
+    pub async fn settle(&self) -> Result<()> {
+        self.writer.lock().await.store.settle().await
+    }
+
     /// The writer, sure of what the database holds.
     async fn ready(&self, now_ms: i64) -> Result<tokio::sync::MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock().await;

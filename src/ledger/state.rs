@@ -211,10 +211,18 @@ impl AppState {
     /// How far a workflow is behind the time when it was to be read, in milliseconds; 0 for one that
     /// is no longer listed, since there is nothing to read.
     pub fn lag_ms(&self, workflow: &WorkflowState, interval_ms: i64, now_ms: i64) -> i64 {
-        let record = &workflow.record;
-        let listed = self.record.listed_ms.is_none_or(|ms| record.listed_ms >= ms);
-        let due_ms = record.polled_ms.filter(|_| listed).map(|ms| ms + interval_ms);
+        let polled_ms = workflow.record.polled_ms.filter(|_| self.is_listed(workflow));
+        let due_ms = polled_ms.map(|ms| ms + interval_ms);
         due_ms.map_or(0, |due_ms| (now_ms - due_ms).max(0))
+    }
+
+    /// Whether the last list that could be read had this workflow.
+    pub fn lists(&self, id: &WorkflowId) -> bool {
+        self.workflows.get(id).is_some_and(|workflow| self.is_listed(workflow))
+    }
+
+    fn is_listed(&self, workflow: &WorkflowState) -> bool {
+        self.record.listed_ms.is_none_or(|ms| workflow.record.listed_ms >= ms)
     }
 
     /// Takes in the complete list of workflows. Returns the ids of the workflows that changed so

@@ -49,7 +49,7 @@ impl Exposition {
         text += &self.families(&rendered.state, true);
         let samples = rendered.samples + encoding::samples(&text) + 1;
         text += &series(samples);
-        let body = encoding::join(&[&Part::new(text), &rendered.part], encoding);
+        let body = encoding::join(&[&rendered.part, &Part::new(text)], encoding);
         (body, rendered.state.version)
     }
 

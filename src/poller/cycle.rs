@@ -36,6 +36,7 @@ struct Tally {
     failed: AtomicUsize,
     failed_in_a_row: AtomicU32,
     refused: AtomicBool,
+    throttled: AtomicBool,
     left_out: AtomicUsize,
     error: std::sync::OnceLock<String>,
 }
@@ -140,7 +141,7 @@ impl Poller {
     }
 
     async fn read_one(&self, id: WorkflowId, few_runs: bool, tally: &Tally) {
-        if tally.refused.load(Relaxed) || tally.failed_in_a_row.load(Relaxed) >= DOWN_AFTER {
+        if tally.given_up() {
             tally.left_out.fetch_add(1, Relaxed);
             return;
         }
@@ -203,14 +204,23 @@ impl Poller {
 }
 
 impl Tally {
+    /// Whether to read nothing more in this cycle.
+    fn given_up(&self) -> bool {
+        self.refused.load(Relaxed)
+            || self.throttled.load(Relaxed)
+            || self.failed_in_a_row.load(Relaxed) >= DOWN_AFTER
+    }
+
     fn failed(&self, error: &ReadError, place: &str) {
         self.failed.fetch_add(1, Relaxed);
         match error {
             ReadError::Api(error) if error.is_auth() => self.refused.store(true, Relaxed),
+            // It was asked too often four times, with a pause after each.
+            ReadError::Api(ApiError::Throttled { .. }) => self.throttled.store(true, Relaxed),
             ReadError::Api(_) | ReadError::Ledger(_) => {
                 self.failed_in_a_row.fetch_add(1, Relaxed);
             }
-            ReadError::Moving => {}
+            ReadError::Moving | ReadError::Missing => {}
         }
         self.error.get_or_init(|| format!("{place}: {error}"));
     }

@@ -84,6 +84,8 @@ enum ReadError {
     Ledger(#[from] LedgerError),
     #[error("the list moved too much while it was read; it is read again in the next cycle")]
     Moving,
+    #[error("the API lists the workflow, but knows no list of its runs (404)")]
+    Missing,
 }
 
 impl Poller {

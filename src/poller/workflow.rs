@@ -61,8 +61,7 @@ impl Poller {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
                 page => page?,
             };
-            // The workflow is gone; its open runs are asked for one by one, and vanish.
-            let Some(page) = page else { return Ok(()) };
+            let Some(page) = page else { return self.missing(id) };
             let keys = self.keys(id, &page);
             let facts = Facts { keys: &keys, total: page.total, take: page.take };
             let verdict = reading.answered(&page.items, facts);
@@ -86,6 +85,15 @@ impl Poller {
                 return Err(ReadError::Moving);
             }
         }
+    }
+
+    /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it is
+    /// gone; its open runs are asked for one by one, and vanish.
+    fn missing(&self, id: &WorkflowId) -> Result<(), ReadError> {
+        let state = self.ledger.state();
+        let app = state.apps.get(&self.settings.app_id);
+        let listed = app.is_some_and(|app| app.lists(id));
+        if listed { Err(ReadError::Missing) } else { Ok(()) }
     }
 
     /// Reads the lists of PENDING and of RUNNING runs; in this order, so that a run that moves on

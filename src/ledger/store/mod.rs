@@ -62,6 +62,16 @@ impl Store {
         Ok(Self { location, connection, _lock: lock })
     }
 
+    /// Moves what a SQLite file's log holds into the file.
+    pub(super) async fn settle(&mut self) -> Result<(), LedgerError> {
+        if let Location::File(_) = self.location {
+            let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+            let settled = checkpoint.execute(&mut self.connection).await;
+            settled.map_err(|cause| database(&self.location, cause))?;
+        }
+        Ok(())
+    }
+
     /// Connects anew, after an error that left it unclear what was written.
     pub(super) async fn reconnect(&mut self) -> Result<(), LedgerError> {
         self.connection = connect(&self.location).await?;
