@@ -56,10 +56,11 @@ impl Client {
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ApiError> {
-        Self::build(settings, budget, metrics, clock, Backoff::DEFAULT)
+        Self::with_backoff(settings, budget, metrics, clock, Backoff::DEFAULT)
     }
 
-    pub(super) fn build(
+    /// The same with other waits before retries.
+    pub fn with_backoff(
         settings: &config::Cortex,
         budget: Arc<Budget>,
         metrics: ApiMetrics,

@@ -18,6 +18,7 @@ pub use budget::Budget;
 pub use client::Client;
 pub use error::{ApiError, Said};
 pub use metrics::ApiMetrics;
+pub use retry::Backoff;
 
 /// Which part of a list to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,13 +36,16 @@ impl Reason {
 
 /// How long to wait before a retry that nobody told how long to wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
-    pub(super) base: Duration,
-    pub(super) cap: Duration,
+pub struct Backoff {
+    /// Before the first retry; it doubles with each one.
+    pub base: Duration,
+    /// The longest.
+    pub cap: Duration,
 }
 
 impl Backoff {
-    pub(super) const DEFAULT: Self =
+    /// What suits an API that other people use too.
+    pub const DEFAULT: Self =
         Self { base: Duration::from_millis(500), cap: Duration::from_secs(10) };
 
     /// The wait before the given retry (the first is 1). It doubles each time; `jitter`, from 0 to

@@ -63,7 +63,7 @@ impl Fixture {
         let metrics = ApiMetrics::new(&registry).expect("a new registry");
         let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
         let (shared, clock) = (Arc::clone(&budget), Arc::new(FixedClock));
-        let client = Client::build(&settings, shared, metrics, clock, quick)
+        let client = Client::with_backoff(&settings, shared, metrics, clock, quick)
             .expect("settings that can be used");
         Self { client, server, budget, registry }
     }
