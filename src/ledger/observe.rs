@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     series::{Bounds, Series, SeriesKey, Total},
-    state::{NewsSince, OpenRun, ReadAt, WorkflowState},
+    state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
 use crate::model::{Anomaly, Phase, Run, RunId, Status, StepDuration, Timestamp};
 
@@ -128,7 +128,8 @@ impl Observer<'_> {
         let replay = match record.map(|record| &record.phase) {
             Some(RunPhase::Open(before)) => before.replay,
             Some(RunPhase::Finished) => true,
-            Some(RunPhase::Vanished) | None => false,
+            Some(RunPhase::Vanished) => false,
+            None => self.finished_as_history(run),
         };
         let since = match run.status {
             Status::Pending => run.created_at,
@@ -225,10 +226,18 @@ impl Observer<'_> {
             }
             Age::News | Age::Unclear => {
                 self.created(run);
-                self.count(run, None, false);
+                self.count(run, None, self.finished_as_history(run));
                 Standing::New
             }
         }
+    }
+
+    /// Whether a run that nothing is remembered of must be the replay of one that had finished
+    /// before the first reading: that one met all runs that were open.
+    fn finished_as_history(&self, run: &Run) -> bool {
+        let WorkflowRecord { news_since, first_reading, .. } = self.workflow.record;
+        let age = |at: Timestamp| news_since.judge(at.earliest(), at.latest());
+        !first_reading && run.created_at.map(age) == Some(Age::History)
     }
 
     /// Counts one finished attempt: everything that it moves, together.
