@@ -1,6 +1,9 @@
 //! In which order a server lists runs: found out by looking. Pure.
 
-use crate::model::{Run, Timestamp};
+use crate::{
+    ledger::Closing,
+    model::{Run, Timestamp},
+};
 
 /// By what a list is ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(super) struct Evidence {
     created: Trend,
     started: Trend,
     updated: Trend,
+    /// Whether the page added last has a run that was started.
+    any_started: bool,
 }
 
 /// Neighbours of which one is surely the later.
@@ -35,6 +40,9 @@ pub(super) struct Evidence {
 struct Trend {
     rising: u32,
     falling: u32,
+    /// Runs without the timestamp that follow one with it, and that go before one.
+    missing_behind: u32,
+    missing_ahead: u32,
 }
 
 /// So many neighbours in the same order, and none in the other, are no accident: in a list
@@ -47,6 +55,7 @@ impl Evidence {
         self.created.add(runs, |run| run.created_at);
         self.started.add(runs, |run| run.started_at);
         self.updated.add(runs, |run| run.updated_at);
+        self.any_started = runs.iter().any(|run| run.started_at.is_some());
     }
 
     /// The order, if there is one and enough was seen of it.
@@ -57,10 +66,28 @@ impl Evidence {
             (Key::Updated, self.updated),
         ];
         keys.into_iter().find_map(|(key, trend)| match trend {
-            Trend { rising: 0, falling } if falling >= ENOUGH => Some(Order::NewestFirst(key)),
-            Trend { rising, falling: 0 } if rising >= ENOUGH => Some(Order::OldestFirst(key)),
+            Trend { rising: 0, falling, .. } if falling >= ENOUGH => Some(Order::NewestFirst(key)),
+            Trend { rising, falling: 0, .. } if rising >= ENOUGH => Some(Order::OldestFirst(key)),
             Trend { .. } => None,
         })
+    }
+
+    /// When the page added last ends the reading of an ordered list. Several orders can explain
+    /// what was seen, and it must do so in each of them:
+    ///
+    /// - By `created_at` a run's place never changes.
+    /// - By `updated_at` or `started_at` a run that was followed and went on moves to the young
+    ///   end, so one that still stands among the known ones proves nothing.
+    /// - By `started_at`, runs that never started stand before the young end, as databases sort
+    ///   what is missing. A page of nothing else tells nothing of what lies behind.
+    pub(super) fn closing(&self, newest_first: bool) -> Closing {
+        if self.started.allows(newest_first) && !self.any_started {
+            Closing::No
+        } else if self.started.allows(newest_first) || self.updated.allows(newest_first) {
+            Closing::IfSettled
+        } else {
+            Closing::IfKnown
+        }
     }
 
     /// Whether the list can't be ordered with the oldest first by this key.
@@ -77,12 +104,28 @@ impl Evidence {
 impl Trend {
     fn add(&mut self, runs: &[Run], key: impl Fn(&Run) -> Option<Timestamp>) {
         let mut before = None::<Timestamp>;
-        for at in runs.iter().filter_map(key) {
+        let mut missing = false;
+        for at in runs.iter().map(key) {
+            let Some(at) = at else {
+                self.missing_behind += u32::from(before.is_some());
+                missing = true;
+                continue;
+            };
             if let Some(before) = before {
                 self.rising += u32::from(before.latest() < at.earliest());
                 self.falling += u32::from(at.latest() < before.earliest());
             }
+            self.missing_ahead += u32::from(missing);
             before = Some(at);
+        }
+    }
+
+    /// Whether nothing speaks against this order.
+    fn allows(&self, newest_first: bool) -> bool {
+        if newest_first {
+            self.rising == 0 && self.missing_behind == 0
+        } else {
+            self.falling == 0 && self.missing_ahead == 0
         }
     }
 }

@@ -106,7 +106,7 @@ impl Reading {
             Way::Backward { at: 1, .. } => self.verdict(Closing::Yes, false),
             Way::Backward { key, at } => {
                 self.way = Way::Backward { key, at: at - 1 };
-                self.verdict(closing_by(key), true)
+                self.verdict(self.evidence.closing(false), true)
             }
         }
     }
@@ -126,7 +126,9 @@ impl Reading {
             (Paged::Ended, _) => self.verdict(Closing::Yes, false),
             (Paged::GivenUp, _) => Verdict { shifted: true, ..self.verdict(Closing::No, false) },
             (Paged::Restarted, _) => Verdict { shifted: true, ..self.verdict(Closing::No, true) },
-            (Paged::More, Some(Order::NewestFirst(key))) => self.verdict(closing_by(key), true),
+            (Paged::More, Some(Order::NewestFirst(_))) => {
+                self.verdict(self.evidence.closing(true), true)
+            }
             (Paged::More, Some(Order::OldestFirst(key))) => {
                 // Without a total, the end is only found by going there.
                 if let Some(total) = facts.total {
@@ -163,7 +165,8 @@ impl Reading {
             return self.verdict(Closing::Yes, false);
         }
         self.way = Way::Backward { key, at: first - 1 };
-        self.verdict(if at == first { closing_by(key) } else { Closing::No }, true)
+        let closing = if at == first { self.evidence.closing(false) } else { Closing::No };
+        self.verdict(closing, true)
     }
 
     fn verdict(&self, closing: Closing, more: bool) -> Verdict {
@@ -178,14 +181,5 @@ impl LastPage {
     fn of(total: u64, take: u32, key: Key) -> Self {
         let number = total.div_ceil(u64::from(take)).max(1);
         Self { number: u32::try_from(number).unwrap_or(u32::MAX), take, key }
-    }
-}
-
-/// When a page ends the reading of an ordered list. A run that was followed and went on moves to
-/// the young end where that is the order, and hides nothing where it isn't.
-fn closing_by(key: Key) -> Closing {
-    match key {
-        Key::Created => Closing::IfKnown,
-        Key::Started | Key::Updated => Closing::IfSettled,
     }
 }
