@@ -365,8 +365,10 @@ impl Observer<'_> {
     }
 }
 
+/// An attempt whose start is not told began before its end, at the latest.
 fn latest_start(run: &Run, record: Option<&RunRecord>) -> Option<i64> {
-    run.started_at.map(Timestamp::latest).max(record.and_then(|record| record.started_ms))
+    let started = run.started_at.or(run.ended_at);
+    started.map(Timestamp::latest).max(record.and_then(|record| record.started_ms))
 }
 
 fn age_ms(run: &Run) -> i64 {
