@@ -118,11 +118,10 @@ impl Reading {
         let stand = pager.answered(facts);
         let (take, end) = (pager.take(), pager.end());
         let order = self.evidence.order().filter(|_| !self.to_the_end);
+        if let (Paged::Ended, Some(Order::OldestFirst(key))) = (stand, self.evidence.order()) {
+            return self.end_at_last_page(LastPage::of(end, take, key));
+        }
         match (stand, order) {
-            (Paged::Ended, Some(Order::OldestFirst(key))) => {
-                self.last_page = Some(LastPage::of(end, take, key));
-                self.verdict(Closing::Yes, false)
-            }
             (Paged::Ended, _) => self.verdict(Closing::Yes, false),
             (Paged::GivenUp, _) => Verdict { shifted: true, ..self.verdict(Closing::No, false) },
             (Paged::Restarted, _) => Verdict { shifted: true, ..self.verdict(Closing::No, true) },
@@ -140,6 +139,20 @@ impl Reading {
             }
             (Paged::More, None) => self.verdict(Closing::No, true),
         }
+    }
+
+    /// The whole of a list with the oldest run first was read, from its old end. Where a run can
+    /// move to the young end, one may have done so after its page was read; so the pages are read
+    /// again from the young end.
+    fn end_at_last_page(&mut self, last: LastPage) -> Verdict {
+        self.last_page = Some(last);
+        let LastPage { number, take, key } = last;
+        if number == 1 || self.evidence.closing(false) == Closing::IfKnown {
+            return self.verdict(Closing::Yes, false);
+        }
+        self.take = take;
+        self.way = Way::Backward { key, at: number };
+        self.verdict(Closing::No, true)
     }
 
     fn seek_last_page(
@@ -161,11 +174,13 @@ impl Reading {
         }
         let last = if listed == 0 && at > 1 { at - 1 } else { at };
         self.last_page = Some(LastPage { number: last, take: self.take, key });
-        if first == 1 {
+        if at == 1 {
             return self.verdict(Closing::Yes, false);
         }
-        self.way = Way::Backward { key, at: first - 1 };
-        let closing = if at == first { self.evidence.closing(false) } else { Closing::No };
+        // Pages that were read on the way up are read again: what changed since stands behind them,
+        // but before what changed after that and was already met.
+        self.way = Way::Backward { key, at: at - 1 };
+        let closing = if listed == 0 { Closing::No } else { self.evidence.closing(false) };
         self.verdict(closing, true)
     }
 
