@@ -14,7 +14,10 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -60,6 +63,8 @@ pub struct Ledger {
     writer: Arc<Mutex<Writer>>,
     published: Arc<watch::Sender<Arc<State>>>,
     metrics: LedgerMetrics,
+    /// The last version of the state that was scraped.
+    confirmed: Arc<AtomicU64>,
 }
 
 /// What only one at a time may touch.
@@ -71,8 +76,6 @@ struct Writer {
     highest_number: i64,
     bounds: Bounds,
     settings: Settings,
-    /// The last version of the state that was scraped.
-    confirmed: u64,
     /// A commit failed, so it isn't known what the database holds.
     unsure: bool,
 }
@@ -116,7 +119,6 @@ impl Ledger {
             store,
             state: State::default(),
             highest_number: 0,
-            confirmed: if settings.hold { 0 } else { u64::MAX },
             bounds,
             settings,
             unsure: false,
@@ -124,8 +126,9 @@ impl Ledger {
         writer.load(now_ms).await?;
         writer.state.version += 1;
         let published = watch::Sender::new(Arc::new(writer.state.clone()));
+        let confirmed = Arc::new(AtomicU64::new(if writer.settings.hold { 0 } else { u64::MAX }));
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { writer, published: Arc::new(published), metrics })
+        Ok(Self { writer, published: Arc::new(published), metrics, confirmed })
     }
 
     /// What is durable, now and whenever it changes.
@@ -207,7 +210,8 @@ impl Ledger {
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
         let before = now.record.clone();
-        let mut observer = writer.observer(app, &mut now, &mut changes, read.read_at);
+        let mut observer =
+            writer.observer(app, &mut now, &mut changes, read.read_at, self.confirmed());
         let mut settled = true;
         let mut known = true;
         for run in in_order_of_ending(&read) {
@@ -256,7 +260,7 @@ impl Ledger {
         let ids: Vec<_> = runs.iter().collect();
         let records = writer.store.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
-        let mut observer = writer.observer(app, &mut now, &mut changes, read_at);
+        let mut observer = writer.observer(app, &mut now, &mut changes, read_at, self.confirmed());
         for (run, record) in &records {
             observer.vanished(run, record);
         }
@@ -308,20 +312,18 @@ impl Ledger {
     /// This version of the state, and so every version before, has been scraped by everybody who
     /// matters: what was held until then is shown. Durable before it is shown.
     pub async fn confirm(&self, version: u64, now_ms: i64) -> Result<()> {
+        let confirmed = self.confirmed.fetch_max(version, Relaxed).max(version);
         // Scrapes are many, and mostly there is nothing to release.
-        if !self.state().holds(version) {
-            let mut writer = self.writer.lock().await;
-            writer.confirmed = writer.confirmed.max(version);
+        if !self.state().holds(confirmed) {
             return Ok(());
         }
         let mut writer = self.ready(now_ms).await?;
         let writer = &mut *writer;
-        writer.confirmed = writer.confirmed.max(version);
         let mut state = writer.state.clone();
         let mut released = Vec::new();
         for workflow in state.apps.values_mut().flat_map(|app| app.workflows.values_mut()) {
-            if workflow.holds(writer.confirmed) {
-                let changed = Arc::make_mut(workflow).release(writer.confirmed);
+            if workflow.holds(confirmed) {
+                let changed = Arc::make_mut(workflow).release(confirmed);
                 released.push((Arc::clone(workflow), changed));
             }
         }
@@ -335,6 +337,10 @@ impl Ledger {
             self.publish(writer, state);
         }
         Ok(())
+    }
+
+    fn confirmed(&self) -> u64 {
+        self.confirmed.load(Relaxed)
     }
 
     /// Leaves the database as one whole file, as far as it is one. To be called at the end.
@@ -390,6 +396,7 @@ impl Writer {
         workflow: &'a mut WorkflowState,
         changes: &'a mut Changes,
         read_at: ReadAt,
+        confirmed: u64,
     ) -> Observer<'a> {
         Observer {
             workflow,
@@ -397,7 +404,7 @@ impl Writer {
             bounds: &self.bounds,
             read_at,
             pruned_before_ms: pruned_before_ms(&self.state, app),
-            showing: Showing { born: self.state.version + 1, confirmed: self.confirmed },
+            showing: Showing { born: self.state.version + 1, confirmed },
             moved: Vec::new(),
         }
     }

@@ -256,6 +256,13 @@ impl AppState {
                 |known| WorkflowState::clone(known),
             );
             let newly_followed = followed && !state.record.followed;
+            let unlisted_ms = read_at.local_ms.saturating_sub(state.record.listed_ms);
+            if newly_followed
+                || state.record.listed.name != workflow.name
+                || unlisted_ms > UNLISTED_FOR_MS
+            {
+                state.show_bases_again(list.born);
+            }
             let before = (!newly_followed && known.is_some()).then(|| state.record.clone());
             if newly_followed {
                 state.record.news_since = news_since;
@@ -284,6 +291,13 @@ impl AppState {
 }
 
 impl WorkflowState {
+    /// To Prometheus, its series are new from this version of the state on.
+    fn show_bases_again(&mut self, born: u64) {
+        for series in self.series.values_mut() {
+            series.born = born;
+        }
+    }
+
     /// The reading of the list of runs has reached the known region, or the list's end.
     pub(super) fn close_reading(&mut self) {
         let record = &mut self.record;

@@ -638,3 +638,15 @@ async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() 
     book = book.reopened().await;
     assert_eq!(book.counted("FAILED"), 501.0);
 }
+
+#[tokio::test]
+async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first() {
+    let mut book = holding("sqlite::memory:").await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
+    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
+    book.scraped().await;
+    assert_eq!(book.shown_failures(), (2.0, 2.0));
+}

@@ -16,7 +16,11 @@ pub struct Publishing {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     scrapes: Mutex<Scrapes>,
+    releasing: tokio::sync::Mutex<()>,
 }
+
+/// How long a scrape waits for what its predecessor released.
+const LONGEST_RELEASE: Duration = Duration::from_millis(500);
 
 /// Who has scraped which version of the state. Pure: it is told the time.
 #[derive(Debug)]
@@ -48,12 +52,16 @@ impl Publishing {
         clock: Arc<dyn Clock>,
         hold: Duration,
     ) -> Self {
-        Self { exposition, ledger, clock, scrapes: Mutex::new(Scrapes::new(hold)) }
+        let (scrapes, releasing) = (Mutex::new(Scrapes::new(hold)), tokio::sync::Mutex::default());
+        Self { exposition, ledger, clock, scrapes, releasing }
     }
 
     /// The exposition as of now, and which version of the state is in it.
-    pub async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
-        self.release().await;
+    pub async fn render(self: &Arc<Self>, encoding: Encoding) -> (Bytes, u64) {
+        let this = Arc::clone(self);
+        let releasing = tokio::spawn(async move { this.release().await });
+        // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
+        let _ = tokio::time::timeout(LONGEST_RELEASE, releasing).await;
         let exposition = Arc::clone(&self.exposition);
         // It takes milliseconds of processor time, which must hold up nobody else.
         let rendered = tokio::task::spawn_blocking(move || exposition.render(encoding)).await;
@@ -76,6 +84,7 @@ impl Publishing {
     /// Releases what may be shown by now. To be called about every second, so that what nobody
     /// scrapes is released in time.
     pub async fn release(&self) {
+        let Ok(_only_one) = self.releasing.try_lock() else { return };
         let version = self.ledger.state().version;
         let confirmed = self.scrapes().confirmed(version, Instant::now());
         if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
