@@ -59,8 +59,9 @@ pub(super) enum Paged {
 /// How much two pages overlap, if pages are large enough.
 const OVERLAP: u64 = 5;
 
-/// If the first item comes on so many later pages in a row, the server ignores `page`.
-const REPEATS: u32 = 2;
+/// If the first item comes on so many later pages in a row, the server ignores `page`. Where pages
+/// overlap, items that join once can push it onto two.
+const REPEATS: u32 = 4;
 
 /// So many pages in a row without anything unseen mean that the list goes in circles, or grows
 /// faster than it can be read.
@@ -317,6 +318,19 @@ mod tests {
             }
         });
         assert!((50..1000).all(|item| read.contains(&item)));
+    }
+
+    #[test]
+    fn a_first_item_that_is_pushed_onto_two_pages_is_not_taken_for_the_end() {
+        for (take, joining) in [(3, 3), (10, 17), (100, 190)] {
+            let mut joined = false;
+            let (read, _) = List::of(1000).read(take, |items| {
+                if !std::mem::replace(&mut joined, true) {
+                    items.splice(0..0, 1_000_000..1_000_000 + joining);
+                }
+            });
+            assert!((0..1000).all(|item| read.contains(&item)), "{take} {joining}");
+        }
     }
 
     #[test]
