@@ -1,0 +1,352 @@
+//! Whatever happens, each finished attempt of a run is counted exactly once.
+
+mod exporter;
+mod script;
+mod truth;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cortex_workflow_exporter::{
+    model::{Origin, Status},
+    poller::CycleResult,
+    simulator::{Endpoint, Quirk, Rule, Settings, Simulator},
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use exporter::{Exporter, Hand, Place, Sample, Scrape};
+use script::{Character, Conditions, Event, Happening, Trouble};
+use truth::{Counts, Truth};
+
+/// 2023-12-25T12:00:00.250Z.
+const NOON: i64 = 1_703_505_600_250;
+
+/// A world, an exporter that looks at it, and what both came to.
+struct Story {
+    simulator: Simulator,
+    truth: Arc<Mutex<Truth>>,
+    place: Place,
+    exporter: Option<Exporter>,
+    /// What must be counted, because a complete cycle has begun since.
+    floor: Counts,
+    /// Whether a cycle was complete yet.
+    complete: bool,
+    /// The counters as published last.
+    published: BTreeMap<Sample, f64>,
+    _directory: TempDir,
+    _stop: DropGuard,
+}
+
+impl Story {
+    async fn new(conditions: &Conditions) -> Self {
+        let clock = Hand::new(NOON);
+        let settings =
+            Settings { rate_limit: None, max_take: conditions.max_take, ..Settings::default() };
+        let simulator = Simulator::new(settings, Arc::new(clock.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let api = listener.local_addr().expect("it is bound");
+        let stop = CancellationToken::new();
+        tokio::spawn(simulator.clone().serve(listener, stop.clone()));
+        // In memory where there is such a place: waiting for a disk tests nothing here.
+        let shared = std::path::Path::new("/dev/shm");
+        let temporary = if shared.is_dir() { shared.into() } else { std::env::temp_dir() };
+        let directory = tempfile::tempdir_in(temporary).expect("a directory");
+        let place = Place {
+            api,
+            ledger: directory.path().join("ledger.db"),
+            page_size: conditions.page_size,
+            clock: clock.wrong_by(conditions.wrong_by_ms),
+        };
+        let mut truth = Truth::new(clock);
+        simulator.world(|world| {
+            let quirks = [
+                (conditions.ignore_take, Quirk::IgnoreTake),
+                (conditions.ignore_status, Quirk::IgnoreStatus),
+                (conditions.omit_pagination, Quirk::OmitPagination),
+                (conditions.omit_date, Quirk::OmitDate),
+            ];
+            world.quirks =
+                quirks.into_iter().filter(|(on, _)| *on).map(|(_, quirk)| quirk).collect();
+            for (at, character) in (0..).zip(&conditions.workflows) {
+                truth.add_workflow(world, character);
+                prehistory(&mut truth, world, at, character);
+            }
+        });
+        let exporter = Some(Exporter::start(&place).await);
+        Self {
+            simulator,
+            truth: Arc::new(Mutex::new(truth)),
+            place,
+            exporter,
+            floor: Counts::new(),
+            complete: false,
+            published: BTreeMap::new(),
+            _directory: directory,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    fn truth(&self) -> std::sync::MutexGuard<'_, Truth> {
+        self.truth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exporter(&self) -> &Exporter {
+        self.exporter.as_ref().expect("it is running")
+    }
+
+    async fn play(&mut self, event: &Event) {
+        match event {
+            Event::Happening(happening) => {
+                self.simulator.world(|world| {
+                    let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
+                    truth.happen(world, happening);
+                });
+            }
+            Event::Cycle { meanwhile, troubles } => self.cycle(meanwhile, troubles).await,
+            Event::Restart => self.restart().await,
+            Event::Death { requests, moments, meanwhile } => {
+                self.death(u64::from(*requests), *moments, meanwhile).await;
+            }
+        }
+    }
+
+    /// What is to be known before a cycle begins.
+    fn begin(&self, meanwhile: &[Vec<Happening>]) {
+        let mut truth = self.truth();
+        if !truth.met {
+            // Times are known to the second only; so nothing ends in the second of the cold start.
+            truth.clock.forward(2_000);
+            truth.forget_counts();
+        }
+        drop(truth);
+        let mut pages = meanwhile.to_vec().into_iter();
+        let mut first = !self.complete;
+        let truth = Arc::clone(&self.truth);
+        self.simulator.world(|world| {
+            world.after_page = Some(Box::new(move |world, _| {
+                let mut truth = truth.lock().unwrap_or_else(PoisonError::into_inner);
+                if std::mem::take(&mut first) {
+                    truth.clock.forward(2_000);
+                }
+                for happening in pages.next().unwrap_or_default() {
+                    truth.happen(world, &happening);
+                }
+            }));
+        });
+    }
+
+    async fn cycle(&mut self, meanwhile: &[Vec<Happening>], troubles: &[Trouble]) {
+        self.begin(meanwhile);
+        let counts = self.truth().counts.clone();
+        let versions = self.truth().versions();
+        for trouble in troubles {
+            let endpoint = if trouble.runs { Endpoint::Runs } else { Endpoint::Workflows };
+            let rule = Rule::new(trouble.fault.clone()).on(endpoint).times(trouble.times);
+            self.simulator.inject(rule.containing(&format!("page={}&", trouble.page)));
+        }
+        let cycle = self.exporter().poller.cycle().await;
+        self.simulator.clear_faults();
+        self.simulator.world(|world| world.after_page = None);
+        let calm = meanwhile.is_empty() && troubles.is_empty();
+        if calm {
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+        }
+        // A list that is said to be gone is not read, and that is no failure.
+        let gone = troubles.iter().any(|trouble| trouble.fault == simulator_says_gone());
+        if cycle.result == CycleResult::Success && !gone {
+            // What changes during a cycle can move onto a page that was read already; the next
+            // cycle meets it.
+            if meanwhile.is_empty() {
+                self.floor = counts;
+            }
+            self.complete = true;
+            self.truth().seen(&versions);
+        }
+        if !self.complete {
+            self.truth().clock.forward(2_000);
+        }
+        self.check(calm);
+    }
+
+    async fn restart(&mut self) {
+        if let Some(exporter) = self.exporter.take() {
+            exporter.die(&self.place.ledger).await;
+        }
+        self.exporter = Some(Exporter::start(&self.place).await);
+        self.check(false);
+    }
+
+    async fn death(&mut self, requests: u64, moments: u8, meanwhile: &[Vec<Happening>]) {
+        self.begin(meanwhile);
+        let until = self.simulator.request_counts().total + requests;
+        let simulator = self.simulator.clone();
+        let soon = async move {
+            let asked = async || simulator.request_counts().total;
+            while asked().await < until {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..moments {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = self.exporter().poller.cycle() => {}
+            () = soon => {}
+        }
+        self.simulator.world(|world| world.after_page = None);
+        if !self.complete {
+            self.truth().clock.forward(2_000);
+        }
+        self.restart().await;
+    }
+
+    /// Compares what is published with the truth. After a calm cycle they are the same.
+    fn check(&mut self, calm: bool) {
+        let scrape = self.exporter().scrape();
+        self.check_growth(&scrape);
+        let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
+        truth.met |= scrape.has_workflows();
+        if !truth.met {
+            return;
+        }
+        let names = [truth::RUNS, truth::CREATED, truth::DURATIONS, truth::WAITS, truth::STEPS];
+        let published = scrape.samples().filter(|((name, ..), _)| names.contains(&name.as_str()));
+        for ((name, workflow, labels), value) in published {
+            let key = (
+                *names.iter().find(|known| *known == name).expect("one of them"),
+                workflow.clone(),
+                labels.clone(),
+            );
+            let most = truth.counts.get(&key).copied().unwrap_or(0);
+            assert!(value <= most as f64, "{key:?} is {value}, more than the {most} there were");
+        }
+        for (key, least) in &self.floor {
+            let (name, workflow, labels) = key;
+            let gone = truth.workflows.iter().any(|it| it.id == *workflow && it.deleted);
+            if gone && !scrape.has(workflow) {
+                continue;
+            }
+            let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+            let value = scrape.get(name, workflow, &labels).unwrap_or(0.0);
+            assert!(value >= *least as f64, "{key:?} is {value}, but there were {least}");
+        }
+        if calm {
+            self.simulator.world(|world| {
+                for known in truth.workflows.iter().filter(|known| !known.deleted) {
+                    let open = truth.open(world, &known.id);
+                    let active = |status: &Status, origin: &Origin| {
+                        let labels = [status.as_str(), origin.as_str()];
+                        scrape.get("cortex_workflow_runs_active", &known.id, &labels)
+                    };
+                    for (status, origin) in
+                        Status::OPEN.iter().flat_map(|s| ORIGINS.iter().map(move |o| (s, o)))
+                    {
+                        let expected = open.get(&(status.as_str().into(), origin.as_str().into()));
+                        let expected = expected.copied().unwrap_or(0);
+                        let value = active(status, origin).unwrap_or(0.0);
+                        assert_eq!(
+                            value, expected as f64,
+                            "active {status:?} {origin:?} of {}",
+                            known.name
+                        );
+                    }
+                    if let Some(failures) = known.failures {
+                        let value =
+                            scrape.get("cortex_workflow_consecutive_failures", &known.id, &[]);
+                        assert_eq!(value, Some(failures as f64), "failures of {}", known.name);
+                    }
+                    for (status, ms) in &known.last_run_ms {
+                        let name = "cortex_workflow_last_run_timestamp_seconds";
+                        let value = scrape.get(name, &known.id, &[status.as_str()]);
+                        assert_eq!(
+                            value,
+                            Some(*ms as f64 / 1000.0),
+                            "last {status:?} of {}",
+                            known.name
+                        );
+                    }
+                }
+            });
+        }
+    }
+
+    fn check_growth(&mut self, scrape: &Scrape) {
+        for (sample, value) in scrape.samples() {
+            let (name, ..) = sample;
+            if !["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end)) {
+                continue;
+            }
+            let before = self.published.insert(sample.clone(), value).unwrap_or(0.0);
+            assert!(value >= before, "{sample:?} went from {before} back to {value}");
+        }
+    }
+}
+
+const ORIGINS: [Origin; 6] = [
+    Origin::Workflow,
+    Origin::Record,
+    Origin::Test,
+    Origin::Trigger,
+    Origin::Endpoint,
+    Origin::Webhook,
+];
+
+fn simulator_says_gone() -> cortex_workflow_exporter::simulator::Fault {
+    cortex_workflow_exporter::simulator::Fault::status(404)
+}
+
+/// What was before the exporter.
+fn prehistory(
+    truth: &mut Truth,
+    world: &mut cortex_workflow_exporter::simulator::World,
+    workflow: u8,
+    character: &Character,
+) {
+    let burst = |status, count, started| Happening::Burst {
+        workflow,
+        origin: Origin::Workflow,
+        status,
+        count,
+        started,
+    };
+    truth.happen(world, &burst(Status::Failed, character.history / 2, true));
+    truth.happen(world, &burst(Status::Skipped, character.history / 4, false));
+    truth.happen(world, &burst(Status::Completed, character.history.min(1), true));
+    let count = character.open;
+    truth.happen(world, &Happening::Create { workflow, origin: Origin::Record, count });
+    for _ in 0..count / 2 {
+        truth.happen(world, &Happening::Start { run: u16::from(count / 2) });
+    }
+}
+
+/// Plays a script, then lets the world be.
+fn play(conditions: &Conditions, script: &[Event]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut story = Story::new(conditions).await;
+        for event in script {
+            story.play(event).await;
+        }
+        for _ in 0..2 {
+            story.cycle(&[], &[]).await;
+        }
+        story.restart().await;
+        story.cycle(&[], &[]).await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_time: 120_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_finished_attempt_is_counted_exactly_once(
+        conditions in script::conditions(),
+        script in script::script(),
+    ) {
+        play(&conditions, &script);
+    }
+}

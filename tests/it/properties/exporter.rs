@@ -1,0 +1,180 @@
+//! The exporter under test, as one process would run it, and what it publishes.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use cortex_workflow_exporter::{
+    api::{ApiMetrics, Backoff, Budget, Client},
+    config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    ledger::{self, Ledger, LedgerMetrics},
+    metrics::{Encoding, Exposition},
+    model::{AppId, Clock},
+    poller::{self, Poller, PollerMetrics},
+};
+use prometheus::Registry;
+
+/// A clock that only moves when told to, seen from a place where it goes wrong by so much.
+#[derive(Clone)]
+pub(super) struct Hand {
+    world_ms: Arc<AtomicI64>,
+    wrong_by_ms: i64,
+}
+
+impl Hand {
+    pub(super) fn new(now_ms: i64) -> Self {
+        Self { world_ms: Arc::new(AtomicI64::new(now_ms)), wrong_by_ms: 0 }
+    }
+
+    pub(super) fn wrong_by(&self, wrong_by_ms: i64) -> Self {
+        Self { wrong_by_ms, ..self.clone() }
+    }
+
+    pub(super) fn forward(&self, ms: i64) {
+        self.world_ms.fetch_add(ms, SeqCst);
+    }
+}
+
+impl Clock for Hand {
+    fn now_ms(&self) -> i64 {
+        self.world_ms.load(SeqCst) + self.wrong_by_ms
+    }
+}
+
+/// What is polled, and where the ledger lies.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) api: SocketAddr,
+    pub(super) ledger: PathBuf,
+    pub(super) page_size: u32,
+    pub(super) clock: Hand,
+}
+
+/// All that polls and publishes.
+pub(super) struct Exporter {
+    pub(super) poller: Poller,
+    exposition: Exposition,
+}
+
+impl Exporter {
+    pub(super) async fn start(place: &Place) -> Self {
+        let registry = Registry::new();
+        let clock: Arc<dyn Clock> = Arc::new(place.clock.clone());
+        let settings = ledger::Settings {
+            url: format!("sqlite:{}", place.ledger.display()),
+            retention: Some(Duration::from_secs(30 * 86_400)),
+            lookback: Some(Duration::ZERO),
+            buckets: Buckets::default(),
+        };
+        let metrics = LedgerMetrics::new(&registry).expect("a new registry");
+        let ledger = Ledger::open(settings, metrics, clock.now_ms()).await.expect("it opens");
+        let app_id = AppId::new("c").expect("a plain id");
+        let cortex = Cortex {
+            api_url: format!("http://{}", place.api).parse().expect("a URL"),
+            app_id: app_id.clone(),
+            api_key: ApiKey::Value("demo-key".into()),
+            rate_limit: u32::MAX,
+            timeout: Duration::from_secs(60),
+            page_size: place.page_size,
+            verbose: false,
+        };
+        let at_once = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
+        let client = Client::with_backoff(
+            &cortex,
+            Arc::new(Budget::new(cortex.rate_limit)),
+            ApiMetrics::new(&registry).expect("a new registry"),
+            Arc::clone(&clock),
+            at_once,
+        );
+        let interval = Duration::from_secs(30);
+        let settings = poller::Settings {
+            app_id,
+            page_size: place.page_size,
+            poll: Poll { interval, sweep_interval: interval },
+            workflows: WorkflowFilter::default(),
+        };
+        let poller = Poller::new(
+            client.expect("a client"),
+            ledger.clone(),
+            Arc::clone(&clock),
+            settings,
+            PollerMetrics::new(&registry).expect("a new registry"),
+        );
+        let exposition = Exposition::new(ledger.states(), registry, clock, 30_000);
+        Self { poller, exposition }
+    }
+
+    /// Ends it as a crash does. The database's own thread needs a moment to notice, and a new
+    /// process would not find it still writing.
+    pub(super) async fn die(self, ledger: &Path) {
+        drop(self);
+        let log = PathBuf::from(format!("{}-wal", ledger.display()));
+        while log.exists() {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+    }
+
+    pub(super) fn scrape(&self) -> Scrape {
+        let text = self.exposition.render(Encoding::Identity);
+        Scrape::parse(std::str::from_utf8(&text).expect("the exposition is text"))
+    }
+}
+
+/// The samples of workflows in an exposition.
+#[derive(Debug, Default)]
+pub(super) struct Scrape(BTreeMap<Sample, f64>);
+
+/// Which sample: its name, its workflow's id, and its other labels without the workflow's name.
+pub(super) type Sample = (String, String, Vec<String>);
+
+impl Scrape {
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| line.contains("{") && !line.starts_with('#'));
+        Self(lines.filter_map(sample).collect())
+    }
+
+    pub(super) fn samples(&self) -> impl Iterator<Item = (&Sample, f64)> {
+        self.0.iter().map(|(sample, value)| (sample, *value))
+    }
+
+    /// The sample with exactly these labels after the workflow's.
+    pub(super) fn get(&self, name: &str, workflow: &str, labels: &[&str]) -> Option<f64> {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.0.get(&(name.into(), workflow.into(), labels)).copied()
+    }
+
+    pub(super) fn has(&self, workflow: &str) -> bool {
+        self.0.keys().any(|(name, id, _)| name == "cortex_workflow_runs_total" && id == workflow)
+    }
+
+    pub(super) fn has_workflows(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// Reads a line. Labels are told apart by their values, in the order of their names.
+fn sample(line: &str) -> Option<(Sample, f64)> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, labels) = series.split_once('{')?;
+    let pairs = labels.trim_end_matches('}').split("\",");
+    let mut labels: BTreeMap<_, _> = pairs
+        .filter_map(|pair| pair.split_once("=\""))
+        .map(|(name, value)| (name.to_owned(), value.trim_end_matches('"').to_owned()))
+        .collect();
+    let workflow = labels.remove("workflow_id")?;
+    labels.remove("workflow");
+    // In the order that a reader thinks of: status before origin.
+    let order = ["status", "origin", "le"];
+    let place = |name: &String| order.iter().position(|known| known == name).unwrap_or(9);
+    let mut labels: Vec<_> = labels.into_iter().collect();
+    labels.sort_by_key(|(name, _)| place(name));
+    let labels = labels.into_iter().map(|(_, value)| value).collect();
+    Some(((name.into(), workflow, labels), value.parse().ok()?))
+}
