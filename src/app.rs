@@ -119,8 +119,8 @@ impl App {
             }
         };
         let ((), ended) = tokio::join!(serving, watched);
-        if let Err(error) = ledger.settle().await {
-            tracing::warn!(%error, "The ledger was not tidied up; nothing is lost.");
+        if let Err(error) = ledger.close().await {
+            tracing::warn!(%error, "The ledger was not closed in order; nothing is lost.");
         }
         ended
     }

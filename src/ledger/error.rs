@@ -3,14 +3,14 @@ use std::path::PathBuf;
 /// Why the ledger can't be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The file is a database of something else, or no database.
+    /// The file or schema is of something else.
     #[error(
-        "{file} is not a ledger of this exporter, so it was left untouched; \
-         name another file with --state.url"
+        "{ledger} is not a ledger of this exporter, so it was left untouched; \
+         name another place with --state.url"
     )]
     Foreign {
-        /// The file.
-        file: PathBuf,
+        /// The file or server.
+        ledger: String,
     },
     /// The file is damaged.
     #[error(
@@ -39,12 +39,12 @@ pub enum LedgerError {
     },
     /// Another process has it open.
     #[error(
-        "the ledger {file} is in use by another process; two exporters on one ledger would count \
+        "the ledger {ledger} is in use by another process; two exporters on one ledger would count \
          everything twice: stop the other one, or give each its own --state.url"
     )]
     InUse {
-        /// The file.
-        file: PathBuf,
+        /// The file or server.
+        ledger: String,
     },
     /// The file can't be opened.
     #[error(

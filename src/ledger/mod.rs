@@ -13,7 +13,7 @@ mod store;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -35,7 +35,7 @@ use crate::{
     config::{Buckets, WorkflowFilter},
     model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
 };
-use observe::{Changes, Observer, Showing, Standing, finish_ms};
+use observe::{Changes, Observer, RunRecord, Showing, Standing, finish_ms};
 use series::Bounds;
 use state::List;
 use store::{Batch, Store};
@@ -76,7 +76,7 @@ struct Writer {
     highest_number: i64,
     bounds: Bounds,
     settings: Settings,
-    /// A commit failed, so it isn't known what the database holds.
+    /// The database failed, so it isn't known what it holds, or whether it is still connected.
     unsure: bool,
 }
 
@@ -207,7 +207,7 @@ impl Ledger {
             return Ok(true);
         };
         let ids: Vec<_> = read.runs.iter().map(|run| &run.id).collect();
-        let records = writer.store.runs(now.number, &ids).await?;
+        let records = writer.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
         let before = now.record.clone();
         let mut observer =
@@ -258,7 +258,7 @@ impl Ledger {
             return Ok(());
         };
         let ids: Vec<_> = runs.iter().collect();
-        let records = writer.store.runs(now.number, &ids).await?;
+        let records = writer.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
         let mut observer = writer.observer(app, &mut now, &mut changes, read_at, self.confirmed());
         for (run, record) in &records {
@@ -343,9 +343,10 @@ impl Ledger {
         self.confirmed.load(Relaxed)
     }
 
-    /// Leaves the database as one whole file, as far as it is one. To be called at the end.
-    pub async fn settle(&self) -> Result<()> {
-        self.writer.lock().await.store.settle().await
+    /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any
+    /// more.
+    pub async fn close(&self) -> Result<()> {
+        self.writer.lock().await.store.close().await
     }
 
     /// The writer, sure of what the database holds.
@@ -407,6 +408,14 @@ impl Writer {
             showing: Showing { born: self.state.version + 1, confirmed },
             moved: Vec::new(),
         }
+    }
+
+    async fn runs(&mut self, workflow: i64, ids: &[&RunId]) -> Result<HashMap<RunId, RunRecord>> {
+        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
+        self.unsure = true;
+        let runs = self.store.runs(workflow, ids).await;
+        self.unsure = runs.is_err();
+        runs
     }
 
     async fn load(&mut self, now_ms: i64) -> Result<()> {

@@ -1,8 +1,15 @@
-//! The rules of counting, on a real SQLite.
+//! The rules of counting, on real databases.
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod place;
+#[path = "../../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "the server of these tests is not taken away")]
+mod postgres;
+
 use prometheus::Registry;
+
+use place::{Place, on_each_database};
 
 use super::*;
 use crate::model::{Anomaly, DAY_MS, Label, Origin, Status, Step, StepDuration, Timestamp};
@@ -88,9 +95,9 @@ impl Book {
         Self { ledger, registry, settings, now_ms: COLD, workflow }
     }
 
-    /// A ledger in memory that has met its app, and read the list of runs once.
-    async fn met(history: &[Run]) -> Self {
-        let mut book = Self::open(settings("sqlite::memory:")).await;
+    /// A ledger that has met its app, and read the list of runs once.
+    async fn met(place: &Place, history: &[Run]) -> Self {
+        let mut book = Self::open(settings(&place.url().await)).await;
         book.list(&[workflow("w")]).await;
         book.read(history).await;
         book.now_ms += MINUTE;
@@ -164,9 +171,8 @@ impl Book {
     }
 }
 
-#[tokio::test]
-async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on() {
-    let mut book = Book::open(settings("sqlite::memory:")).await;
+async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on(place: Place) {
+    let mut book = Book::open(settings(&place.url().await)).await;
     book.list(&[workflow("w")]).await;
     for origin in ["WORKFLOW", "RECORD", "TEST"] {
         for status in ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED"] {
@@ -177,9 +183,9 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on() {
     }
 }
 
-#[tokio::test]
-async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter() {
-    let book = Book::met(&[ended("b", "FAILED", -MINUTE), ended("a", "COMPLETED", -DAY_MS)]).await;
+async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter(place: Place) {
+    let book =
+        Book::met(&place, &[ended("b", "FAILED", -MINUTE), ended("a", "COMPLETED", -DAY_MS)]).await;
     assert_eq!(
         (book.counted("FAILED"), book.counted("COMPLETED"), book.created()),
         (0.0, 0.0, 0.0)
@@ -189,18 +195,16 @@ async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter() {
     assert_eq!(state.record.failures.len(), 1);
 }
 
-#[tokio::test]
-async fn the_lookback_makes_news_of_what_ended_within_it() {
+async fn the_lookback_makes_news_of_what_ended_within_it(place: Place) {
     let lookback = Some(Duration::from_secs(3600));
-    let mut book = Book::open(Settings { lookback, ..settings("sqlite::memory:") }).await;
+    let mut book = Book::open(Settings { lookback, ..settings(&place.url().await) }).await;
     book.list(&[workflow("w")]).await;
     book.read(&[ended("b", "FAILED", -30 * MINUTE), ended("a", "FAILED", -90 * MINUTE)]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn without_any_limit_all_history_is_news() {
-    let unlimited = Settings { lookback: None, retention: None, ..settings("sqlite::memory:") };
+async fn without_any_limit_all_history_is_news(place: Place) {
+    let unlimited = Settings { lookback: None, retention: None, ..settings(&place.url().await) };
     let mut book = Book::open(unlimited).await;
     book.list(&[workflow("w")]).await;
     let nameless = Run { created_at: None, started_at: None, ..run("c", "SKIPPED") };
@@ -208,18 +212,16 @@ async fn without_any_limit_all_history_is_news() {
     assert_eq!((book.counted("FAILED"), book.counted("SKIPPED")), (1.0, 1.0));
 }
 
-#[tokio::test]
-async fn a_run_open_at_the_cold_start_counts_when_it_ends() {
-    let mut book = Book::met(&[run("a", "RUNNING")]).await;
+async fn a_run_open_at_the_cold_start_counts_when_it_ends(place: Place) {
+    let mut book = Book::met(&place, &[run("a", "RUNNING")]).await;
     assert_eq!(book.open_runs(), ["a RUNNING"]);
     book.read(&[ended("a", "FAILED", SECOND)]).await;
     assert_eq!((book.counted("FAILED"), book.created()), (1.0, 0.0));
     assert!(book.open_runs().is_empty());
 }
 
-#[tokio::test]
-async fn a_finished_run_is_counted_once_however_often_it_is_listed() {
-    let mut book = Book::met(&[]).await;
+async fn a_finished_run_is_counted_once_however_often_it_is_listed(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     for _ in 0..3 {
         book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
     }
@@ -228,17 +230,15 @@ async fn a_finished_run_is_counted_once_however_often_it_is_listed() {
     assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
 }
 
-#[tokio::test]
-async fn a_run_listed_twice_on_a_page_while_it_ended_is_counted_once() {
-    let mut book = Book::met(&[]).await;
+async fn a_run_listed_twice_on_a_page_while_it_ended_is_counted_once(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "COMPLETED", 20 * SECOND), run("a", "RUNNING")]).await;
     book.read(&[fresh("a", "COMPLETED", 20 * SECOND), fresh("a", "COMPLETED", 20 * SECOND)]).await;
     assert_eq!(book.counted("COMPLETED"), 1.0);
 }
 
-#[tokio::test]
-async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt() {
-    let mut book = Book::met(&[]).await;
+async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&first)).await;
     book.read(&[Run { status: Status::Running, ended_at: None, ..first.clone() }]).await;
@@ -249,9 +249,8 @@ async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt() {
     assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
 }
 
-#[tokio::test]
-async fn a_strictly_later_start_is_a_new_attempt() {
-    let mut book = Book::met(&[]).await;
+async fn a_strictly_later_start_is_a_new_attempt(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     let later = |ms| Some(Timestamp::Instant(COLD + 12 * SECOND + ms));
     book.read(std::slice::from_ref(&first)).await;
@@ -261,9 +260,8 @@ async fn a_strictly_later_start_is_a_new_attempt() {
     }
 }
 
-#[tokio::test]
-async fn a_bare_date_is_no_later_start_than_an_instant_of_that_day() {
-    let mut book = Book::met(&[]).await;
+async fn a_bare_date_is_no_later_start_than_an_instant_of_that_day(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     let day = Some(Timestamp::Date(20_000 * DAY_MS));
     book.read(std::slice::from_ref(&first)).await;
@@ -272,9 +270,8 @@ async fn a_bare_date_is_no_later_start_than_an_instant_of_that_day() {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn an_end_that_appears_or_is_corrected_later_is_no_new_attempt() {
-    let mut book = Book::met(&[]).await;
+async fn an_end_that_appears_or_is_corrected_later_is_no_new_attempt(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let unended = Run { ended_at: None, ..fresh("a", "COMPLETED", 20 * SECOND) };
     book.read(&[unended]).await;
     book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
@@ -284,9 +281,8 @@ async fn an_end_that_appears_or_is_corrected_later_is_no_new_attempt() {
     assert_eq!(book.state().record.last_run_ms[&Status::Completed], COLD + 50 * SECOND);
 }
 
-#[tokio::test]
-async fn everything_that_a_run_moves_moves_together() {
-    let mut book = Book::met(&[]).await;
+async fn everything_that_a_run_moves_moves_together(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let step = |key, status, duration, credits| Step {
         key: Label::new(key),
         step_type: Label::new("model"),
@@ -311,8 +307,7 @@ async fn everything_that_a_run_moves_moves_together() {
     assert_eq!(book.series(Total::RunCredits, &["FAILED", "WORKFLOW"]), None, "never told");
 }
 
-#[tokio::test]
-async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
+async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why(place: Place) {
     let day = Some(Timestamp::Date(20_000 * DAY_MS));
     let whole = fresh("a", "COMPLETED", 20 * SECOND);
     let cases = [
@@ -325,7 +320,7 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
         ),
     ];
     for (run, anomaly) in cases {
-        let mut book = Book::met(&[]).await;
+        let mut book = Book::met(&place, &[]).await;
         book.read(std::slice::from_ref(&run)).await;
         book.read(std::slice::from_ref(&run)).await;
         assert_eq!(book.counted("COMPLETED"), 1.0, "{run:?}");
@@ -334,9 +329,8 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why() {
     }
 }
 
-#[tokio::test]
-async fn an_unknown_status_and_origin_are_counted_under_their_own_words() {
-    let mut book = Book::met(&[]).await;
+async fn an_unknown_status_and_origin_are_counted_under_their_own_words(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let origin = Origin::new("SCHEDULE");
     book.read(&[Run { origin, ..fresh("a", "TIMED_OUT", 20 * SECOND) }]).await;
     assert_eq!(book.total(Total::Runs, &["TIMED_OUT", "SCHEDULE"]), 1.0);
@@ -344,12 +338,13 @@ async fn an_unknown_status_and_origin_are_counted_under_their_own_words() {
     assert_eq!(book.anomalies(Anomaly::UnknownOrigin), 1.0);
 }
 
-#[tokio::test]
-async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it() {
+async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it(
+    place: Place,
+) {
     let today = Some(Timestamp::Date(20_000 * DAY_MS));
     let yesterday = Some(Timestamp::Date(19_999 * DAY_MS));
     let found = Run { ended_at: today, ..run("a", "FAILED") };
-    let mut book = Book::met(std::slice::from_ref(&found)).await;
+    let mut book = Book::met(&place, std::slice::from_ref(&found)).await;
     let later = Run { ended_at: today, ..run("b", "FAILED") };
     let older = Run { ended_at: yesterday, ..run("c", "FAILED") };
     book.read(&[later.clone(), found.clone(), older.clone()]).await;
@@ -357,9 +352,8 @@ async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_fou
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn a_workflow_created_after_the_cold_start_counts_in_full() {
-    let mut book = Book::met(&[]).await;
+async fn a_workflow_created_after_the_cold_start_counts_in_full(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let young = Workflow { created_at: Some(Timestamp::Instant(COLD + SECOND)), ..workflow("x") };
     book.list(&[workflow("w"), young]).await;
     book.workflow = workflow("x").id;
@@ -367,9 +361,8 @@ async fn a_workflow_created_after_the_cold_start_counts_in_full() {
     assert_eq!((book.counted("FAILED"), book.created()), (1.0, 1.0));
 }
 
-#[tokio::test]
-async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted() {
-    let mut book = Book::met(&[]).await;
+async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     book.list(&[workflow("w"), workflow("x")]).await;
     book.workflow = workflow("x").id;
     book.read(&[fresh("b", "FAILED", 20 * SECOND)]).await;
@@ -379,9 +372,8 @@ async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted()
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn widening_a_filter_makes_no_news_of_history() {
-    let mut book = Book::open(settings("sqlite::memory:")).await;
+async fn widening_a_filter_makes_no_news_of_history(place: Place) {
+    let mut book = Book::open(settings(&place.url().await)).await;
     let none =
         WorkflowFilter { exclude: vec!["^w$".parse().expect("valid")], ..Default::default() };
     let young = Workflow { created_at: Some(Timestamp::Instant(COLD + MINUTE)), ..workflow("w") };
@@ -397,10 +389,8 @@ async fn widening_a_filter_makes_no_news_of_history() {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart(place: Place) {
+    let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[run("open", "RUNNING"), ended("old", "FAILED", -MINUTE)]).await;
@@ -418,9 +408,8 @@ async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restar
     assert_eq!(series.start_ms, COLD, "a start is never stamped anew");
 }
 
-#[tokio::test]
-async fn a_reading_that_broke_off_does_not_hide_what_lies_behind_it() {
-    let mut book = Book::met(&[ended("old", "COMPLETED", -MINUTE)]).await;
+async fn a_reading_that_broke_off_does_not_hide_what_lies_behind_it(place: Place) {
+    let mut book = Book::met(&place, &[ended("old", "COMPLETED", -MINUTE)]).await;
     let newest = [fresh("c", "FAILED", 50 * SECOND)];
     assert!(!book.page(&newest, Closing::IfKnown).await, "there is more behind it");
     // Here the reading broke off. In the next one the same page is counted already, and yet it
@@ -432,9 +421,8 @@ async fn a_reading_that_broke_off_does_not_hide_what_lies_behind_it() {
     assert_eq!(book.counted("FAILED"), 2.0);
 }
 
-#[tokio::test]
-async fn a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back() {
-    let mut book = Book::met(&[run("a", "RUNNING")]).await;
+async fn a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back(place: Place) {
+    let mut book = Book::met(&place, &[run("a", "RUNNING")]).await;
     let gone = [RunId::new("a").expect("a plain id"), RunId::new("never").expect("a plain id")];
     for _ in 0..2 {
         let vanished = book.ledger.record_vanished(&app(), &book.workflow, &gone, book.at()).await;
@@ -446,9 +434,8 @@ async fn a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back() {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn pruned_runs_are_never_news_again() {
-    let mut book = Book::met(&[]).await;
+async fn pruned_runs_are_never_news_again(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let early = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&early)).await;
     book.now_ms += 31 * DAY_MS;
@@ -457,9 +444,8 @@ async fn pruned_runs_are_never_news_again() {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-#[tokio::test]
-async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten() {
-    let mut book = Book::met(&[]).await;
+async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     let ahead = ReadAt { api_ms: COLD + 400 * DAY_MS, local_ms: COLD + MINUTE };
     book.ledger.end_cycle(&app(), true, ahead).await.expect("recorded");
@@ -467,9 +453,8 @@ async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten() {
     assert_eq!(book.counted("FAILED"), 2.0);
 }
 
-#[tokio::test]
-async fn a_row_of_failures_is_ended_by_a_completed_run_only() {
-    let mut book = Book::met(&[ended("a", "FAILED", -MINUTE)]).await;
+async fn a_row_of_failures_is_ended_by_a_completed_run_only(place: Place) {
+    let mut book = Book::met(&place, &[ended("a", "FAILED", -MINUTE)]).await;
     book.read(&[
         fresh("d", "SKIPPED", 40 * SECOND),
         fresh("c", "CANCELLED", 30 * SECOND),
@@ -481,9 +466,8 @@ async fn a_row_of_failures_is_ended_by_a_completed_run_only() {
     assert_eq!(book.state().record.failures.len(), 0);
 }
 
-#[tokio::test]
-async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed() {
-    let mut book = Book::met(&[]).await;
+async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
     let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
     book.list(&[Workflow { deleted: true, ..workflow("w") }]).await;
     assert_eq!(published(&book), 1);
@@ -495,10 +479,8 @@ async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed() {
     assert_eq!(published(&book), 2, "it came back with its counters");
 }
 
-#[tokio::test]
-async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: Place) {
+    let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
@@ -536,9 +518,8 @@ impl Book {
     }
 }
 
-#[tokio::test]
-async fn what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped() {
-    let mut book = holding("sqlite::memory:").await;
+async fn what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped(place: Place) {
+    let mut book = holding(&place.url().await).await;
     book.scraped().await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (1.0, (0.0, 0.0)));
@@ -549,9 +530,8 @@ async fn what_one_run_moves_is_shown_together_once_all_of_its_series_were_scrape
     assert_eq!(book.shown_failures(), (2.0, 2.0), "these series have shown their base");
 }
 
-#[tokio::test]
-async fn a_run_that_is_not_held_passes_one_that_is() {
-    let mut book = holding("sqlite::memory:").await;
+async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
+    let mut book = holding(&place.url().await).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
     let steps = vec![Step {
@@ -569,19 +549,18 @@ async fn a_run_that_is_not_held_passes_one_that_is() {
     assert_eq!(book.shown_failures(), (3.0, 3.0));
 }
 
-#[tokio::test]
-async fn an_old_scrape_releases_nothing_that_is_younger() {
-    let mut book = holding("sqlite::memory:").await;
+async fn an_old_scrape_releases_nothing_that_is_younger(place: Place) {
+    let mut book = holding(&place.url().await).await;
     let before = book.ledger.state().version;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.ledger.confirm(before, book.now_ms).await.expect("released");
     assert_eq!(book.shown_failures(), (0.0, 0.0));
 }
 
-#[tokio::test]
-async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped(
+    place: Place,
+) {
+    let url = place.lasting_url().await;
     let mut book = holding(&url).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
@@ -603,10 +582,8 @@ async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was
     }
 }
 
-#[tokio::test]
-async fn another_apps_numbers_are_kept_and_not_shown() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
+    let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
@@ -620,8 +597,8 @@ async fn another_apps_numbers_are_kept_and_not_shown() {
 
 #[tokio::test]
 async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite:{}/ledger.db", directory.path().display());
+    let place = Place::sqlite();
+    let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
@@ -639,9 +616,8 @@ async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() 
     assert_eq!(book.counted("FAILED"), 501.0);
 }
 
-#[tokio::test]
-async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first() {
-    let mut book = holding("sqlite::memory:").await;
+async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first(place: Place) {
+    let mut book = holding(&place.url().await).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
     book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
@@ -649,4 +625,39 @@ async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first() {
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
     book.scraped().await;
     assert_eq!(book.shown_failures(), (2.0, 2.0));
+}
+
+on_each_database! {
+    every_foreseeable_series_exists_at_zero_from_the_first_list_on
+    what_ended_before_the_cold_start_moves_gauges_but_no_counter
+    the_lookback_makes_news_of_what_ended_within_it
+    without_any_limit_all_history_is_news
+    a_run_open_at_the_cold_start_counts_when_it_ends
+    a_finished_run_is_counted_once_however_often_it_is_listed
+    a_run_listed_twice_on_a_page_while_it_ended_is_counted_once
+    a_run_seen_open_again_after_it_finished_is_a_new_attempt
+    a_strictly_later_start_is_a_new_attempt
+    a_bare_date_is_no_later_start_than_an_instant_of_that_day
+    an_end_that_appears_or_is_corrected_later_is_no_new_attempt
+    everything_that_a_run_moves_moves_together
+    a_run_without_a_usable_duration_counts_and_an_anomaly_says_why
+    an_unknown_status_and_origin_are_counted_under_their_own_words
+    an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it
+    a_workflow_created_after_the_cold_start_counts_in_full
+    an_older_workflow_that_is_met_later_starts_with_its_history_uncounted
+    widening_a_filter_makes_no_news_of_history
+    what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart
+    a_reading_that_broke_off_does_not_hide_what_lies_behind_it
+    a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back
+    pruned_runs_are_never_news_again
+    an_api_clock_that_runs_ahead_makes_no_run_forgotten
+    a_row_of_failures_is_ended_by_a_completed_run_only
+    a_deleted_workflows_series_end_an_hour_after_it_was_last_listed
+    other_bucket_bounds_start_the_histograms_anew_and_nothing_else
+    what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped
+    a_run_that_is_not_held_passes_one_that_is
+    an_old_scrape_releases_nothing_that_is_younger
+    a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped
+    another_apps_numbers_are_kept_and_not_shown
+    a_renamed_workflows_series_show_their_base_under_the_new_name_first
 }

@@ -69,13 +69,15 @@ impl Location {
             File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { file: path.clone() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LedgerError::InUse { ledger: self.to_string() });
+            }
             Err(TryLockError::Error(error)) => return Err(unopenable(error)),
         }
         if is_ours_or_new(path).map_err(unopenable)? {
             Ok(Some(lock))
         } else {
-            Err(LedgerError::Foreign { file: path.clone() })
+            Err(LedgerError::Foreign { ledger: self.to_string() })
         }
     }
 }

@@ -2,8 +2,9 @@
 
 mod location;
 mod rows;
+mod server;
 
-use std::{collections::HashMap, fs::File};
+use std::{collections::HashMap, fs::File, io::ErrorKind, time::Duration};
 
 use futures::future::BoxFuture;
 use location::{APPLICATION_ID, Location};
@@ -28,7 +29,8 @@ const ROWS: [usize; 3] = [64, 8, 1];
 /// A database that holds a ledger.
 pub(super) struct Store {
     location: Location,
-    connection: AnyConnection,
+    /// There is none while it could not be connected to anew.
+    connection: Option<AnyConnection>,
     /// Held as long as the store lives.
     _lock: Option<File>,
 }
@@ -58,23 +60,29 @@ impl Store {
     pub(super) async fn open(url: &str) -> Result<Self, LedgerError> {
         let location = Location::new(url);
         let lock = location.claim()?;
-        let connection = connect(&location).await?;
-        Ok(Self { location, connection, _lock: lock })
+        let connection = answered(&location, connect(&location)).await?;
+        Ok(Self { location, connection: Some(connection), _lock: lock })
     }
 
-    /// Moves what a SQLite file's log holds into the file.
-    pub(super) async fn settle(&mut self) -> Result<(), LedgerError> {
-        if let Location::File(_) = self.location {
-            let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
-            let settled = checkpoint.execute(&mut self.connection).await;
-            settled.map_err(|cause| database(&self.location, cause))?;
+    /// Ends the connection in order; SQLite then moves its log into the file.
+    pub(super) async fn close(&mut self) -> Result<(), LedgerError> {
+        match self.connection.take() {
+            None => Ok(()),
+            Some(connection) => {
+                connection.close().await.map_err(|cause| database(&self.location, cause))
+            }
         }
-        Ok(())
     }
 
     /// Connects anew, after an error that left it unclear what was written.
     pub(super) async fn reconnect(&mut self) -> Result<(), LedgerError> {
-        self.connection = connect(&self.location).await?;
+        // With its only connection, a database in memory would be gone.
+        if matches!(self.location, Location::Memory) {
+            return Ok(());
+        }
+        // First, since a server's lock is this connection's.
+        self.connection = None;
+        self.connection = Some(answered(&self.location, connect(&self.location)).await?);
         Ok(())
     }
 
@@ -86,18 +94,25 @@ impl Store {
         born: u64,
         now_ms: i64,
     ) -> Result<Loaded, LedgerError> {
-        rows::load(&mut self.connection, bounds, born, now_ms).await.map_err(|error| match error {
-            rows::RowError::Database(source) => database(&self.location, source),
-            rows::RowError::Nonsense(row) => {
-                LedgerError::Nonsense { ledger: self.location.to_string(), row }
-            }
-        })
+        let Self { location, connection, .. } = self;
+        let connection = connected(location, connection)?;
+        let load = async {
+            let loaded = rows::load(connection, bounds, born, now_ms).await;
+            loaded.map_err(|error| match error {
+                rows::RowError::Database(source) => database(location, source),
+                rows::RowError::Nonsense(row) => {
+                    LedgerError::Nonsense { ledger: location.to_string(), row }
+                }
+            })
+        };
+        answered(location, load).await
     }
 
     /// From now on the database has no room for more, until it is connected to anew.
     #[cfg(test)]
     pub(super) async fn fill_up(&mut self) {
-        let full = sqlx::query("PRAGMA max_page_count = 1").fetch_one(&mut self.connection).await;
+        let connection = connected(&self.location, &mut self.connection).expect("it is open");
+        let full = sqlx::query("PRAGMA max_page_count = 1").fetch_one(connection).await;
         full.expect("it goes down to what is there");
     }
 
@@ -107,42 +122,80 @@ impl Store {
         workflow: i64,
         ids: &[&RunId],
     ) -> Result<HashMap<RunId, RunRecord>, LedgerError> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for ids in chunks(ids) {
-            let marks: Vec<_> = (2..ids.len() + 2).map(|n| format!("${n}")).collect();
-            let sql = format!(
-                "SELECT run_id, {} FROM run WHERE workflow = $1 AND run_id IN ({})",
-                rows::RUN_COLUMNS,
-                marks.join(", ")
-            );
-            let query = sqlx::query(AssertSqlSafe(sql)).bind(workflow);
-            let query = ids.iter().fold(query, |query, id| query.bind(id.as_str()));
-            let rows = query.fetch_all(&mut self.connection).await;
-            for row in rows.map_err(|source| database(&self.location, source))? {
-                let run_id: String =
-                    row.try_get(0).map_err(|source| database(&self.location, source))?;
-                let record = rows::run(&row).ok_or_else(|| LedgerError::Nonsense {
-                    ledger: self.location.to_string(),
-                    row: format!("run {run_id}"),
-                })?;
-                found.extend(RunId::new(&run_id).map(|id| (id, record)));
-            }
-        }
-        Ok(found)
+        let Self { location, connection, .. } = self;
+        let connection = connected(location, connection)?;
+        answered(location, lookup(location, connection, workflow, ids)).await
     }
 
     /// Writes a batch in one transaction. When this returns, the batch is durable.
     pub(super) async fn commit(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
-        let written = write(&mut self.connection, batch).await;
-        written.map_err(|source| database(&self.location, source))
+        let Self { location, connection, .. } = self;
+        let connection = connected(location, connection)?;
+        let write =
+            async { write(connection, batch).await.map_err(|source| database(location, source)) };
+        answered(location, write).await
     }
+}
+
+/// How long a server may take for one piece of work, so that one that went without a word doesn't
+/// hold up everything for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn answered<T>(
+    location: &Location,
+    work: impl Future<Output = Result<T, LedgerError>>,
+) -> Result<T, LedgerError> {
+    if !matches!(location, Location::Server { .. }) {
+        return work.await;
+    }
+    let silent = |_| Err(database(location, sqlx::Error::Io(ErrorKind::TimedOut.into())));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(silent)
+}
+
+fn connected<'a>(
+    location: &Location,
+    connection: &'a mut Option<AnyConnection>,
+) -> Result<&'a mut AnyConnection, LedgerError> {
+    let none = || database(location, sqlx::Error::Io(ErrorKind::NotConnected.into()));
+    connection.as_mut().ok_or_else(none)
+}
+
+async fn lookup(
+    location: &Location,
+    connection: &mut AnyConnection,
+    workflow: i64,
+    ids: &[&RunId],
+) -> Result<HashMap<RunId, RunRecord>, LedgerError> {
+    let failed = |source| database(location, source);
+    let mut found = HashMap::with_capacity(ids.len());
+    for ids in chunks(ids) {
+        let marks: Vec<_> = (2..ids.len() + 2).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT run_id, {} FROM run WHERE workflow = $1 AND run_id IN ({})",
+            rows::RUN_COLUMNS,
+            marks.join(", ")
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(workflow);
+        let query = ids.iter().fold(query, |query, id| query.bind(id.as_str()));
+        for row in query.fetch_all(&mut *connection).await.map_err(failed)? {
+            let run_id: String = row.try_get(0).map_err(failed)?;
+            let record = rows::run(&row).ok_or_else(|| LedgerError::Nonsense {
+                ledger: location.to_string(),
+                row: format!("run {run_id}"),
+            })?;
+            found.extend(RunId::new(&run_id).map(|id| (id, record)));
+        }
+    }
+    Ok(found)
 }
 
 async fn connect(location: &Location) -> Result<AnyConnection, LedgerError> {
     sqlx::any::install_default_drivers();
     let failed = |source| database(location, source);
     let mut connection = AnyConnection::connect(&location.url()).await.map_err(failed)?;
-    if !matches!(location, Location::Server { .. }) {
+    if matches!(location, Location::Server { .. }) {
+        server::claim(location, &mut connection).await?;
+    } else {
         // The application id comes first, since it tells later that the file is ours. Setting it
         // again would change a file that may yet be refused.
         let id = sqlx::query("PRAGMA application_id").fetch_one(&mut connection);

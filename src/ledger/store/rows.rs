@@ -65,9 +65,9 @@ pub(super) fn bind_series<'q>(
         Value::Histogram(histogram) => Some(json(&*histogram.bounds)),
     };
     let query = query.bind(value).bind(bounds).bind(counts).bind(series.start_ms);
-    let shown = series.shown.as_ref().map(columns);
-    let (value, counts) = shown.map_or((None, None), |(value, counts)| (Some(value), counts));
-    query.bind(value).bind(counts)
+    // sqlx 0.9.0 takes a missing `f64` for an `f32`, which PostgreSQL notices: there is always one.
+    let (value, counts) = columns(series.shown());
+    query.bind(value).bind(counts.filter(|_| series.shown.is_some()))
 }
 
 /// A value's number, and its buckets if it has some.
@@ -204,10 +204,13 @@ async fn load_series(
             let (counts, shown_counts): (Option<String>, Option<String>) =
                 (row.try_get(5)?, row.try_get(8)?);
             restore(&mut series.value, row.try_get(3)?, counts).ok_or_else(nonsense)?;
-            if let Some(shown) = row.try_get::<Option<f64>, _>(7)? {
+            let is_counter = matches!(series.value, Value::Counter(_));
+            if let Some(shown) = row.try_get::<Option<f64>, _>(7)?
+                && (is_counter || shown_counts.is_some())
+            {
                 let mut value = bounds.zero(total);
                 restore(&mut value, shown, shown_counts).ok_or_else(nonsense)?;
-                series.shown = Some(value);
+                series.shown = Some(value).filter(|shown| *shown != series.value);
             }
         } else {
             series = zero();
