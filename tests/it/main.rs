@@ -11,6 +11,7 @@ mod docs;
 mod exposition;
 mod layering;
 mod page;
+mod postgres;
 mod prometheus;
 mod restart;
 mod stop;

@@ -1,12 +1,14 @@
 //! What the tests share.
 
 mod api;
+mod postgres;
 mod process;
 mod scrape;
 mod tool;
 mod wait;
 
 pub(crate) use api::{Api, KEY};
+pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, ledger_url, run};
 pub(crate) use scrape::{Samples, Series, parse, scrape};
 pub(crate) use tool::tool;

@@ -10,7 +10,7 @@ use std::{
 /// server refuses to work as root, so it is somebody else's then.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
-PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin "$1"/usr/lib/postgresql/*/bin)
+PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 if ! command -v initdb >/dev/null || ! command -v pg_ctl >/dev/null; then
   echo "PostgreSQL's server programs are missing; tests/run installs them"
   exit 1
@@ -50,9 +50,8 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts a new one.
     pub(crate) fn start() -> Self {
-        let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/postgresql");
         let mut command = Command::new("sh");
-        command.args(["-c", SCRIPT, "sh", unpacked]);
+        command.args(["-c", SCRIPT]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().expect("there is a shell");
         let orders = keeper.stdin.take();

@@ -1,0 +1,169 @@
+//! A ledger on a PostgreSQL server: shared by mistake, foreign, newer, and gone for a while.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+
+use cortex_workflow_exporter::model::Status;
+
+use crate::support::{Api, KEY, Postgres, Process, client, run, scrape, wait_until};
+
+/// An exporter's world on a server of its own.
+struct Place {
+    api: Api,
+    server: Postgres,
+    url: String,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let api = Api::start().await;
+        api.add_workflow("work_one");
+        let server = Postgres::start();
+        let url = server.url("public");
+        Self { api, server, url }
+    }
+
+    fn serve(&self) -> Process {
+        Process::serve(&self.api, &self.url, &["--metrics.hold-timeout=0s"])
+    }
+
+    async fn sql(&self, statements: &str) {
+        let mut connection = PgConnection::connect(&self.url).await.expect("the server is there");
+        let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await;
+        done.expect("PostgreSQL does as it is told");
+    }
+
+    /// All tables and columns, and how many rows each table has.
+    async fn contents(&self) -> Vec<String> {
+        let mut connection = PgConnection::connect(&self.url).await.expect("the server is there");
+        let sql = "SELECT format('%s %s %s', table_name, column_name, (xpath('/row/n/text()', \
+                   query_to_xml(format('SELECT count(*) AS n FROM %I', table_name), \
+                   false, true, '')))[1]) FROM information_schema.columns \
+                   WHERE table_schema = 'public' ORDER BY 1";
+        let rows = sqlx::query(sql).fetch_all(&mut connection).await;
+        rows.expect("PostgreSQL answers").iter().map(|row| row.get(0)).collect()
+    }
+
+    /// A start ends with 1 and a line that names the server, without its password, and holds this;
+    /// what is there stays as it was.
+    async fn is_refused(&self, why: &str) {
+        let before = self.contents().await;
+        let url = self.url.replace("postgres@", "postgres:hunter2@");
+        let arguments = [
+            "serve",
+            &format!("--cortex.api-url={}", self.api.url()),
+            &format!("--state.url={url}"),
+            "--web.listen-address=127.0.0.1:0",
+        ];
+        let (code, _, stderr) = run(&arguments, &[("CORTEX_API_KEY", KEY)]).await;
+        assert_eq!(code, 1, "{stderr}");
+        let last = stderr.lines().last().unwrap_or_default();
+        assert!(last.contains(why), "{stderr}");
+        assert!(last.contains("postgres://postgres@localhost/postgres"), "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+        assert_eq!(self.contents().await, before);
+    }
+}
+
+/// Waits until so many failures are shown, never more.
+async fn failures(base: &str, count: f64, exporter: &Process) {
+    let counted = async || {
+        let samples = scrape(base).await;
+        let shown = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
+        assert!(shown <= Some(count), "{shown:?} failures are shown, there were {count}");
+        (shown == Some(count)).then_some(())
+    };
+    wait_until(&format!("{count} failures are shown"), counted, || exporter.log()).await;
+}
+
+#[tokio::test]
+async fn a_restart_on_postgres_goes_on_with_what_was_counted() {
+    let place = Place::new().await;
+    let mut exporter = place.serve();
+    let base = exporter.ready_url().await;
+    place.api.finish_one("work_one", Status::Failed);
+    failures(&base, 1.0, &exporter).await;
+    exporter.kill();
+    place.api.finish_one("work_one", Status::Failed);
+    let mut exporter = place.serve();
+    let base = exporter.ready_url().await;
+    failures(&base, 2.0, &exporter).await;
+}
+
+#[tokio::test]
+async fn two_exporters_do_not_share_a_schema() {
+    let place = Place::new().await;
+    let mut first = place.serve();
+    first.ready_url().await;
+    place.is_refused("in use by another process").await;
+    // Another schema is another ledger.
+    place.sql("CREATE SCHEMA other").await;
+    let other = place.server.url("other");
+    Process::serve(&place.api, &other, &[]).ready_url().await;
+    // Once the first has gone, even by force, the next may.
+    first.kill();
+    place.serve().ready_url().await;
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_and_comes_back_loses_nothing() {
+    let mut place = Place::new().await;
+    let mut exporter = place.serve();
+    let base = exporter.ready_url().await;
+    place.api.finish_one("work_one", Status::Failed);
+    failures(&base, 1.0, &exporter).await;
+    place.server.crash();
+    place.api.finish_one("work_one", Status::Failed);
+    let failed = async || {
+        let samples = scrape(&base).await;
+        let partial = samples.sum("cortex_workflow_exporter_up", &[]) == Some(0.0);
+        let shown = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
+        assert_eq!(shown, Some(1.0), "what is shown is durable");
+        partial.then_some(())
+    };
+    wait_until("the exporter tells that it can't write", failed, || exporter.log()).await;
+    place.server.come_back();
+    failures(&base, 2.0, &exporter).await;
+    // The lock came back with the connection.
+    place.is_refused("in use by another process").await;
+    let ready = format!("{base}/-/ready");
+    assert!(client().get(ready).send().await.is_ok_and(|answer| answer.status() == 200));
+}
+
+#[tokio::test]
+async fn tables_of_something_else_are_left_untouched() {
+    let place = Place::new().await;
+    place.sql("CREATE TABLE app (name TEXT); INSERT INTO app VALUES ('mine')").await;
+    place.is_refused("not a ledger of this exporter").await;
+}
+
+#[tokio::test]
+async fn the_migrations_of_something_else_are_left_untouched() {
+    let place = Place::new().await;
+    place
+        .sql(
+            "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT, \
+             installed_on TIMESTAMPTZ DEFAULT now(), success BOOLEAN, checksum BYTEA, \
+             execution_time BIGINT); \
+             INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+             execution_time) VALUES (1, 'theirs', TRUE, '\\x00', 0)",
+        )
+        .await;
+    place.is_refused("not a ledger of this exporter").await;
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_left_as_it_is() {
+    let place = Place::new().await;
+    let mut exporter = place.serve();
+    exporter.ready_url().await;
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+    place
+        .sql(
+            "INSERT INTO _sqlx_migrations \
+             (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'from the future', TRUE, '\\x00', 0)",
+        )
+        .await;
+    place.is_refused("newer version").await;
+}
