@@ -247,7 +247,7 @@ impl View {
                 last_poll_ms: workflow.record.polled_ms,
                 last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
                 consecutive_failures: workflow.record.failures.len(),
-                lag_ms: app.lag_ms(workflow, interval_ms, now_ms),
+                lag_ms: workflow.lag_ms(interval_ms, now_ms),
             })
         });
         Overview {

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +58,8 @@ pub struct WorkflowState {
     pub open: BTreeMap<RunId, OpenRun>,
     /// What must not be shown yet.
     pub(super) held: Vec<Held>,
+    /// Whether the last list that could be read had it.
+    pub listed: bool,
 }
 
 /// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
@@ -173,6 +178,13 @@ impl WorkflowState {
         self.series.range(first..).take_while(move |(key, _)| key.total == total)
     }
 
+    /// How far it is behind the time when it was to be read, in milliseconds; 0 if it is no longer
+    /// listed, since there is nothing to read.
+    pub fn lag_ms(&self, interval_ms: i64, now_ms: i64) -> i64 {
+        let polled_ms = self.record.polled_ms.filter(|_| self.listed);
+        polled_ms.map_or(0, |ms| (now_ms - ms - interval_ms).max(0))
+    }
+
     /// Whether all of its runs are news, however old.
     pub fn all_is_news(&self) -> bool {
         self.record.news_since == NewsSince::Beginning
@@ -208,23 +220,6 @@ impl AppState {
         })
     }
 
-    /// How far a workflow is behind the time when it was to be read, in milliseconds; 0 for one that
-    /// is no longer listed, since there is nothing to read.
-    pub fn lag_ms(&self, workflow: &WorkflowState, interval_ms: i64, now_ms: i64) -> i64 {
-        let polled_ms = workflow.record.polled_ms.filter(|_| self.is_listed(workflow));
-        let due_ms = polled_ms.map(|ms| ms + interval_ms);
-        due_ms.map_or(0, |due_ms| (now_ms - due_ms).max(0))
-    }
-
-    /// Whether the last list that could be read had this workflow.
-    pub fn lists(&self, id: &WorkflowId) -> bool {
-        self.workflows.get(id).is_some_and(|workflow| self.is_listed(workflow))
-    }
-
-    fn is_listed(&self, workflow: &WorkflowState) -> bool {
-        self.record.listed_ms.is_none_or(|ms| workflow.record.listed_ms >= ms)
-    }
-
     /// Takes in the complete list of workflows. Returns the ids of the workflows that changed so
     /// that they have to be written, each with its new series.
     pub(super) fn list(
@@ -238,7 +233,12 @@ impl AppState {
         let cold_start_ms = *self.record.cold_start_ms.get_or_insert(read_at.api_ms);
         self.record.listed_ms = Some(read_at.local_ms);
         let mut changed = Vec::new();
-        for workflow in list.workflows.iter().filter(|workflow| !workflow.deleted) {
+        let there = || list.workflows.iter().filter(|workflow| !workflow.deleted);
+        let ids: BTreeSet<_> = there().map(|workflow| &workflow.id).collect();
+        for (_, gone) in self.workflows.iter_mut().filter(|(id, _)| !ids.contains(id)) {
+            Arc::make_mut(gone).listed = false;
+        }
+        for workflow in there() {
             let followed = admits(&workflow.id, &workflow.name);
             let known = self.workflows.get(&workflow.id);
             let news_since = match known {
@@ -268,6 +268,7 @@ impl AppState {
                 state.record.news_since = news_since;
                 state.record.first_reading = true;
             }
+            state.listed = true;
             state.record.followed = followed;
             state.record.listed = workflow.into();
             state.record.listed_ms = read_at.local_ms;
@@ -320,6 +321,13 @@ impl WorkflowState {
             last_run_ms: BTreeMap::new(),
             failures: FailureRow::default(),
         };
-        Self { number, record, series: BTreeMap::new(), open: BTreeMap::new(), held: Vec::new() }
+        Self {
+            number,
+            record,
+            series: BTreeMap::new(),
+            open: BTreeMap::new(),
+            held: Vec::new(),
+            listed: true,
+        }
     }
 }

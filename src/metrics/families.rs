@@ -314,7 +314,7 @@ fn last_success(app: &AppState, samples: &mut Samples<'_>) {
 
 fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
     let lags = state.apps.values().flat_map(|app| {
-        app.published().map(|(_, workflow)| app.lag_ms(workflow, now.interval_ms, now.ms))
+        app.published().map(|(_, workflow)| workflow.lag_ms(now.interval_ms, now.ms))
     });
     samples.gauge(&[], seconds(lags.max().unwrap_or(0)));
 }

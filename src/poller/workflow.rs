@@ -90,9 +90,7 @@ impl Poller {
     /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it is
     /// gone; its open runs are asked for one by one, and vanish.
     fn missing(&self, id: &WorkflowId) -> Result<(), ReadError> {
-        let state = self.ledger.state();
-        let app = state.apps.get(&self.settings.app_id);
-        let listed = app.is_some_and(|app| app.lists(id));
+        let listed = self.workflow_state(id).is_some_and(|state| state.listed);
         if listed { Err(ReadError::Missing) } else { Ok(()) }
     }
 

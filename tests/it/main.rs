@@ -13,6 +13,7 @@ mod layering;
 mod page;
 mod postgres;
 mod prometheus;
+mod properties;
 mod restart;
 mod stop;
 mod troubles;

@@ -5,14 +5,19 @@ use std::{
     fs::{File, TryLockError},
     io::Read,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio::time::Instant;
 
 use crate::ledger::LedgerError;
 
 /// Marks a SQLite file as a ledger of this exporter (`CxWL`).
 pub(super) const APPLICATION_ID: i32 = 0x4378_574C;
+
+/// How long to wait for a lock: whoever holds it may just be ending.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Characters of a file name that mean something else in a URL.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
@@ -59,7 +64,7 @@ impl Location {
 
     /// Makes sure that the file is ours or new, and that nobody else has it open, without
     /// changing it. The lock holds as long as the returned file lives.
-    pub(super) fn claim(&self) -> Result<Option<File>, LedgerError> {
+    pub(super) async fn claim(&self) -> Result<Option<File>, LedgerError> {
         let Self::File(path) = self else {
             return Ok(None);
         };
@@ -67,12 +72,18 @@ impl Location {
         let lock_path = path.with_added_extension("lock");
         let lock =
             File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LedgerError::InUse { ledger: self.to_string() });
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LedgerError::InUse { ledger: self.to_string() });
+                }
+                Err(TryLockError::Error(error)) => return Err(unopenable(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unopenable(error)),
         }
         if is_ours_or_new(path).map_err(unopenable)? {
             Ok(Some(lock))

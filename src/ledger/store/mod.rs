@@ -59,7 +59,7 @@ impl Store {
     /// Opens a ledger, making it if there is none. Refuses what is not one, without changing it.
     pub(super) async fn open(url: &str) -> Result<Self, LedgerError> {
         let location = Location::new(url);
-        let lock = location.claim()?;
+        let lock = location.claim().await?;
         let connection = answered(&location, connect(&location)).await?;
         Ok(Self { location, connection: Some(connection), _lock: lock })
     }

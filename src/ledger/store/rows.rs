@@ -171,6 +171,7 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Row
             series: BTreeMap::new(),
             open: BTreeMap::new(),
             held: Vec::new(),
+            listed: true,
         };
         workflows.insert(number, (app, workflow, state));
     }

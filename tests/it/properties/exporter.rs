@@ -67,15 +67,17 @@ impl Exporter {
     pub(super) async fn start(place: &Place) -> Self {
         let registry = Registry::new();
         let clock: Arc<dyn Clock> = Arc::new(place.clock.clone());
+        let app_id = AppId::new("c").expect("a plain id");
         let settings = ledger::Settings {
+            apps: vec![app_id.clone()],
             url: format!("sqlite:{}", place.ledger.display()),
             retention: Some(Duration::from_secs(30 * 86_400)),
             lookback: Some(Duration::ZERO),
             buckets: Buckets::default(),
+            hold: false,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
         let ledger = Ledger::open(settings, metrics, clock.now_ms()).await.expect("it opens");
-        let app_id = AppId::new("c").expect("a plain id");
         let cortex = Cortex {
             api_url: format!("http://{}", place.api).parse().expect("a URL"),
             app_id: app_id.clone(),
@@ -122,7 +124,7 @@ impl Exporter {
     }
 
     pub(super) fn scrape(&self) -> Scrape {
-        let text = self.exposition.render(Encoding::Identity);
+        let (text, _) = self.exposition.render(Encoding::Identity);
         Scrape::parse(std::str::from_utf8(&text).expect("the exposition is text"))
     }
 }
