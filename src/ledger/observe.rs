@@ -16,7 +16,7 @@ pub(super) struct RunRecord {
     pub(super) started_ms: Option<i64>,
     /// What retention goes by; `i64::MAX` if nothing tells the run's age.
     pub(super) age_ms: i64,
-    /// The reading of the list that met it first.
+    /// The reading of the list that met it first, or that counted it.
     pub(super) reading: i64,
 }
 
@@ -337,7 +337,9 @@ impl Observer<'_> {
             phase: RunPhase::Finished,
             started_ms: latest_start(run, record),
             age_ms: age_ms(run),
-            reading: self.reading(record),
+            // Also of a run that was followed: it may have moved to the young end when it ended,
+            // in front of runs that the reading going on has yet to reach.
+            reading: self.reading(None),
         };
         self.changes.runs.insert(run.id.clone(), record);
     }

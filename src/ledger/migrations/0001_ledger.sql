@@ -32,7 +32,8 @@ CREATE TABLE series (
 
 -- The identities that keep counting exact: one row per run that is followed or was counted.
 -- `started_ms` is the last instant that the attempt's start can mean, `age_ms` is what retention
--- goes by, `reading` is the reading of the list that met the run first.
+-- goes by, `reading` is the reading of the list that met the run first, or
+-- that counted it.
 CREATE TABLE run (
     workflow   BIGINT NOT NULL,
     run_id     TEXT   NOT NULL,
