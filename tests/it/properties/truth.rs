@@ -25,6 +25,8 @@ pub(super) const STEPS: &str = "cortex_workflow_steps_total";
 pub(super) struct Truth {
     pub(super) clock: Hand,
     pub(super) counts: Counts,
+    /// Those of them that may be missing.
+    pub(super) doubtful: Counts,
     pub(super) workflows: Vec<Known>,
     runs: Vec<KnownRun>,
     /// Whether something just happened that needs time to pass.
@@ -50,6 +52,9 @@ struct KnownRun {
     workflow: usize,
     origin: Origin,
     replayed: bool,
+    /// Whether it was created before the exporter met the workflow. One that the first reading
+    /// missed, because the list moved, can't be told from a replay, which doesn't wait.
+    old: bool,
     /// How often it changed, and how often it had when a complete cycle began.
     changes: u32,
     seen_changes: u32,
@@ -60,6 +65,7 @@ impl Truth {
         Self {
             clock,
             counts: Counts::new(),
+            doubtful: Counts::new(),
             workflows: Vec::new(),
             runs: Vec::new(),
             met: false,
@@ -70,6 +76,7 @@ impl Truth {
     /// The cold start is now, or was not then: what happened until now is history.
     pub(super) fn forget_counts(&mut self) {
         self.counts.clear();
+        self.doubtful.clear();
         for workflow in &mut self.workflows {
             workflow.last_run_ms.clear();
         }
@@ -211,7 +218,15 @@ impl Truth {
         let origin = origin.clone();
         self.count(CREATED, workflow, &[origin.as_str()]);
         let replayed = false;
-        self.runs.push(KnownRun { id, workflow, origin, replayed, changes: 1, seen_changes: 0 });
+        self.runs.push(KnownRun {
+            id,
+            workflow,
+            origin,
+            replayed,
+            old: !self.met,
+            changes: 1,
+            seen_changes: 0,
+        });
         self.runs.len() - 1
     }
 
@@ -224,8 +239,8 @@ impl Truth {
     fn finish(&mut self, world: &mut World, at: usize, status: &Status) {
         // Never two at once, so that it is clear which is the last.
         self.clock.forward(1);
-        let KnownRun { id, workflow, origin, replayed, .. } = &self.runs[at];
-        let (workflow, origin, replayed) = (*workflow, origin.clone(), *replayed);
+        let KnownRun { id, workflow, origin, replayed, old, .. } = &self.runs[at];
+        let (workflow, origin, replayed, old) = (*workflow, origin.clone(), *replayed, *old);
         assert!(world.finish_run(id, status.clone()), "it is open");
         let run = world.run(id).expect("it is there").clone();
         self.runs[at].changes += 1;
@@ -237,12 +252,17 @@ impl Truth {
         }
         if run.started_at.is_some() && !replayed {
             self.count(WAITS, workflow, &labels[1..]);
+            if old {
+                let id = self.workflows[workflow].id.clone();
+                *self.doubtful.entry((WAITS, id, vec![labels[1].to_owned()])).or_default() += 1;
+            }
         }
         let workflow = &mut self.workflows[workflow];
         workflow.last_run_ms.insert(status.clone(), run.ended_at.expect("it ended"));
         workflow.failures = match status {
+            Status::Completed | Status::Failed if !self.met => None,
             Status::Completed => Some(0),
-            Status::Failed => workflow.failures.filter(|_| self.met).map(|row| row + 1),
+            Status::Failed => workflow.failures.map(|row| row + 1),
             _ => workflow.failures,
         };
     }
