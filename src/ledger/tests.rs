@@ -9,6 +9,7 @@ mod postgres;
 
 use prometheus::Registry;
 
+use futures::FutureExt as _;
 use place::{Place, on_each_database};
 
 use super::*;
@@ -557,6 +558,13 @@ async fn an_old_scrape_releases_nothing_that_is_younger(place: Place) {
     assert_eq!(book.shown_failures(), (0.0, 0.0));
 }
 
+async fn a_scrape_that_releases_nothing_waits_for_no_writer(place: Place) {
+    let book = holding(&place.url().await).await;
+    let _busy = book.ledger.writer.lock().await;
+    let confirmed = book.ledger.confirm(book.ledger.state().version, book.now_ms).now_or_never();
+    assert!(matches!(confirmed, Some(Ok(()))));
+}
+
 async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped(
     place: Place,
 ) {
@@ -657,6 +665,7 @@ on_each_database! {
     what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped
     a_run_that_is_not_held_passes_one_that_is
     an_old_scrape_releases_nothing_that_is_younger
+    a_scrape_that_releases_nothing_waits_for_no_writer
     a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped
     another_apps_numbers_are_kept_and_not_shown
     a_renamed_workflows_series_show_their_base_under_the_new_name_first
