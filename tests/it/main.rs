@@ -9,6 +9,7 @@ mod cli;
 mod dependencies;
 mod docs;
 mod exposition;
+mod increase;
 mod layering;
 mod page;
 mod postgres;

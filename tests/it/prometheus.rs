@@ -1,10 +1,6 @@
 //! A real Prometheus scrapes the exporter and answers queries about it.
 
-use std::{fs, net::TcpListener, process::Command};
-
-use serde_json::Value;
-
-use crate::support::{Process, client, tool, wait_until};
+use crate::support::{Process, Prometheus};
 
 /// What a dashboard asks for: each gives samples once runs have come to their end.
 const QUERIES: [&str; 24] = [
@@ -54,70 +50,5 @@ async fn prometheus_scrapes_the_demo_and_has_samples_of_every_family() {
         let [kind, help] = ["type", "help"].map(|key| told[key].as_str().unwrap_or_default());
         assert!(["counter", "gauge", "histogram"].contains(&kind), "{family}");
         assert!(!help.is_empty(), "{family}");
-    }
-}
-
-/// A Prometheus that scrapes one target every second.
-struct Prometheus {
-    process: Process,
-    url: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Prometheus {
-    async fn start(target: &str) -> Self {
-        let directory = tempfile::tempdir().expect("there is room for temporary files");
-        let config = directory.path().join("prometheus.yml");
-        let target = target.trim_start_matches("http://");
-        let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n\
-             - job_name: cortex\n  \
-               static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        fs::write(&config, text).expect("there is room for temporary files");
-        // It can't tell which port it chose, so one that is free now is chosen for it.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("loopback has a free port");
-        let mut command = Command::new(tool("prometheus"));
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .current_dir(directory.path());
-        let prometheus = Self {
-            process: Process::start(command),
-            url: format!("http://{address}"),
-            _directory: directory,
-        };
-        let ready = format!("{}/-/ready", prometheus.url);
-        let is_ready = async || {
-            let answer = client().get(&ready).send().await.ok()?;
-            answer.status().is_success().then_some(())
-        };
-        let evidence = || prometheus.process.log();
-        wait_until("Prometheus is ready", is_ready, evidence).await;
-        prometheus
-    }
-
-    async fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Value {
-        let url = format!("{}/api/v1/{endpoint}", self.url);
-        let answer = client().get(&url).query(parameters).send().await;
-        let answer = answer.expect("Prometheus answers").text().await;
-        let text = answer.expect("an answer comes to its end");
-        let answer: Value = serde_json::from_str(&text).expect("Prometheus speaks JSON");
-        assert_eq!(answer["status"], "success", "{parameters:?}: {text}");
-        answer
-    }
-
-    /// Waits until a query has a result; the value of the first sample.
-    async fn wait_for(&self, query: &str) -> String {
-        let what = format!("Prometheus has samples of {query}");
-        let first = async || {
-            let answer = self.ask("query", &[("query", query)]).await;
-            let value = answer["data"]["result"][0]["value"][1].as_str();
-            value.map(str::to_owned)
-        };
-        wait_until(&what, first, || self.process.log()).await
     }
 }

@@ -3,6 +3,7 @@
 mod api;
 mod postgres;
 mod process;
+mod prometheus;
 mod scrape;
 mod tool;
 mod wait;
@@ -10,6 +11,7 @@ mod wait;
 pub(crate) use api::{Api, KEY};
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, ledger_url, run};
+pub(crate) use prometheus::{History, Prometheus};
 pub(crate) use scrape::{Samples, Series, parse, scrape};
 pub(crate) use tool::tool;
 pub(crate) use wait::wait_until;

@@ -60,13 +60,19 @@ impl Process {
 
     /// Starts `serve` for this API on a free port, polling every second.
     pub(crate) fn serve(api: &Api, state_url: &str, more: &[&str]) -> Self {
+        Self::serve_on("127.0.0.1:0", api, state_url, more)
+    }
+
+    /// The same on this address.
+    pub(crate) fn serve_on(address: &str, api: &Api, state_url: &str, more: &[&str]) -> Self {
+        let address = format!("--web.listen-address={address}");
         let url = format!("--cortex.api-url={}", api.url());
         let state = format!("--state.url={state_url}");
         let mut arguments = vec![
             "serve",
             &url,
             &state,
-            "--web.listen-address=127.0.0.1:0",
+            &address,
             "--poll.interval=1s",
             "--cortex.rate-limit=100000",
         ];

@@ -1,0 +1,134 @@
+//! A real Prometheus.
+
+use std::{collections::BTreeMap, fs, net::TcpListener, process::Command};
+
+use serde_json::Value;
+
+use super::{Process, Series, client, tool, wait_until};
+
+/// A Prometheus that scrapes one target every second.
+pub(crate) struct Prometheus {
+    process: Process,
+    url: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// Starts one and waits until it answers.
+    pub(crate) async fn start(target: &str) -> Self {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        let config = directory.path().join("prometheus.yml");
+        // It can't tell which port it chose, so one that is free now is chosen for it.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("loopback has a free port");
+        let target = target.trim_start_matches("http://");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
+             # When it scrapes within the second depends on this.\n  \
+             external_labels: {{replica: '{address}'}}\n\
+             scrape_configs:\n\
+             - job_name: cortex\n  \
+               static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        fs::write(&config, text).expect("there is room for temporary files");
+        let mut command = Command::new(tool("prometheus"));
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .current_dir(directory.path());
+        let prometheus = Self {
+            process: Process::start(command),
+            url: format!("http://{address}"),
+            _directory: directory,
+        };
+        let ready = format!("{}/-/ready", prometheus.url);
+        let is_ready = async || {
+            let answer = client().get(&ready).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        };
+        let evidence = || prometheus.process.log();
+        wait_until("Prometheus is ready", is_ready, evidence).await;
+        prometheus
+    }
+
+    /// Asks its API.
+    pub(crate) async fn ask(&self, endpoint: &str, parameters: &[(&str, &str)]) -> Value {
+        let url = format!("{}/api/v1/{endpoint}", self.url);
+        let answer = client().get(&url).query(parameters).send().await;
+        let answer = answer.expect("Prometheus answers").text().await;
+        let text = answer.expect("an answer comes to its end");
+        let answer: Value = serde_json::from_str(&text).expect("Prometheus speaks JSON");
+        assert_eq!(answer["status"], "success", "{parameters:?}: {text}");
+        answer
+    }
+
+    /// Waits until a query has a result; the value of the first sample.
+    pub(crate) async fn wait_for(&self, query: &str) -> String {
+        let what = format!("Prometheus has samples of {query}");
+        let first = async || {
+            let answer = self.ask("query", &[("query", query)]).await;
+            let value = answer["data"]["result"][0]["value"][1].as_str();
+            value.map(str::to_owned)
+        };
+        wait_until(&what, first, || self.process.log()).await
+    }
+
+    /// All samples of what a selector finds, by series and oldest first, in milliseconds. Those up
+    /// to an instant, if given.
+    pub(crate) async fn samples(&self, selector: &str, until_ms: Option<i64>) -> History {
+        let query = format!("{selector}[1h]");
+        let until = until_ms.map(seconds);
+        let mut parameters = vec![("query", query.as_str())];
+        parameters.extend(until.as_deref().map(|until| ("time", until)));
+        let answer = self.ask("query", &parameters).await;
+        let found: Vec<Found> =
+            serde_json::from_value(answer["data"]["result"].clone()).expect("a range vector");
+        let sample = |(seconds, value): (f64, String)| {
+            let value = value.parse().expect("a sample is a number");
+            ((seconds * 1000.0).round() as i64, value)
+        };
+        let series = |found: Found| {
+            let mut labels = found.metric;
+            let name = labels.remove("__name__").unwrap_or_default();
+            (Series { name, labels }, found.values.into_iter().map(sample).collect())
+        };
+        found.into_iter().map(series).collect()
+    }
+
+    /// What an expression comes to at an instant, by series.
+    pub(crate) async fn at(&self, query: &str, ms: i64) -> BTreeMap<Series, f64> {
+        let answer = self.ask("query", &[("query", query), ("time", &seconds(ms))]).await;
+        let found: Vec<Now> =
+            serde_json::from_value(answer["data"]["result"].clone()).expect("an instant vector");
+        let value = |now: Now| {
+            let value = now.value.1.parse().expect("a sample is a number");
+            (Series { name: String::new(), labels: now.metric }, value)
+        };
+        found.into_iter().map(value).collect()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+/// Samples by series: milliseconds and values.
+pub(crate) type History = BTreeMap<Series, Vec<(i64, f64)>>;
+
+#[derive(serde::Deserialize)]
+struct Found {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
+}
+
+#[derive(serde::Deserialize)]
+struct Now {
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}
