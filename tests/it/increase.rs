@@ -6,6 +6,7 @@ use cortex_workflow_exporter::{
     model::{Clock as _, Origin, Status, SystemClock},
     simulator::StepDefinition,
 };
+use futures::future::join_all;
 
 use crate::support::{
     Api, History, Postgres, Process, Prometheus, Series, client, ledger_url, scrape, wait_until,
@@ -17,26 +18,45 @@ const GROWING: &str = r#"{__name__=~"cortex_workflow_(runs|runs_created|steps|ru
 #[tokio::test]
 async fn prometheus_sees_each_run_once_on_sqlite() {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
-    Script::plays(ledger_url(directory.path())).await;
+    let mut script = Script::begins(ledger_url(directory.path()), 1).await;
+    script.ends("work_known", &Status::Failed, 3);
+    script.ends("work_known", &Status::Completed, 2);
+    script.agrees().await;
+
+    script.api.add_workflow("work_new");
+    script.ends("work_new", &Status::Failed, 1);
+    script.agrees().await;
+
+    script.crash().await;
+    script.api_fails().await;
+
+    script.something_new();
+    script.agrees().await;
+    script.ends("work_new", &Status::Failed, 2);
+    script.agrees().await;
+    script.increase_is_within_its_bounds().await;
 }
 
 #[tokio::test]
 async fn prometheus_sees_each_run_once_on_postgres() {
     let server = Postgres::start();
-    Script::plays(server.url("public")).await;
+    let mut script = Script::begins(server.url("public"), 1).await;
+    script.ends("work_known", &Status::Failed, 3);
+    script.agrees().await;
+    script.api.add_workflow("work_new");
+    script.ends("work_new", &Status::Failed, 1);
+    script.agrees().await;
+    script.crash().await;
 }
 
 #[tokio::test]
 async fn each_of_two_prometheus_servers_sees_the_first_failure_of_a_new_workflow() {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let mut script = Script::begins(ledger_url(directory.path())).await;
-    let second = Prometheus::start(&script.base).await;
-    second.wait_for("count_over_time(up[1h]) >= 3").await;
-    for n in 0..5 {
+    let mut script = Script::begins(ledger_url(directory.path()), 2).await;
+    for n in 0..3 {
         let id = script.api.add_workflow(&format!("work_new{n}"));
-        script.ends(&id, Status::Failed, 1);
+        script.ends(&id, &Status::Failed, 1);
         script.agrees().await;
-        script.agrees_with(&second).await;
     }
 }
 
@@ -48,46 +68,32 @@ struct Script {
     state_url: String,
     exporter: Process,
     base: String,
-    prometheus: Prometheus,
+    /// One or more; the first one tells the script when to go on.
+    servers: Vec<Prometheus>,
     truth: Truth,
 }
 
 impl Script {
-    async fn plays(state_url: String) {
-        let mut script = Self::begins(state_url).await;
-        script.ends("work_known", Status::Failed, 3);
-        script.ends("work_known", Status::Completed, 2);
-        script.agrees().await;
-
-        script.api.add_workflow("work_new");
-        script.ends("work_new", Status::Failed, 1);
-        script.agrees().await;
-
-        script.crash().await;
-        script.api_fails().await;
-
-        script.something_new();
-        script.agrees().await;
-        script.ends("work_new", Status::Failed, 2);
-        script.agrees().await;
-        script.increase_is_within_its_bounds().await;
-    }
-
-    /// An exporter that has met a workflow with a history, and a Prometheus that knows it.
-    async fn begins(state_url: String) -> Self {
+    /// An exporter that has met a workflow with a history, and so many Prometheus servers that know
+    /// it.
+    async fn begins(state_url: String, servers: usize) -> Self {
         let api = Api::start().await;
         api.add_workflow("work_known");
         api.finish_one("work_known", Status::Failed);
         let mut exporter = Process::serve(&api, &state_url, &[]);
         let base = exporter.ready_url().await;
-        let prometheus = Prometheus::start(&base).await;
-        let known = "count_over_time(cortex_workflow_runs_total[1h]) >= 2";
-        prometheus.wait_for(known).await;
-        Self { api, state_url, exporter, base, prometheus, truth: Truth::new() }
+        let servers = (0..servers).map(async |_| {
+            let prometheus = Prometheus::start(&base).await;
+            let known = "count_over_time(cortex_workflow_runs_total[1h]) >= 2";
+            prometheus.wait_for(known).await;
+            prometheus
+        });
+        let servers = join_all(servers).await;
+        Self { api, state_url, exporter, base, servers, truth: Truth::new() }
     }
 
     /// So many runs end this way.
-    fn ends(&mut self, workflow: &str, status: Status, count: u32) {
+    fn ends(&mut self, workflow: &str, status: &Status, count: u32) {
         let key = (workflow.to_owned(), status.as_str().to_owned());
         for _ in 0..count {
             self.api.finish_one(workflow, status.clone());
@@ -97,19 +103,19 @@ impl Script {
 
     /// The exporter is killed while runs end, and missed by several scrapes.
     async fn crash(&mut self) {
-        self.ends("work_known", Status::Failed, 1);
+        self.ends("work_known", &Status::Failed, 1);
         self.exporter.kill();
         let killed_ms = SystemClock.now_ms();
-        self.ends("work_known", Status::Failed, 2);
-        self.ends("work_new", Status::Failed, 1);
-        self.prometheus.wait_for("count_over_time(up[1h]) - sum_over_time(up[1h]) >= 3").await;
+        self.ends("work_known", &Status::Failed, 2);
+        self.ends("work_new", &Status::Failed, 1);
+        self.servers[0].wait_for("count_over_time(up[1h]) - sum_over_time(up[1h]) >= 3").await;
         let (_, address) = self.base.split_once("://").expect("it is a URL");
         let restarted_ms = SystemClock.now_ms();
         self.exporter = Process::serve_on(address, &self.api, &self.state_url, &[]);
         self.exporter.ready_url().await;
         self.agrees().await;
         let selector = r#"cortex_workflow_runs_total{workflow_id="work_new"}"#;
-        for (series, samples) in self.prometheus.samples(selector, None).await {
+        for (series, samples) in self.servers[0].samples(selector, None).await {
             let before = samples.iter().rfind(|(ms, _)| *ms < killed_ms);
             let after = samples.iter().find(|(ms, _)| *ms >= restarted_ms);
             let [before, after] = [before, after].map(|sample| sample.map(|(_, value)| *value));
@@ -121,10 +127,10 @@ impl Script {
     /// The API is down while runs end.
     async fn api_fails(&mut self) {
         self.api.simulator().outage(Duration::from_secs(3600));
-        self.prometheus.wait_for("cortex_workflow_exporter_up == 0").await;
-        self.ends("work_known", Status::Failed, 2);
-        self.ends("work_new", Status::Completed, 1);
-        self.prometheus
+        self.servers[0].wait_for("cortex_workflow_exporter_up == 0").await;
+        self.ends("work_known", &Status::Failed, 2);
+        self.ends("work_new", &Status::Completed, 1);
+        self.servers[0]
             .wait_for("count_over_time((cortex_workflow_exporter_up == 0)[1h:1s]) >= 2")
             .await;
         self.api.simulator().clear_faults();
@@ -139,12 +145,12 @@ impl Script {
             let run = world.create_run("work_new", Origin::Webhook).expect("likewise");
             assert!(world.start_run(&run) && world.finish_run(&run, Status::Failed));
         });
-        self.ends("work_known", Status::Failed, 1);
+        self.ends("work_known", &Status::Failed, 1);
         *self.truth.entry(("work_new".into(), "FAILED".into())).or_default() += 1.0;
     }
 
     async fn agrees(&self) {
-        self.agrees_with(&self.prometheus).await;
+        join_all(self.servers.iter().map(|prometheus| self.agrees_with(prometheus))).await;
     }
 
     /// Waits until Prometheus has seen what happened, and nothing else, on the way there neither.
@@ -178,12 +184,12 @@ impl Script {
     /// `increase()` itself: the exact growth, extrapolated to the end of its window.
     async fn increase_is_within_its_bounds(&self) {
         let selector = "cortex_workflow_runs_total";
-        let history = self.prometheus.samples(selector, None).await;
+        let history = self.servers[0].samples(selector, None).await;
         let last = history.values().filter_map(|samples| samples.last());
         let last_ms = last.map(|(ms, _)| *ms).max().expect("there are samples");
-        let history = self.prometheus.samples(selector, Some(last_ms)).await;
+        let history = self.servers[0].samples(selector, Some(last_ms)).await;
         let query = format!("increase({selector}[1h])");
-        let computed = self.prometheus.at(&query, last_ms).await;
+        let computed = self.servers[0].at(&query, last_ms).await;
         let mut grown = 0;
         for (series, samples) in history {
             let exact = growth(&samples);
