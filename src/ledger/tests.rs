@@ -2,9 +2,9 @@
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod outage;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
-#[expect(dead_code, reason = "the server of these tests is not taken away")]
 mod postgres;
 
 use prometheus::Registry;
@@ -601,27 +601,6 @@ async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
     book.settings.apps = vec![app()];
     book = book.reopened().await;
     assert_eq!(book.counted("FAILED"), 1.0);
-}
-
-#[tokio::test]
-async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() {
-    let place = Place::sqlite();
-    let url = place.lasting_url().await;
-    let mut book = Book::open(settings(&url)).await;
-    book.list(&[workflow("w")]).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.ledger.writer.lock().await.store.fill_up().await;
-    let many: Vec<_> = (0..500).map(|n| fresh(&format!("b{n}"), "FAILED", 30 * SECOND)).collect();
-    let closing = Closing::Yes;
-    let read = RunsRead { runs: &many, read_at: book.at(), newest_first: true, closing };
-    let full = book.ledger.record_runs(&app(), &book.workflow, read).await;
-    let error = full.expect_err("there is no room").to_string();
-    assert!(error.contains("ledger.db") && error.contains("full"), "{error}");
-    assert_eq!(book.counted("FAILED"), 1.0);
-    book.read(&many).await;
-    assert_eq!(book.counted("FAILED"), 501.0, "there is room again");
-    book = book.reopened().await;
-    assert_eq!(book.counted("FAILED"), 501.0);
 }
 
 async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first(place: Place) {
