@@ -124,7 +124,7 @@ impl Story {
             truth.forget_counts();
         }
         drop(truth);
-        let mut pages = meanwhile.to_vec().into_iter();
+        let mut pages = Vec::from(meanwhile).into_iter();
         let mut first = !self.complete;
         let truth = Arc::clone(&self.truth);
         self.simulator.world(|world| {
@@ -239,7 +239,7 @@ impl Story {
         if calm {
             self.simulator.world(|world| {
                 for known in truth.workflows.iter().filter(|known| !known.deleted) {
-                    let open = truth.open(world, &known.id);
+                    let open = Truth::open(world, &known.id);
                     let active = |status: &Status, origin: &Origin| {
                         let labels = [status.as_str(), origin.as_str()];
                         scrape.get("cortex_workflow_runs_active", &known.id, &labels)

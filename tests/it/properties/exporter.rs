@@ -138,7 +138,7 @@ pub(super) type Sample = (String, String, Vec<String>);
 
 impl Scrape {
     fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| line.contains("{") && !line.starts_with('#'));
+        let lines = text.lines().filter(|line| line.contains('{') && !line.starts_with('#'));
         Self(lines.filter_map(sample).collect())
     }
 

@@ -8,6 +8,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 /// How the API is, and how it is asked.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an oddity of its own")]
 pub(super) struct Conditions {
     pub(super) page_size: u32,
     pub(super) max_take: u32,

@@ -172,7 +172,7 @@ impl Truth {
 
     /// How many runs are open, by status and origin; `None` if nobody can say whether the exporter
     /// still looks at them.
-    pub(super) fn open(&self, world: &World, workflow: &str) -> BTreeMap<(String, String), u64> {
+    pub(super) fn open(world: &World, workflow: &str) -> BTreeMap<(String, String), u64> {
         let mut open = BTreeMap::new();
         let runs = world.workflow(workflow).map(|workflow| workflow.runs.as_slice());
         for run in runs.unwrap_or_default() {
