@@ -13,6 +13,7 @@ mod increase;
 mod layering;
 mod page;
 mod postgres;
+mod power_cut;
 mod prometheus;
 mod properties;
 mod restart;

@@ -139,8 +139,13 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         // The shell has `kill` built in; a small Debian has no such program.
-        let script = format!("kill -TERM {}", self.child.id());
+        let script = format!("kill -{name} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &script]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{}", self.log());
     }
