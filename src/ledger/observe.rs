@@ -87,9 +87,9 @@ impl NewsSince {
     fn judge(self, earliest: i64, latest: i64) -> Age {
         match self {
             Self::Beginning => Age::News,
-            Self::Second(from) if earliest > from.saturating_add(999) => Age::News,
-            Self::Second(from) if latest < from => Age::History,
-            Self::Second(_) => Age::Unclear,
+            Self::About(from) if earliest > from.saturating_add(999) => Age::News,
+            Self::About(from) if latest < from.saturating_sub(999) => Age::History,
+            Self::About(_) => Age::Unclear,
         }
     }
 }

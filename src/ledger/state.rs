@@ -112,8 +112,9 @@ pub struct Listed {
 pub(super) enum NewsSince {
     /// The workflow is younger than the ledger: all of its runs are news.
     Beginning,
-    /// The second that begins at this millisecond.
-    Second(i64),
+    /// This millisecond, give or take a second: the estimate may lie on either side, depending on
+    /// whether the local clock is behind or ahead.
+    About(i64),
 }
 
 /// A run that is PENDING or RUNNING.
@@ -243,13 +244,16 @@ impl AppState {
             let known = self.workflows.get(&workflow.id);
             let news_since = match known {
                 _ if cold_start => match list.lookback_ms {
-                    Some(lookback) => NewsSince::Second(cold_start_ms.saturating_sub(lookback)),
+                    Some(lookback) => NewsSince::About(cold_start_ms.saturating_sub(lookback)),
                     None => NewsSince::Beginning,
                 },
-                None if workflow.created_at.is_none_or(|at| at.latest() >= cold_start_ms) => {
+                None if workflow
+                    .created_at
+                    .is_none_or(|at| at.latest() >= cold_start_ms.saturating_sub(999)) =>
+                {
                     NewsSince::Beginning
                 }
-                _ => NewsSince::Second(read_at.api_ms),
+                _ => NewsSince::About(read_at.api_ms),
             };
             let mut state = known.map_or_else(
                 || WorkflowState::new(new_number(), workflow, news_since),
