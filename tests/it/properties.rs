@@ -1,6 +1,7 @@
 //! Whatever happens, each finished attempt of a run is counted exactly once.
 
 mod exporter;
+mod found;
 mod script;
 mod truth;
 
@@ -125,7 +126,7 @@ impl Story {
         }
         drop(truth);
         let mut pages = Vec::from(meanwhile).into_iter();
-        let mut first = !self.complete;
+        let mut first = !self.complete && !meanwhile.is_empty();
         let truth = Arc::clone(&self.truth);
         self.simulator.world(|world| {
             world.after_page = Some(Box::new(move |world, _| {

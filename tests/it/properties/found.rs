@@ -1,0 +1,134 @@
+//! What the random scripts once found, made small.
+
+use cortex_workflow_exporter::{
+    model::{Origin, Status},
+    simulator::{
+        Direction::{self, NewestFirst, OldestFirst, Shuffled},
+        Fault, Form,
+        OrderBy::{self, Created, Started, Updated},
+        RunsCount,
+    },
+};
+
+use super::{
+    play,
+    script::{
+        Character, Conditions,
+        Event::{self, Happening as Now},
+        Happening::{self, Create, Delete, Finish, Replay, Start},
+        Trouble,
+    },
+};
+
+/// One workflow with such a list, read in pages of this size.
+fn one(by: OrderBy, direction: Direction, page_size: u32, history: u8) -> Conditions {
+    let character = Character {
+        by,
+        direction,
+        form: Form::Newest,
+        runs_count: RunsCount::Absent,
+        history,
+        open: 0,
+    };
+    Conditions {
+        page_size,
+        max_take: 100,
+        workflows: vec![character],
+        ignore_take: false,
+        ignore_status: false,
+        omit_pagination: false,
+        omit_date: false,
+        wrong_by_ms: 0,
+    }
+}
+
+const CYCLE: Event = Event::Cycle { meanwhile: Vec::new(), troubles: Vec::new() };
+
+fn burst(status: Status, count: u8) -> Happening {
+    let started = status != Status::Skipped;
+    Happening::Burst { workflow: 0, origin: Origin::Workflow, status, count, started }
+}
+
+fn create(count: u8) -> Happening {
+    Create { workflow: 0, origin: Origin::Workflow, count }
+}
+
+fn finish() -> Happening {
+    Finish { run: 0, status: Status::Completed }
+}
+
+fn cycle(meanwhile: Vec<Vec<Happening>>) -> Event {
+    Event::Cycle { meanwhile, troubles: Vec::new() }
+}
+
+#[test]
+fn runs_that_never_started_hide_none_behind_them() {
+    let script = [CYCLE, Now(create(15)), CYCLE, Now(burst(Status::Completed, 1))];
+    play(&one(Started, NewestFirst, 2, 0), &script);
+    play(&one(Started, OldestFirst, 2, 0), &script);
+    let script = [CYCLE, Now(burst(Status::Skipped, 15)), CYCLE, Now(burst(Status::Failed, 1))];
+    play(&one(Started, NewestFirst, 10, 20), &script);
+    play(&one(Started, OldestFirst, 10, 20), &script);
+}
+
+#[test]
+fn a_missed_replay_of_a_run_that_ended_without_a_start_is_counted() {
+    let script =
+        [CYCLE, Now(burst(Status::Skipped, 1)), CYCLE, Now(Replay { run: 0 }), Now(finish())];
+    play(&one(Created, Shuffled, 2, 0), &script);
+}
+
+#[test]
+fn the_replay_of_a_run_from_before_the_cold_start_waited_for_nothing() {
+    let script = [CYCLE, Now(Replay { run: 0 }), Now(finish())];
+    play(&one(Started, NewestFirst, 10, 1), &script);
+    let script = [CYCLE, Now(Replay { run: 0 }), CYCLE, Now(finish())];
+    play(&one(Started, NewestFirst, 10, 1), &script);
+}
+
+#[test]
+fn what_changes_behind_the_reading_of_a_list_with_the_oldest_first_is_met_by_the_next() {
+    for changed in 0..3 {
+        let later = vec![Replay { run: changed }, burst(Status::Completed, 1)];
+        for quiet in 0..4 {
+            let mut meanwhile = vec![Vec::new(); quiet];
+            meanwhile.push(later.clone());
+            let news = Now(burst(Status::Completed, 13));
+            let script = [CYCLE, news.clone(), CYCLE, news, cycle(meanwhile)];
+            play(&one(Updated, OldestFirst, 5, 40), &script);
+        }
+    }
+}
+
+#[test]
+fn a_deletion_while_a_list_with_the_oldest_first_is_read_upwards_hides_none() {
+    for quiet in 0..4 {
+        let mut meanwhile = vec![Vec::new(); quiet];
+        meanwhile.push(vec![Delete { run: 30, count: 2 }]);
+        let news = Now(burst(Status::Completed, 23));
+        let script = [CYCLE, news.clone(), CYCLE, news, cycle(meanwhile)];
+        play(&one(Created, OldestFirst, 5, 40), &script);
+    }
+}
+
+#[test]
+fn followed_runs_that_a_broken_off_reading_counted_hide_none_behind_them() {
+    let broken_off = Event::Cycle {
+        meanwhile: Vec::new(),
+        troubles: vec![Trouble { fault: Fault::status(500), runs: true, page: 2, times: 9 }],
+    };
+    let mut script = vec![CYCLE, Now(create(8))];
+    script.extend([0; 8].map(|_| Now(Start { run: 0 })));
+    script.extend([CYCLE, Now(burst(Status::Completed, 8))]);
+    script.extend([0; 8].map(|_| Now(finish())));
+    script.push(broken_off);
+    play(&one(Updated, NewestFirst, 8, 40), &script);
+}
+
+#[test]
+fn a_run_that_ends_within_the_second_of_the_cold_start_is_counted_whatever_the_clock() {
+    for wrong_by_ms in [-300_400, -400, 0, 400, 300_400] {
+        let conditions = Conditions { wrong_by_ms, ..one(Created, NewestFirst, 10, 3) };
+        play(&conditions, &[CYCLE, Now(burst(Status::Failed, 1))]);
+    }
+}
