@@ -130,6 +130,30 @@ async fn a_server_that_goes_away_and_comes_back_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_answer_keeps_no_scrape_waiting() {
+    let place = Place::new().await;
+    let mut exporter = place.serve();
+    let base = exporter.ready_url().await;
+    let mut other = PgConnection::connect(&place.url).await.expect("the server is there");
+    let mut locking = other.begin().await.expect("PostgreSQL does as it is told");
+    let locked = sqlx::raw_sql("LOCK TABLE run").execute(&mut *locking).await;
+    locked.expect("PostgreSQL does as it is told");
+    place.api.finish_one("work_one", Status::Failed);
+    let mut looking = PgConnection::connect(&place.url).await.expect("the server is there");
+    let waits = async || {
+        let sql = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'run'::regclass";
+        let row = sqlx::query(sql).fetch_optional(&mut looking).await;
+        row.expect("PostgreSQL answers").map(drop)
+    };
+    wait_until("the exporter waits for the table", waits, || exporter.log()).await;
+    let samples = scrape(&base).await;
+    // It still waits, so the scrape did not wait for it.
+    assert_eq!(samples.sum("cortex_workflow_exporter_up", &[]), Some(1.0));
+    locking.rollback().await.expect("PostgreSQL does as it is told");
+    failures(&base, 1.0, &exporter).await;
+}
+
+#[tokio::test]
 async fn tables_of_something_else_are_left_untouched() {
     let place = Place::new().await;
     place.sql("CREATE TABLE app (name TEXT); INSERT INTO app VALUES ('mine')").await;

@@ -9,7 +9,7 @@ use std::{
 /// Runs a server until its standard input ends, which it does in whatever way the tests end. The
 /// server refuses to work as root, so it is somebody else's then.
 const SCRIPT: &str = r#"
-trap '' INT TERM HUP
+trap '' INT TERM HUP PIPE
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 if ! command -v initdb >/dev/null || ! command -v pg_ctl >/dev/null; then
   echo "PostgreSQL's server programs are missing; tests/run installs them"
