@@ -91,6 +91,9 @@ pub struct RunsRead<'a> {
     pub newest_first: bool,
     /// What this answer means for the reading of the list.
     pub closing: Closing,
+    /// Whether all that this reading has met so far stands at the old end of the list, so that it
+    /// tells nothing of the latest outcomes.
+    pub old_end: bool,
 }
 
 /// When an answer ends the reading of a workflow's list of runs.
@@ -220,6 +223,9 @@ impl Ledger {
             let standing = observer.observe(run, record.as_ref());
             settled &= standing == Standing::Settled;
             known &= standing != Standing::New;
+        }
+        if read.old_end && now.record.first_reading {
+            now.record.failures = FailureRow::default();
         }
         let closed = match read.closing {
             Closing::No => false,

@@ -121,7 +121,8 @@ impl Book {
     }
 
     async fn page(&mut self, runs: &[Run], closing: Closing) -> bool {
-        let read = RunsRead { runs, read_at: self.at(), newest_first: true, closing };
+        let read =
+            RunsRead { runs, read_at: self.at(), newest_first: true, closing, old_end: false };
         let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
         recorded.expect("the runs are recorded")
     }

@@ -49,6 +49,9 @@ pub(super) struct Verdict {
     pub(super) newest_first: bool,
     /// Whether the list moved while it was read, so that it is read again.
     pub(super) shifted: bool,
+    /// Whether all pages so far stand at the old end of the list, which is now left for the young
+    /// one.
+    pub(super) old_end: bool,
 }
 
 impl Reading {
@@ -135,7 +138,8 @@ impl Reading {
                     let last = LastPage::of(total, take, key).number;
                     self.way = Way::ToLastPage { key, first: last, at: last, overshot: false };
                 }
-                self.verdict(Closing::No, true)
+                let old_end = facts.total.is_some();
+                Verdict { old_end, ..self.verdict(Closing::No, true) }
             }
             (Paged::More, None) => self.verdict(Closing::No, true),
         }
@@ -187,7 +191,7 @@ impl Reading {
     fn verdict(&self, closing: Closing, more: bool) -> Verdict {
         let newest_first = matches!(self.evidence.order(), Some(Order::NewestFirst(_)));
         let next = more.then(|| self.request());
-        Verdict { closing, next, newest_first, shifted: false }
+        Verdict { closing, next, newest_first, shifted: false, old_end: false }
     }
 }
 

@@ -70,6 +70,7 @@ impl Poller {
                 read_at: self.read_at(page.read_at_ms),
                 newest_first: verdict.newest_first,
                 closing: verdict.closing,
+                old_end: verdict.old_end,
             };
             let closed = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
             met.extend(page.items.into_iter().map(|run| run.id));
@@ -167,7 +168,8 @@ impl Poller {
         runs: &[Run],
         read_at: ReadAt,
     ) -> Result<(), ReadError> {
-        let read = RunsRead { runs, read_at, newest_first: false, closing: Closing::No };
+        let read =
+            RunsRead { runs, read_at, newest_first: false, closing: Closing::No, old_end: false };
         self.ledger.record_runs(&self.settings.app_id, id, read).await?;
         Ok(())
     }
