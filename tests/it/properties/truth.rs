@@ -29,8 +29,10 @@ pub(super) struct Truth {
     pub(super) doubtful: Counts,
     pub(super) workflows: Vec<Known>,
     runs: Vec<KnownRun>,
-    /// Whether something just happened that needs time to pass.
+    /// Whether the exporter knows the app: the cold start is past.
     pub(super) met: bool,
+    /// Whether a cycle was complete yet.
+    pub(super) complete: bool,
     names: u32,
 }
 
@@ -69,6 +71,7 @@ impl Truth {
             workflows: Vec::new(),
             runs: Vec::new(),
             met: false,
+            complete: false,
             names: 0,
         }
     }
@@ -113,7 +116,10 @@ impl Truth {
                 }
             }
             Happening::Finish { run, status } => {
-                if let Some(run) = self.pick(world, *run, is_open) {
+                let fits = |world: &World, run: &KnownRun| {
+                    is_open(world, run) && (self.complete || self.is_met_when_it_ends(run))
+                };
+                if let Some(run) = self.pick(world, *run, fits) {
                     self.finish(world, run, status);
                 }
             }
@@ -170,20 +176,6 @@ impl Truth {
         self.workflows.push(Known { id, name, deleted: false, order, failures, last_run_ms });
     }
 
-    /// How many runs are open, by status and origin; `None` if nobody can say whether the exporter
-    /// still looks at them.
-    pub(super) fn open(world: &World, workflow: &str) -> BTreeMap<(String, String), u64> {
-        let mut open = BTreeMap::new();
-        let runs = world.workflow(workflow).map(|workflow| workflow.runs.as_slice());
-        for run in runs.unwrap_or_default() {
-            if run.ended_at.is_none() {
-                let key = (run.status.as_str().to_owned(), run.origin.as_str().to_owned());
-                *open.entry(key).or_default() += 1;
-            }
-        }
-        open
-    }
-
     fn count(&mut self, name: &'static str, workflow: usize, labels: &[&str]) {
         let id = self.workflows[workflow].id.clone();
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
@@ -208,6 +200,13 @@ impl Truth {
         };
         let fitting: Vec<_> = (0..self.runs.len()).rev().filter(fits).collect();
         fitting.get(usize::from(choice) % fitting.len().max(1)).copied()
+    }
+
+    /// What was open at the cold start is met by the lists of open runs. If it ends before they
+    /// could be read, it can stand behind a page of history, where the first reading doesn't look.
+    fn is_met_when_it_ends(&self, run: &KnownRun) -> bool {
+        let Order { by, direction } = self.workflows[run.workflow].order;
+        !run.old || by == OrderBy::Updated || direction == Direction::Shuffled
     }
 
     fn create(&mut self, world: &mut World, workflow: usize, origin: &Origin) -> usize {
@@ -325,4 +324,15 @@ impl KnownRun {
 
 fn is_open(world: &World, run: &KnownRun) -> bool {
     world.run(&run.id).is_some_and(|run| run.ended_at.is_none())
+}
+
+/// How many runs of a workflow are open, by status and origin.
+pub(super) fn open(world: &World, workflow: &str) -> BTreeMap<(String, String), u64> {
+    let mut open = BTreeMap::new();
+    let runs = world.workflow(workflow).map(|workflow| workflow.runs.as_slice());
+    for run in runs.unwrap_or_default().iter().filter(|run| run.ended_at.is_none()) {
+        let key = (run.status.as_str().to_owned(), run.origin.as_str().to_owned());
+        *open.entry(key).or_default() += 1;
+    }
+    open
 }
