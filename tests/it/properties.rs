@@ -93,10 +93,7 @@ impl Story {
             for (at, character) in (0..).zip(&conditions.workflows) {
                 truth.add_workflow(world, character);
                 prehistory(&mut truth, world, at, character);
-                // The first reading of a list with the oldest first begins with the oldest runs,
-                // and may not come to the one that COMPLETED last.
-                let told = character.direction != Direction::OldestFirst || character.history == 0;
-                truth.workflows[usize::from(at)].failures = told.then_some(0);
+                truth.workflows[usize::from(at)].failures = Some(0);
             }
         });
         let exporter = Some(Exporter::start(&place).await);

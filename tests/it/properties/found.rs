@@ -127,3 +127,10 @@ fn a_run_that_ends_within_the_second_of_the_cold_start_is_counted_whatever_the_c
         play(&conditions, &[CYCLE, Now(burst(Status::Failed, 1))]);
     }
 }
+
+#[test]
+fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
+    let (status, origin) = (Status::Skipped, Origin::Workflow);
+    let skipped = Happening::Burst { workflow: 0, origin, status, count: 1, started: true };
+    play(&one(Created, OldestFirst, 2, 20), &[Now(skipped)]);
+}
