@@ -91,8 +91,8 @@ pub struct RunsRead<'a> {
     pub newest_first: bool,
     /// What this answer means for the reading of the list.
     pub closing: Closing,
-    /// Whether all that this reading has met so far stands at the old end of the list, so that it
-    /// tells nothing of the latest outcomes.
+    /// Whether all that this reading has met so far stands at the old end of the list, so that what
+    /// is history there tells nothing of the latest outcomes.
     pub old_end: bool,
 }
 
@@ -224,7 +224,7 @@ impl Ledger {
             settled &= standing == Standing::Settled;
             known &= standing != Standing::New;
         }
-        if read.old_end && now.record.first_reading {
+        if read.old_end && now.record.first_reading && !now.has_counted() {
             now.record.failures = FailureRow::default();
         }
         let closed = match read.closing {

@@ -186,6 +186,11 @@ impl WorkflowState {
         polled_ms.map_or(0, |ms| (now_ms - ms - interval_ms).max(0))
     }
 
+    /// Whether a run of it was ever counted.
+    pub(super) fn has_counted(&self) -> bool {
+        self.series_of(Total::Runs).any(|(_, series)| series.value.amount() > 0.0)
+    }
+
     /// Whether all of its runs are news, however old.
     pub fn all_is_news(&self) -> bool {
         self.record.news_since == NewsSince::Beginning

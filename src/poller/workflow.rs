@@ -96,7 +96,7 @@ impl Poller {
     }
 
     /// Reads the lists of PENDING and of RUNNING runs; in this order, so that a run that moves on
-    /// from one to the other meanwhile is met. Returns whether the server filters at all.
+    /// from one to the other meanwhile is met. Returns whether the server has such lists.
     async fn read_open_lists(
         &self,
         id: &WorkflowId,
@@ -110,7 +110,8 @@ impl Poller {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     page => page?,
                 };
-                let Some(page) = page else { return Ok(true) };
+                // If the list of all runs is there nevertheless, it has to tell of these too.
+                let Some(page) = page else { return Ok(false) };
                 if page.items.iter().any(|run| run.status != status) {
                     return Ok(false);
                 }

@@ -133,4 +133,10 @@ fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
     let (status, origin) = (Status::Skipped, Origin::Workflow);
     let skipped = Happening::Burst { workflow: 0, origin, status, count: 1, started: true };
     play(&one(Created, OldestFirst, 2, 20), &[Now(skipped)]);
+fn runs_that_are_open_at_the_cold_start_are_met_although_their_list_is_said_to_be_gone() {
+    let gone = Trouble { fault: Fault::status(404), runs: true, page: 1, times: 1 };
+    let mut conditions = one(Created, NewestFirst, 10, 6);
+    conditions.workflows[0].open = 10;
+    let first = Event::Cycle { meanwhile: Vec::new(), troubles: vec![gone] };
+    play(&conditions, &[Now(burst(Status::Completed, 30)), first]);
 }
