@@ -31,7 +31,7 @@ use std::{
 use cortex_workflow_exporter::{
     model::{Origin, Status},
     poller::CycleResult,
-    simulator::{Direction, Endpoint, Fault, Quirk, Rule, Settings, Simulator, World},
+    simulator::{Endpoint, Fault, Quirk, Rule, Settings, Simulator, World},
 };
 use proptest::prelude::*;
 use tempfile::TempDir;

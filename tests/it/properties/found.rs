@@ -133,6 +133,20 @@ fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
     let (status, origin) = (Status::Skipped, Origin::Workflow);
     let skipped = Happening::Burst { workflow: 0, origin, status, count: 1, started: true };
     play(&one(Created, OldestFirst, 2, 20), &[Now(skipped)]);
+    // Those of a workflow that is younger than the ledger are, whichever end they are met at.
+    let young = Character { history: 0, ..one(Created, OldestFirst, 2, 0).workflows.remove(0) };
+    let failed = Happening::Burst {
+        workflow: 1,
+        origin: Origin::Workflow,
+        status: Status::Failed,
+        count: 14,
+        started: true,
+    };
+    let script = [CYCLE, Now(Happening::AddWorkflow(young)), Now(failed)];
+    play(&one(Created, NewestFirst, 2, 0), &script);
+}
+
+#[test]
 fn runs_that_are_open_at_the_cold_start_are_met_although_their_list_is_said_to_be_gone() {
     let gone = Trouble { fault: Fault::status(404), runs: true, page: 1, times: 1 };
     let mut conditions = one(Created, NewestFirst, 10, 6);
