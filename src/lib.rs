@@ -11,8 +11,9 @@
 //!
 //! The poller asks the API for pages of runs and tells the ledger what it read. The ledger decides
 //! what is new, makes it durable, and publishes a new [`ledger::State`]. The metrics render that
-//! state; http serves the rendering. Nothing flows back but one thing: the poller looks at the state
-//! to know which runs are open and where the known region of a list begins.
+//! state; http serves the rendering. Two things flow back: the poller looks at the state to know which
+//! runs are open and where the known region of a list begins, and what was scraped completely
+//! releases what the ledger holds.
 //!
 //! # What each module is for
 //!
@@ -23,7 +24,7 @@
 //! | [`api`] | the only place that speaks to Cortex: requests, retries, one budget, both wire forms | `config`, `model` |
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
 //! | [`poller`] | which page to ask for next, and when; one cycle after the other | `api`, `config`, `ledger`, `model` |
-//! | [`metrics`] | the table of families, and their text | `ledger`'s state, `model` |
+//! | [`metrics`] | the table of families, their text, and when more may be shown | `ledger`, `model` |
 //! | [`http`] | metrics, health checks, overview; limits against bad clients | `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
@@ -48,6 +49,9 @@
 //! - **Durable first, then published.** Totals and identities go into one transaction; readers see
 //!   them when it is on the disk. A counter that goes back after a power cut would read as an
 //!   increase by its whole value. After a failed commit the state is loaded anew.
+//! - **A base is scraped before what was added to it.** Prometheus takes the first sample of a series
+//!   as its base, so what a new or restored series gains is held until that base was in a completed
+//!   scrape (`ledger/hold.rs`, `metrics/publishing.rs`, `http/connection.rs`).
 //! - **The state is immutable and swapped whole.** Readers hold an `Arc` of one state, so a counter
 //!   and the histogram beside it always agree, and nobody waits for a lock of the poller's.
 //! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an

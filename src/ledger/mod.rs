@@ -1,5 +1,6 @@
-//! What was counted. The pure part (`observe`, `state`, `failures`) turns observations into changes;
-//! the store makes them durable; only then does everybody else see them. Uses `config` and `model`.
+//! What was counted. The pure part (`observe`, `hold`, `state`, `failures`) turns observations into
+//! changes; the store makes them durable; only then does everybody else see them. Uses `config` and
+//! `model`.
 
 mod error;
 mod failures;
@@ -11,9 +12,9 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -35,10 +36,11 @@ use crate::{
     config::{Buckets, WorkflowFilter},
     model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
 };
-use observe::{Changes, Observer, RunRecord, Showing, Standing, finish_ms};
+use observe::{Changes, Standing, finish_ms};
 use series::Bounds;
 use state::List;
 use store::{Batch, Store};
+use writer::{Writer, put, workflow_of};
 
 /// How a ledger counts.
 #[derive(Clone, Debug)]
@@ -65,19 +67,6 @@ pub struct Ledger {
     metrics: LedgerMetrics,
     /// The last version of the state that was scraped.
     confirmed: Arc<AtomicU64>,
-}
-
-/// What only one at a time may touch.
-struct Writer {
-    store: Store,
-    /// What the database holds, as far as it concerns the next change.
-    state: State,
-    /// The highest number that a workflow has in the database.
-    highest_number: i64,
-    bounds: Bounds,
-    settings: Settings,
-    /// The database failed, so it isn't known what it holds, or whether it is still connected.
-    unsure: bool,
 }
 
 /// Runs of one workflow as one answer of the API had them.
@@ -395,97 +384,6 @@ impl Ledger {
 
 /// How often runs beyond the retention are forgotten.
 const PRUNE_EVERY_MS: i64 = 3_600_000;
-
-impl Writer {
-    fn observer<'a>(
-        &'a self,
-        app: &AppId,
-        workflow: &'a mut WorkflowState,
-        changes: &'a mut Changes,
-        read_at: ReadAt,
-        confirmed: u64,
-    ) -> Observer<'a> {
-        Observer {
-            workflow,
-            changes,
-            bounds: &self.bounds,
-            read_at,
-            pruned_before_ms: pruned_before_ms(&self.state, app),
-            showing: Showing { born: self.state.version + 1, confirmed },
-            moved: Vec::new(),
-        }
-    }
-
-    async fn runs(&mut self, workflow: i64, ids: &[&RunId]) -> Result<HashMap<RunId, RunRecord>> {
-        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
-        self.unsure = true;
-        let runs = self.store.runs(workflow, ids).await;
-        self.unsure = runs.is_err();
-        runs
-    }
-
-    async fn load(&mut self, now_ms: i64) -> Result<()> {
-        // What is loaded is published as the next version of the state.
-        let version = self.state.version;
-        let mut loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
-        let numbers: BTreeMap<_, _> = loaded
-            .state
-            .apps
-            .values()
-            .flat_map(|app| app.workflows.values())
-            .map(|workflow| (workflow.number, Arc::clone(workflow)))
-            .collect();
-        let restarted = loaded.restarted.iter();
-        let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
-        let batch = Batch { series: series.collect(), ..Batch::default() };
-        if !batch.series.is_empty() {
-            tracing::warn!(
-                series = batch.series.len(),
-                "The configured buckets are others than the ledger's: these histograms start \
-                 anew at zero."
-            );
-            self.store.commit(&batch).await?;
-        }
-        self.highest_number = loaded.highest_number;
-        self.state = std::mem::take(&mut loaded.state);
-        self.state.version = version;
-        self.state.apps.retain(|app, _| self.settings.apps.contains(app));
-        Ok(())
-    }
-}
-
-impl Changes {
-    fn batch<'a>(
-        &'a self,
-        app: &'a AppId,
-        id: &'a WorkflowId,
-        workflow: &'a WorkflowState,
-    ) -> Batch<'a> {
-        let number = workflow.number;
-        Batch {
-            workflows: vec![(app, id, workflow)],
-            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
-            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
-            ..Batch::default()
-        }
-    }
-}
-
-fn workflow_of(state: &State, app: &AppId, workflow: &WorkflowId) -> Option<WorkflowState> {
-    let workflow = state.apps.get(app)?.workflows.get(workflow)?;
-    Some(WorkflowState::clone(workflow))
-}
-
-fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState) {
-    if let Some(app) = state.apps.get_mut(app) {
-        app.workflows.insert(id.clone(), Arc::new(workflow));
-    }
-}
-
-fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
-    let app = state.apps.get(app);
-    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
-}
 
 /// Open runs first, so that a run listed twice while it ended is counted once; then by when they
 /// ended, and of those that ended together the one listed as older first.

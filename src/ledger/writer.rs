@@ -1,0 +1,133 @@
+//! What stands between the decisions and the store.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    Result, Settings,
+    observe::{Changes, Observer, RunRecord, Showing},
+    series::Bounds,
+    state::{ReadAt, State, WorkflowState},
+    store::{Batch, Store},
+};
+use crate::model::{AppId, RunId, WorkflowId};
+
+/// What only one at a time may touch.
+pub(super) struct Writer {
+    pub(super) store: Store,
+    /// What the database holds, as far as it concerns the next change.
+    pub(super) state: State,
+    /// The highest number that a workflow has in the database.
+    pub(super) highest_number: i64,
+    pub(super) bounds: Bounds,
+    pub(super) settings: Settings,
+    /// The database failed, so it isn't known what it holds, or whether it is still connected.
+    pub(super) unsure: bool,
+}
+
+impl Writer {
+    /// Takes in runs of a workflow of this app.
+    pub(super) fn observer<'a>(
+        &'a self,
+        app: &AppId,
+        workflow: &'a mut WorkflowState,
+        changes: &'a mut Changes,
+        read_at: ReadAt,
+        confirmed: u64,
+    ) -> Observer<'a> {
+        Observer {
+            workflow,
+            changes,
+            bounds: &self.bounds,
+            read_at,
+            pruned_before_ms: pruned_before_ms(&self.state, app),
+            showing: Showing { born: self.state.version + 1, confirmed },
+            moved: Vec::new(),
+        }
+    }
+
+    /// What is remembered of these runs of a workflow.
+    pub(super) async fn runs(
+        &mut self,
+        workflow: i64,
+        ids: &[&RunId],
+    ) -> Result<HashMap<RunId, RunRecord>> {
+        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
+        self.unsure = true;
+        let runs = self.store.runs(workflow, ids).await;
+        self.unsure = runs.is_err();
+        runs
+    }
+
+    /// Takes over what the database holds.
+    pub(super) async fn load(&mut self, now_ms: i64) -> Result<()> {
+        // What is loaded is published as the next version of the state.
+        let version = self.state.version;
+        let mut loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
+        let numbers: BTreeMap<_, _> = loaded
+            .state
+            .apps
+            .values()
+            .flat_map(|app| app.workflows.values())
+            .map(|workflow| (workflow.number, Arc::clone(workflow)))
+            .collect();
+        let restarted = loaded.restarted.iter();
+        let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
+        let batch = Batch { series: series.collect(), ..Batch::default() };
+        if !batch.series.is_empty() {
+            tracing::warn!(
+                series = batch.series.len(),
+                "The configured buckets are others than the ledger's: these histograms start \
+                 anew at zero."
+            );
+            self.store.commit(&batch).await?;
+        }
+        self.highest_number = loaded.highest_number;
+        self.state = std::mem::take(&mut loaded.state);
+        self.state.version = version;
+        self.state.apps.retain(|app, _| self.settings.apps.contains(app));
+        Ok(())
+    }
+}
+
+impl Changes {
+    /// All that is to be written.
+    pub(super) fn batch<'a>(
+        &'a self,
+        app: &'a AppId,
+        id: &'a WorkflowId,
+        workflow: &'a WorkflowState,
+    ) -> Batch<'a> {
+        let number = workflow.number;
+        Batch {
+            workflows: vec![(app, id, workflow)],
+            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
+            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
+            ..Batch::default()
+        }
+    }
+}
+
+/// A copy of a workflow, to be changed.
+pub(super) fn workflow_of(
+    state: &State,
+    app: &AppId,
+    workflow: &WorkflowId,
+) -> Option<WorkflowState> {
+    let workflow = state.apps.get(app)?.workflows.get(workflow)?;
+    Some(WorkflowState::clone(workflow))
+}
+
+/// Puts a changed workflow in its place.
+pub(super) fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState) {
+    if let Some(app) = state.apps.get_mut(app) {
+        app.workflows.insert(id.clone(), Arc::new(workflow));
+    }
+}
+
+fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
+    let app = state.apps.get(app);
+    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
+}
