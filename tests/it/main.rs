@@ -19,4 +19,5 @@ mod properties;
 mod restart;
 mod stop;
 mod troubles;
+mod undecodable;
 mod unusable_ledgers;
