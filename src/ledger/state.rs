@@ -317,6 +317,18 @@ impl WorkflowState {
         record.first_reading = false;
     }
 
+    /// A workflow of which nothing but this is known.
+    pub(super) fn of(number: i64, record: WorkflowRecord) -> Self {
+        Self {
+            number,
+            record,
+            series: BTreeMap::new(),
+            open: BTreeMap::new(),
+            held: Vec::new(),
+            listed: true,
+        }
+    }
+
     fn new(number: i64, workflow: &Workflow, news_since: NewsSince) -> Self {
         let record = WorkflowRecord {
             listed: workflow.into(),
@@ -330,13 +342,6 @@ impl WorkflowState {
             last_run_ms: BTreeMap::new(),
             failures: FailureRow::default(),
         };
-        Self {
-            number,
-            record,
-            series: BTreeMap::new(),
-            open: BTreeMap::new(),
-            held: Vec::new(),
-            listed: true,
-        }
+        Self::of(number, record)
     }
 }

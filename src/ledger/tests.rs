@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod hold;
 mod outage;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
@@ -10,6 +11,7 @@ mod postgres;
 use prometheus::Registry;
 
 use futures::FutureExt as _;
+use hold::*;
 use place::{Place, on_each_database};
 
 use super::*;
@@ -494,103 +496,6 @@ async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: P
     }
 }
 
-/// A ledger that holds, with one workflow whose zeros nobody has scraped yet.
-async fn holding(url: &str) -> Book {
-    let mut book = Book::open(Settings { hold: true, ..settings(url) }).await;
-    book.list(&[workflow("w")]).await;
-    book.read(&[]).await;
-    book.now_ms += MINUTE;
-    book
-}
-
-impl Book {
-    fn shown(&self, total: Total, labels: &[&str]) -> f64 {
-        self.series(total, labels).map_or(0.0, |series| series.shown().amount())
-    }
-
-    /// Shown failures, and shown durations of failures.
-    fn shown_failures(&self) -> (f64, f64) {
-        let labels = ["FAILED", "WORKFLOW"];
-        (self.shown(Total::Runs, &labels), self.shown(Total::RunDuration, &labels))
-    }
-
-    async fn scraped(&self) {
-        let version = self.ledger.state().version;
-        self.ledger.confirm(version, self.now_ms).await.expect("released");
-    }
-}
-
-async fn what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped(place: Place) {
-    let mut book = holding(&place.url().await).await;
-    book.scraped().await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.shown_failures()), (1.0, (0.0, 0.0)));
-    assert_eq!(book.state().held_runs(), 1);
-    book.scraped().await;
-    assert_eq!((book.shown_failures(), book.state().held_runs()), ((1.0, 1.0), 0));
-    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
-    assert_eq!(book.shown_failures(), (2.0, 2.0), "these series have shown their base");
-}
-
-async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
-    let mut book = holding(&place.url().await).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.scraped().await;
-    let steps = vec![Step {
-        key: Label::new("new"),
-        step_type: Label::new("model"),
-        status: Status::Failed,
-        duration: StepDuration::Seconds(1.0),
-        credits: None,
-    }];
-    book.read(&[Run { steps, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
-    assert_eq!(book.shown_failures(), (1.0, 1.0), "its step's series is new");
-    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
-    assert_eq!((book.shown_failures(), book.counted("FAILED")), ((2.0, 2.0), 3.0));
-    book.scraped().await;
-    assert_eq!(book.shown_failures(), (3.0, 3.0));
-}
-
-async fn an_old_scrape_releases_nothing_that_is_younger(place: Place) {
-    let mut book = holding(&place.url().await).await;
-    let before = book.ledger.state().version;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.ledger.confirm(before, book.now_ms).await.expect("released");
-    assert_eq!(book.shown_failures(), (0.0, 0.0));
-}
-
-async fn a_scrape_that_releases_nothing_waits_for_no_writer(place: Place) {
-    let book = holding(&place.url().await).await;
-    let _busy = book.ledger.writer.lock().await;
-    let confirmed = book.ledger.confirm(book.ledger.state().version, book.now_ms).now_or_never();
-    assert!(matches!(confirmed, Some(Ok(()))));
-}
-
-async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped(
-    place: Place,
-) {
-    let url = place.lasting_url().await;
-    let mut book = holding(&url).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.scraped().await;
-    book.read(&[Run { origin: Origin::Test, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
-    book = book.reopened().await;
-    assert_eq!(book.shown_failures(), (1.0, 1.0));
-    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 0.0);
-    assert_eq!(book.state().held_runs(), 1);
-    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
-    assert_eq!(book.shown_failures(), (1.0, 1.0), "a restored series shows its base first");
-    book.scraped().await;
-    assert_eq!(book.shown_failures(), (2.0, 2.0));
-    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 1.0);
-    let series = book.state().series.clone();
-    book = book.reopened().await;
-    for (key, series) in series {
-        assert_eq!(book.state().series[&key].value, series.value, "{key:?}");
-        assert_eq!(book.state().series[&key].shown(), series.shown(), "{key:?}");
-    }
-}
-
 async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
     let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
@@ -602,17 +507,6 @@ async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
     book.settings.apps = vec![app()];
     book = book.reopened().await;
     assert_eq!(book.counted("FAILED"), 1.0);
-}
-
-async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first(place: Place) {
-    let mut book = holding(&place.url().await).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.scraped().await;
-    book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
-    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
-    book.scraped().await;
-    assert_eq!(book.shown_failures(), (2.0, 2.0));
 }
 
 on_each_database! {

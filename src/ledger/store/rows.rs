@@ -165,14 +165,7 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Row
         else {
             return Err(RowError::Nonsense(format!("workflow {id}")));
         };
-        let state = WorkflowState {
-            number,
-            record,
-            series: BTreeMap::new(),
-            open: BTreeMap::new(),
-            held: Vec::new(),
-            listed: true,
-        };
+        let state = WorkflowState::of(number, record);
         workflows.insert(number, (app, workflow, state));
     }
     Ok(workflows)
