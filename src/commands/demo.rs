@@ -13,6 +13,10 @@ use crate::{
     shutdown,
 };
 
+/// Whoever looks at the demo's metrics for the first time sees numbers, not their bases, if it has run
+/// for a moment; a Prometheus that scrapes every 15 seconds still sees the bases before.
+const LONGEST_HOLD: Duration = Duration::from_secs(20);
+
 /// Serves what the exporter reads from a simulated API, on a ledger that is thrown away.
 pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     let stop = shutdown::on_signals()?;
@@ -20,7 +24,7 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("cortex-workflow-exporter-demo-").tempdir();
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
     let ledger = directory.path().join("ledger.db");
-    let config = Config {
+    let mut config = Config {
         cortex: Cortex {
             api_url: format!("http://{simulator}").parse()?,
             app_id: AppId::new("c").context("the app id is a plain one")?,
@@ -43,6 +47,7 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
         check_only: false,
         web: demo.web,
     };
+    config.web.hold_timeout = config.web.hold_timeout.min(LONGEST_HOLD);
     let path = config.web.telemetry_path.clone();
     let app = App::build(config, Arc::new(SystemClock)).await?;
     for address in app.addresses() {
