@@ -109,15 +109,15 @@ impl Ledger {
         let bounds = Bounds::new(&settings.buckets);
         let mut writer = Writer {
             store,
-            state: State::default(),
+            state: Arc::default(),
             highest_number: 0,
             bounds,
             settings,
             unsure: false,
         };
         writer.load(now_ms).await?;
-        writer.state.version += 1;
-        let published = watch::Sender::new(Arc::new(writer.state.clone()));
+        Arc::make_mut(&mut writer.state).version += 1;
+        let published = watch::Sender::new(Arc::clone(&writer.state));
         let confirmed = Arc::new(AtomicU64::new(if writer.settings.hold { 0 } else { u64::MAX }));
         let writer = Arc::new(Mutex::new(writer));
         Ok(Self { writer, published: Arc::new(published), metrics, confirmed })
@@ -148,7 +148,7 @@ impl Ledger {
     ) -> Result<()> {
         let mut writer = self.ready(read_at.local_ms).await?;
         let writer = &mut *writer;
-        let mut state = writer.state.clone();
+        let mut state = State::clone(&writer.state);
         let (mut number, lookback) = (writer.highest_number, writer.settings.lookback);
         let born = state.version + 1;
         let app_state = state.apps.entry(app.clone()).or_default();
@@ -225,7 +225,7 @@ impl Ledger {
         if closed {
             now.close_reading();
         }
-        let mut state = writer.state.clone();
+        let mut state = State::clone(&writer.state);
         if now.record != before || !changes.runs.is_empty() {
             let batch = changes.batch(app, workflow, &now);
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
@@ -265,7 +265,7 @@ impl Ledger {
         let batch = changes.batch(app, workflow, &now);
         self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         self.tell(&changes);
-        let mut state = writer.state.clone();
+        let mut state = State::clone(&writer.state);
         put(&mut state, app, workflow, now);
         self.publish(writer, state);
         Ok(())
@@ -275,7 +275,7 @@ impl Ledger {
     pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_at: ReadAt) -> Result<()> {
         let mut writer = self.ready(ended_at.local_ms).await?;
         let writer = &mut *writer;
-        let mut state = writer.state.clone();
+        let mut state = State::clone(&writer.state);
         let record = &mut state.apps.entry(app.clone()).or_default().record;
         let before = record.clone();
         if succeeded {
@@ -314,7 +314,7 @@ impl Ledger {
         }
         let mut writer = self.ready(now_ms).await?;
         let writer = &mut *writer;
-        let mut state = writer.state.clone();
+        let mut state = State::clone(&writer.state);
         let mut released = Vec::new();
         for workflow in state.apps.values_mut().flat_map(|app| app.workflows.values_mut()) {
             if workflow.holds(confirmed) {
@@ -377,8 +377,8 @@ impl Ledger {
 
     fn publish(&self, writer: &mut Writer, mut state: State) {
         state.version += 1;
-        writer.state = state;
-        self.published.send_replace(Arc::new(writer.state.clone()));
+        writer.state = Arc::new(state);
+        self.published.send_replace(Arc::clone(&writer.state));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::model::{AppId, RunId, WorkflowId};
 pub(super) struct Writer {
     pub(super) store: Store,
     /// What the database holds, as far as it concerns the next change.
-    pub(super) state: State,
+    pub(super) state: Arc<State>,
     /// The highest number that a workflow has in the database.
     pub(super) highest_number: i64,
     pub(super) bounds: Bounds,
@@ -85,9 +85,10 @@ impl Writer {
             self.store.commit(&batch).await?;
         }
         self.highest_number = loaded.highest_number;
-        self.state = std::mem::take(&mut loaded.state);
-        self.state.version = version;
-        self.state.apps.retain(|app, _| self.settings.apps.contains(app));
+        let mut state = std::mem::take(&mut loaded.state);
+        state.version = version;
+        state.apps.retain(|app, _| self.settings.apps.contains(app));
+        self.state = Arc::new(state);
         Ok(())
     }
 }
