@@ -101,6 +101,15 @@ pub struct OnceArgs {
 /// The command line of `demo`.
 #[derive(Args)]
 pub struct DemoArgs {
+    #[command(flatten)]
+    pub(super) simulate: SimulateArgs,
+    #[command(flatten)]
+    pub(super) web: WebArgs,
+}
+
+/// The command line of `simulate`.
+#[derive(Args)]
+pub struct SimulateArgs {
     /// What chance begins with: the same number makes the same runs. Example: 42.
     #[arg(long = "seed", env = "CORTEX_EXPORTER_SEED", value_name = "NUMBER", default_value = "1")]
     pub(super) seed: String,
@@ -112,26 +121,6 @@ pub struct DemoArgs {
         default_value = "127.0.0.1:10059"
     )]
     pub(super) simulator: String,
-    #[command(flatten)]
-    pub(super) web: WebArgs,
-    #[command(flatten)]
-    pub(super) log: LogArgs,
-}
-
-/// The command line of `simulate`.
-#[derive(Args)]
-pub struct SimulateArgs {
-    /// What chance begins with: the same number makes the same runs. Example: 42.
-    #[arg(long = "seed", env = "CORTEX_EXPORTER_SEED", value_name = "NUMBER", default_value = "1")]
-    pub(super) seed: String,
-    /// Where the simulated API listens, on loopback only. Example: 127.0.0.1:8080.
-    #[arg(
-        long = "simulator.listen-address",
-        env = "CORTEX_EXPORTER_SIMULATOR_LISTEN_ADDRESS",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:10059"
-    )]
-    pub(super) listen_address: String,
     #[command(flatten)]
     pub(super) log: LogArgs,
 }

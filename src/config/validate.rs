@@ -81,7 +81,7 @@ pub fn once(args: &OnceArgs, env_key: Option<String>) -> Result<Once, ConfigErro
 /// Validates the command line of `demo`.
 pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
     let mut checks = Checks::default();
-    let simulator = checks.simulator(&args.simulator, &args.seed, &args.log);
+    let simulator = checks.simulator(&args.simulate);
     let web = checks.web(&args.web);
     let config = || Some(Demo { simulator: simulator?, web: web? });
     checks.finish(config())
@@ -90,7 +90,7 @@ pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
 /// Validates the command line of `simulate`.
 pub fn simulate(args: &SimulateArgs) -> Result<Simulate, ConfigErrors> {
     let mut checks = Checks::default();
-    let simulator = checks.simulator(&args.listen_address, &args.seed, &args.log);
+    let simulator = checks.simulator(args);
     checks.finish(simulator)
 }
 
@@ -246,10 +246,11 @@ impl Checks {
         Some(Log { level: level?, format: format? })
     }
 
-    fn simulator(&mut self, address: &str, seed: &str, log: &LogArgs) -> Option<Simulate> {
-        let address = self.flag("simulator.listen-address", address, read::loopback_address);
-        let seed = self.flag("seed", seed, |text| read::number(text, 0..=u64::MAX));
-        let log = self.log(log);
+    fn simulator(&mut self, args: &SimulateArgs) -> Option<Simulate> {
+        let flag = "simulator.listen-address";
+        let address = self.flag(flag, &args.simulator, read::loopback_address);
+        let seed = self.flag("seed", &args.seed, |text| read::number(text, 0..=u64::MAX));
+        let log = self.log(&args.log);
         Some(Simulate { listen_address: address?, seed: seed?, log: log? })
     }
 }
