@@ -10,38 +10,9 @@ use std::{
 
 use cortex_workflow_exporter::{config::Buckets, metrics::FAMILIES, model::Anomaly};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use crate::support::readme::{Family, ROOT, anchor, documented_families, quoted, readme, rows};
+
 const EXPORTER: &str = env!("CARGO_BIN_EXE_cortex-workflow-exporter");
-const PER_WORKFLOW: [&str; 2] = ["workflow_id", "workflow"];
-
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(ROOT).join("README.md")).expect("there is a README")
-}
-
-/// The rows of all tables whose header begins with these cells. A row's cells are trimmed.
-fn rows<'t>(text: &'t str, header: &[&str]) -> Vec<Vec<&'t str>> {
-    let mut rows = Vec::new();
-    let mut wanted = None;
-    for line in text.lines() {
-        let Some(inner) = line.strip_prefix('|').and_then(|line| line.trim_end().strip_suffix('|'))
-        else {
-            wanted = None;
-            continue;
-        };
-        let cells: Vec<_> = inner.split('|').map(str::trim).collect();
-        match wanted {
-            None => wanted = Some(cells.starts_with(header)),
-            Some(true) if !cells.iter().all(|cell| cell.starts_with("---")) => rows.push(cells),
-            Some(_) => {}
-        }
-    }
-    rows
-}
-
-/// What stands between backticks.
-fn quoted(cell: &str) -> Vec<&str> {
-    cell.split('`').skip(1).step_by(2).collect()
-}
 
 /// What is in one of two maps only, or unlike in both; one line each.
 fn differences<T: PartialEq + std::fmt::Debug>(
@@ -55,22 +26,6 @@ fn differences<T: PartialEq + std::fmt::Debug>(
         format!("{name}: the README says {told:?}, the program {is:?}")
     };
     unlike.map(line).collect()
-}
-
-/// A metric family: its type and the names of its labels.
-type Family = (String, BTreeSet<String>);
-
-fn documented_families(readme: &str) -> BTreeMap<String, Family> {
-    let mut families = BTreeMap::new();
-    for (labels, common) in [("more labels", &PER_WORKFLOW[..]), ("labels", &[])] {
-        for row in rows(readme, &["family", "type", labels, "meaning"]) {
-            let all = common.iter().copied().chain(quoted(row[2]));
-            let family = (row[1].to_owned(), all.map(str::to_owned).collect());
-            let before = families.insert(row[0].trim_matches('`').to_owned(), family);
-            assert!(before.is_none(), "{} is listed twice", row[0]);
-        }
-    }
-    families
 }
 
 /// The families of an exposition. Those without samples have no labels.
@@ -266,13 +221,6 @@ fn hidden_command(readme: &str) -> Option<&'static str> {
 #[test]
 fn the_first_screen_shows_how_to_try_it_and_how_to_test_it() {
     assert_eq!(hidden_command(&readme()), None);
-}
-
-/// What a heading is linked by, as GitHub makes it.
-fn anchor(heading: &str) -> String {
-    let heading = heading.trim_start_matches('#').trim().to_lowercase();
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 /// Links to headings and files that aren't there.

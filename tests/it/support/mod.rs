@@ -4,6 +4,8 @@ mod api;
 mod postgres;
 mod process;
 mod prometheus;
+pub(crate) mod promql;
+pub(crate) mod readme;
 mod scrape;
 mod tool;
 mod wait;
