@@ -90,7 +90,7 @@ impl App {
             hold_timeout,
         );
         let publishing = Arc::new(publishing);
-        tokio::spawn(release(Arc::clone(&publishing), stop.clone()));
+        tokio::spawn(note_versions(Arc::clone(&publishing), stop.clone()));
         let ledger = core.ledger.clone();
         let view = View { ledger: core.ledger, status, clock: core.clock, app_id: core.app_id };
         let ready = view.status.clone();
@@ -198,11 +198,11 @@ async fn obey_hangups(
     }
 }
 
-/// Releases what nobody scrapes.
-async fn release(publishing: Arc<Publishing>, stop: CancellationToken) {
+/// Notes what is published although nobody scrapes.
+async fn note_versions(publishing: Arc<Publishing>, stop: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     while stop.run_until_cancelled(seconds.tick()).await.is_some() {
-        publishing.release().await;
+        publishing.note();
     }
 }
 

@@ -51,7 +51,9 @@
 //!   increase by its whole value. After a failed commit the state is loaded anew.
 //! - **A base is scraped before what was added to it.** Prometheus takes the first sample of a series
 //!   as its base, so what a new or restored series gains is held until that base was in a completed
-//!   scrape (`ledger/hold.rs`, `metrics/publishing.rs`, `http/connection.rs`).
+//!   scrape. Whatever is counted is shown by the next scrape at the earliest, and the ledger knows what
+//!   was shown, so that a restart begins exactly there (`ledger/hold.rs`, `metrics/publishing.rs`,
+//!   `http/connection.rs`).
 //! - **The state is immutable and swapped whole.** Readers hold an `Arc` of one state, so a counter
 //!   and the histogram beside it always agree, and nobody waits for a lock of the poller's.
 //! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an

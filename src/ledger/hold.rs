@@ -1,31 +1,23 @@
-//! What was counted and must not be shown yet.
+//! What was counted and has not been shown yet.
 //!
 //! Prometheus takes the first sample of a series as its base: what a series shows there is lost to
 //! `increase()`. So a series that is new, or was restored after a restart, first shows its base (0,
 //! or what was shown last), and more only when that has been scraped. What one run moves is held
-//! and released together, so that counter and histogram never disagree. What is shown is durable,
-//! so a restart shows no less. Pure.
+//! and released together, so that counter and histogram never disagree.
+//!
+//! Whatever is counted is held until the next scrape at least, and is durable as shown before that
+//! scrape shows it. So a restart begins with exactly what the last scrape could show: no less, or
+//! the counters would go back; and no more, or what came since would hide in the base. Pure.
+
+use std::collections::BTreeMap;
 
 use super::{
     series::{Series, SeriesKey, Total, Value},
     state::{State, WorkflowState},
 };
 
-/// What one run moved, or what a restart found held.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
-    /// It is released when this version of the state has been scraped.
-    born: u64,
-    amounts: Vec<(SeriesKey, Amount)>,
-}
-
-#[derive(Clone, Debug)]
-enum Amount {
-    /// One run's.
-    One(f64),
-    /// Of all runs whose hold a restart broke.
-    Rest(Value),
-}
+/// What is held: by the version of the state whose scrape releases it, how much of each series.
+pub(super) type Held = BTreeMap<u64, BTreeMap<SeriesKey, Value>>;
 
 impl State {
     /// Whether something is held that this version releases.
@@ -44,28 +36,24 @@ impl WorkflowState {
 
     /// Whether something is held that this version releases.
     pub(super) fn holds(&self, confirmed: u64) -> bool {
-        self.held.iter().any(|held| held.born <= confirmed)
+        self.held.first_key_value().is_some_and(|(born, _)| *born <= confirmed)
     }
 
-    /// Adds what one run moves. It is shown at once if all of its series have been scraped, that is
-    /// if they were `born` no later than the `confirmed` version.
-    pub(super) fn add(&mut self, amounts: Vec<(SeriesKey, f64)>, confirmed: u64) {
+    /// Adds what one run moves: held until the youngest of its series has been scraped, or shown
+    /// at once.
+    pub(super) fn add(&mut self, amounts: Vec<(SeriesKey, f64)>, hold: bool) {
         let series = |(key, _): &(SeriesKey, f64)| self.series.get(key);
         let born = amounts.iter().filter_map(series).map(|series| series.born).max().unwrap_or(0);
-        let held = born > confirmed;
-        for (key, amount) in &amounts {
-            let Some(series) = self.series.get_mut(key) else { continue };
-            if held && series.shown.is_none() {
-                series.shown = Some(series.value.clone());
+        for (key, amount) in amounts {
+            let Some(series) = self.series.get_mut(&key) else { continue };
+            if hold {
+                series.shown.get_or_insert_with(|| series.value.clone());
+                let amounts = self.held.entry(born).or_default();
+                amounts.entry(key).or_insert_with(|| series.value.zero()).add(amount);
+            } else if let Some(shown) = &mut series.shown {
+                shown.add(amount);
             }
-            series.value.add(*amount);
-            if let (Some(shown), false) = (&mut series.shown, held) {
-                shown.add(*amount);
-            }
-        }
-        if held {
-            let one = |(key, amount)| (key, Amount::One(amount));
-            self.held.push(Held { born, amounts: amounts.into_iter().map(one).collect() });
+            series.value.add(amount);
         }
     }
 
@@ -73,39 +61,54 @@ impl WorkflowState {
     pub(super) fn hold_restored(&mut self, born: u64) {
         let rest = |(key, series): (&SeriesKey, &Series)| {
             let rest = series.value.since(series.shown.as_ref()?);
-            Some((key.clone(), Amount::Rest(rest)))
+            Some((key.clone(), rest))
         };
-        let amounts: Vec<_> = self.series.iter().filter_map(rest).collect();
-        self.held = if amounts.is_empty() { Vec::new() } else { vec![Held { born, amounts }] };
+        let rest: BTreeMap<_, _> = self.series.iter().filter_map(rest).collect();
+        self.held = if rest.is_empty() { Held::new() } else { Held::from([(born, rest)]) };
+    }
+
+    /// To Prometheus, all series are new from this version of the state on: they show again what
+    /// they showed last, and nothing more before that has been scraped.
+    pub(super) fn show_bases_again(&mut self, born: u64) {
+        for series in self.series.values_mut() {
+            series.born = born;
+        }
+        let mut all = BTreeMap::new();
+        for held in std::mem::take(&mut self.held).into_values() {
+            merge(&mut all, held);
+        }
+        if !all.is_empty() {
+            self.held.insert(born, all);
+        }
     }
 
     /// Shows what was held for versions up to the confirmed one. Returns the series that changed.
     pub(super) fn release(&mut self, confirmed: u64) -> Vec<SeriesKey> {
-        let (released, held) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|held: &Held| held.born <= confirmed);
-        self.held = held;
-        let released: Vec<Held> = released;
-        let mut changed = Vec::new();
-        for (key, amount) in released.into_iter().flat_map(|held| held.amounts) {
-            let shown = self.series.get_mut(&key).and_then(|series| series.shown.as_mut());
-            match (shown, amount) {
-                (Some(shown), Amount::One(amount)) => shown.add(amount),
-                (Some(shown), Amount::Rest(rest)) => shown.grow(&rest),
-                (None, _) => {}
-            }
-            changed.push(key);
+        let still_held = self.held.split_off(&confirmed.saturating_add(1));
+        let released = std::mem::replace(&mut self.held, still_held);
+        let mut changed = BTreeMap::new();
+        for released in released.into_values() {
+            merge(&mut changed, released);
         }
-        changed.sort_unstable();
-        changed.dedup();
-        for key in &changed {
-            let still_held = self.held.iter().flat_map(|held| &held.amounts).any(|(k, _)| k == key);
-            if let Some(series) = self.series.get_mut(key).filter(|_| !still_held)
-                && let Some(shown) = series.shown.take()
-            {
+        for (key, amount) in &changed {
+            let Some(series) = self.series.get_mut(key) else { continue };
+            if self.held.values().any(|held| held.contains_key(key)) {
+                if let Some(shown) = &mut series.shown {
+                    shown.grow(amount);
+                }
+            } else if let Some(shown) = series.shown.take() {
                 series.value.not_below(&shown);
             }
         }
-        changed
+        changed.into_keys().collect()
+    }
+}
+
+fn merge(into: &mut BTreeMap<SeriesKey, Value>, more: BTreeMap<SeriesKey, Value>) {
+    for (key, amount) in more {
+        match into.get_mut(&key) {
+            Some(sum) => sum.grow(&amount),
+            None => drop(into.insert(key, amount)),
+        }
     }
 }

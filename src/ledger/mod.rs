@@ -15,10 +15,7 @@ mod tests;
 mod writer;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -65,8 +62,7 @@ pub struct Ledger {
     writer: Arc<Mutex<Writer>>,
     published: Arc<watch::Sender<Arc<State>>>,
     metrics: LedgerMetrics,
-    /// The last version of the state that was scraped.
-    confirmed: Arc<AtomicU64>,
+    hold: bool,
 }
 
 /// Runs of one workflow as one answer of the API had them.
@@ -118,9 +114,9 @@ impl Ledger {
         writer.load(now_ms).await?;
         Arc::make_mut(&mut writer.state).version += 1;
         let published = watch::Sender::new(Arc::clone(&writer.state));
-        let confirmed = Arc::new(AtomicU64::new(if writer.settings.hold { 0 } else { u64::MAX }));
+        let hold = writer.settings.hold;
         let writer = Arc::new(Mutex::new(writer));
-        Ok(Self { writer, published: Arc::new(published), metrics, confirmed })
+        Ok(Self { writer, published: Arc::new(published), metrics, hold })
     }
 
     /// What is durable, now and whenever it changes.
@@ -202,8 +198,7 @@ impl Ledger {
         let records = writer.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
         let before = now.record.clone();
-        let mut observer =
-            writer.observer(app, &mut now, &mut changes, read.read_at, self.confirmed());
+        let mut observer = writer.observer(app, &mut now, &mut changes, read.read_at);
         let mut settled = true;
         let mut known = true;
         for run in in_order_of_ending(&read) {
@@ -255,7 +250,7 @@ impl Ledger {
         let ids: Vec<_> = runs.iter().collect();
         let records = writer.runs(now.number, &ids).await?;
         let mut changes = Changes::default();
-        let mut observer = writer.observer(app, &mut now, &mut changes, read_at, self.confirmed());
+        let mut observer = writer.observer(app, &mut now, &mut changes, read_at);
         for (run, record) in &records {
             observer.vanished(run, record);
         }
@@ -307,8 +302,9 @@ impl Ledger {
     /// This version of the state, and so every version before, has been scraped by everybody who
     /// matters: what was held until then is shown. Durable before it is shown.
     pub async fn confirm(&self, version: u64, now_ms: i64) -> Result<()> {
-        let confirmed = self.confirmed.fetch_max(version, Relaxed).max(version);
-        // Scrapes are many, and mostly there is nothing to release.
+        // Without a hold, what an earlier process held is shown at once.
+        let confirmed = if self.hold { version } else { u64::MAX };
+        // Scrapes are many, and often there is nothing to release.
         if !self.state().holds(confirmed) {
             return Ok(());
         }
@@ -332,10 +328,6 @@ impl Ledger {
             self.publish(writer, state);
         }
         Ok(())
-    }
-
-    fn confirmed(&self) -> u64 {
-        self.confirmed.load(Relaxed)
     }
 
     /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any

@@ -65,13 +65,13 @@ pub(super) struct Observer<'a> {
     pub(super) moved: Vec<(SeriesKey, f64)>,
 }
 
-/// Which versions of the state matter to what may be shown.
+/// When what is added may be shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Showing {
-    /// The version in which new series are published.
+    /// The version of the state in which new series are published.
     pub(super) born: u64,
-    /// The last version that was scraped.
-    pub(super) confirmed: u64,
+    /// Whether it is held until their base has been scraped.
+    pub(super) hold: bool,
 }
 
 /// How something that happened relates to the moment from which on it is news.
@@ -111,7 +111,7 @@ impl Observer<'_> {
             Phase::Finished => self.finished(run, record),
         };
         let moved = std::mem::take(&mut self.moved);
-        self.workflow.add(moved, self.showing.confirmed);
+        self.workflow.add(moved, self.showing.hold);
         standing
     }
 

@@ -75,7 +75,7 @@ impl SeriesKey {
 pub struct Series {
     /// How much it has come to.
     pub value: Value,
-    /// How much of that may be shown by now, where that isn't all; see [`super::Held`].
+    /// How much of that may be shown by now, where that isn't all; see `hold`.
     pub(super) shown: Option<Value>,
     /// The first version of the state in which it was published since the process began.
     pub(super) born: u64,
@@ -146,6 +146,16 @@ impl Value {
         match self {
             Self::Counter(value) => *value,
             Self::Histogram(histogram) => histogram.count() as f64,
+        }
+    }
+
+    /// The same kind of value before it has seen anything.
+    pub(super) fn zero(&self) -> Self {
+        match self {
+            Self::Counter(_) => Self::Counter(0.0),
+            Self::Histogram(histogram) => {
+                Self::Histogram(Histogram::new(Arc::clone(&histogram.bounds)))
+            }
         }
     }
 

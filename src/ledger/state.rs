@@ -57,7 +57,7 @@ pub struct WorkflowState {
     /// Its runs that are now PENDING or RUNNING.
     pub open: BTreeMap<RunId, OpenRun>,
     /// What must not be shown yet.
-    pub(super) held: Vec<Held>,
+    pub(super) held: Held,
     /// Whether the last list that could be read had it.
     pub listed: bool,
 }
@@ -301,13 +301,6 @@ impl AppState {
 }
 
 impl WorkflowState {
-    /// To Prometheus, its series are new from this version of the state on.
-    fn show_bases_again(&mut self, born: u64) {
-        for series in self.series.values_mut() {
-            series.born = born;
-        }
-    }
-
     /// The reading of the list of runs has reached the known region, or the list's end.
     pub(super) fn close_reading(&mut self) {
         let record = &mut self.record;
@@ -324,7 +317,7 @@ impl WorkflowState {
             record,
             series: BTreeMap::new(),
             open: BTreeMap::new(),
-            held: Vec::new(),
+            held: Held::new(),
             listed: true,
         }
     }

@@ -538,6 +538,9 @@ on_each_database! {
     other_bucket_bounds_start_the_histograms_anew_and_nothing_else
     what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped
     a_run_that_is_not_held_passes_one_that_is
+    what_series_that_were_scraped_gain_is_shown_by_the_next_scrape
+    what_nobody_scraped_is_no_base_after_a_restart
+    what_nobody_scrapes_does_not_pile_up
     an_old_scrape_releases_nothing_that_is_younger
     a_scrape_that_releases_nothing_waits_for_no_writer
     a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped

@@ -35,7 +35,6 @@ impl Writer {
         workflow: &'a mut WorkflowState,
         changes: &'a mut Changes,
         read_at: ReadAt,
-        confirmed: u64,
     ) -> Observer<'a> {
         Observer {
             workflow,
@@ -43,7 +42,7 @@ impl Writer {
             bounds: &self.bounds,
             read_at,
             pruned_before_ms: pruned_before_ms(&self.state, app),
-            showing: Showing { born: self.state.version + 1, confirmed },
+            showing: Showing { born: self.state.version + 1, hold: self.settings.hold },
             moved: Vec::new(),
         }
     }

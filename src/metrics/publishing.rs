@@ -81,12 +81,19 @@ impl Publishing {
         self.scrapes().clients.remove(&client);
     }
 
-    /// Releases what may be shown by now. To be called about every second, so that what nobody
-    /// scrapes is released in time.
-    pub async fn release(&self) {
-        let Ok(_only_one) = self.releasing.try_lock() else { return };
+    /// Notes what is published by now. To be called about every second, so that it is known when
+    /// a version was published that nobody scrapes.
+    pub fn note(&self) {
         let version = self.ledger.state().version;
-        let confirmed = self.scrapes().confirmed(version, Instant::now());
+        self.scrapes().published(version, Instant::now());
+    }
+
+    /// Releases what may be shown by now. What nobody scrapes stays held: it is nobody's base, and
+    /// in the ledger it is added up per series, so that it doesn't grow.
+    async fn release(&self) {
+        let Ok(_only_one) = self.releasing.try_lock() else { return };
+        self.note();
+        let confirmed = self.scrapes().confirmed(Instant::now());
         if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
             tracing::debug!(%error, "What is held could not be released; it is tried again.");
         }
@@ -111,19 +118,23 @@ impl Scrapes {
         client.version = client.version.max(version);
     }
 
+    /// This version is published by now.
+    fn published(&mut self, version: u64, now: Instant) {
+        if self.published.back().is_none_or(|(latest, _)| *latest < version) {
+            self.published.push_back((version, now));
+        }
+    }
+
     /// The last version that all have scraped who scrape regularly, or that was published long ago.
     /// Where nobody scrapes regularly (at least twice on one connection, lately), anybody's scrape
     /// will do.
-    fn confirmed(&mut self, version: u64, now: Instant) -> u64 {
+    fn confirmed(&mut self, now: Instant) -> u64 {
         let hold = self.hold;
         let regular = |client: &&Client| {
             client.scrapes >= 2 && now.saturating_duration_since(client.last) <= hold
         };
         let seen = self.clients.values().filter(regular).map(|client| client.version).min();
         self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
-        if self.published.back().is_none_or(|(latest, _)| *latest < version) {
-            self.published.push_back((version, now));
-        }
         while let Some((version, at)) = self.published.front().copied()
             && now.saturating_duration_since(at) >= hold
         {
@@ -148,22 +159,30 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
+    impl Scrapes {
+        /// What is confirmed when this version is published and scraped.
+        fn at(&mut self, version: u64, now: Instant) -> u64 {
+            self.published(version, now);
+            self.confirmed(now)
+        }
+    }
+
     #[test]
     fn nothing_is_confirmed_before_it_was_scraped_or_the_hold_ended() {
         let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
-        assert_eq!(scrapes.confirmed(7, start), 0);
-        assert_eq!(scrapes.confirmed(9, after(start, 60)), 0);
-        assert_eq!(scrapes.confirmed(9, after(start, 119)), 0);
-        assert_eq!(scrapes.confirmed(9, after(start, 120)), 7);
-        assert_eq!(scrapes.confirmed(9, after(start, 180)), 9);
-        assert_eq!(scrapes.confirmed(9, after(start, 999)), 9);
+        assert_eq!(scrapes.at(7, start), 0);
+        assert_eq!(scrapes.at(9, after(start, 60)), 0);
+        assert_eq!(scrapes.at(9, after(start, 119)), 0);
+        assert_eq!(scrapes.at(9, after(start, 120)), 7);
+        assert_eq!(scrapes.at(9, after(start, 180)), 9);
+        assert_eq!(scrapes.at(9, after(start, 999)), 9);
     }
 
     #[test]
     fn a_single_scrape_will_do_where_nobody_scrapes_regularly() {
         let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
         scrapes.completed(1, 5, start);
-        assert_eq!(scrapes.confirmed(6, start), 5);
+        assert_eq!(scrapes.at(6, start), 5);
     }
 
     #[test]
@@ -173,11 +192,11 @@ mod tests {
             scrapes.completed(client, version, start);
         }
         scrapes.completed(1, 8, after(start, 15));
-        assert_eq!(scrapes.confirmed(9, after(start, 16)), 3, "the other one is still to come");
+        assert_eq!(scrapes.at(9, after(start, 16)), 3, "the other one is still to come");
         scrapes.completed(3, 9, after(start, 17));
-        assert_eq!(scrapes.confirmed(9, after(start, 17)), 3, "a passer-by releases nothing");
+        assert_eq!(scrapes.at(9, after(start, 17)), 3, "a passer-by releases nothing");
         scrapes.completed(2, 9, after(start, 18));
-        assert_eq!(scrapes.confirmed(9, after(start, 18)), 8);
+        assert_eq!(scrapes.at(9, after(start, 18)), 8);
     }
 
     #[test]
@@ -187,12 +206,12 @@ mod tests {
             scrapes.completed(client, version, start);
         }
         scrapes.completed(1, 8, after(start, 15));
-        assert_eq!(scrapes.confirmed(9, after(start, 16)), 3);
+        assert_eq!(scrapes.at(9, after(start, 16)), 3);
         scrapes.clients.remove(&2);
-        assert_eq!(scrapes.confirmed(9, after(start, 16)), 8);
+        assert_eq!(scrapes.at(9, after(start, 16)), 8);
         scrapes.completed(4, 9, after(start, 17));
         scrapes.completed(4, 9, after(start, 18));
         scrapes.completed(1, 20, after(start, 130));
-        assert_eq!(scrapes.confirmed(20, after(start, 139)), 20);
+        assert_eq!(scrapes.at(20, after(start, 139)), 20);
     }
 }

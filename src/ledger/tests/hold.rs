@@ -38,14 +38,49 @@ pub(super) async fn what_one_run_moves_is_shown_together_once_all_of_its_series_
     assert_eq!(book.state().held_runs(), 1);
     book.scraped().await;
     assert_eq!((book.shown_failures(), book.state().held_runs()), ((1.0, 1.0), 0));
+}
+
+pub(super) async fn what_series_that_were_scraped_gain_is_shown_by_the_next_scrape(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    let seen = book.ledger.state().version;
     book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
-    assert_eq!(book.shown_failures(), (2.0, 2.0), "these series have shown their base");
+    assert_eq!(book.shown_failures(), (1.0, 1.0), "nobody has scraped since");
+    book.ledger.confirm(seen, book.now_ms).await.expect("released");
+    assert_eq!(book.shown_failures(), (2.0, 2.0));
+}
+
+pub(super) async fn what_nobody_scraped_is_no_base_after_a_restart(place: Place) {
+    let url = place.lasting_url().await;
+    let mut book = holding(&url).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    book = book.reopened().await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
+    book.scraped().await;
+    assert_eq!(book.shown_failures(), (2.0, 2.0));
+}
+
+pub(super) async fn what_nobody_scrapes_does_not_pile_up(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    for run in 0..20 {
+        book.read(&[fresh(&format!("run {run}"), "FAILED", 20 * SECOND)]).await;
+    }
+    let state = book.state();
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (20.0, (0.0, 0.0)));
+    let held: usize = state.held.values().map(std::collections::BTreeMap::len).sum();
+    assert!(held <= state.series.len(), "{held} amounts of {} series", state.series.len());
+    book.scraped().await;
+    assert_eq!((book.shown_failures(), book.state().held.len()), ((20.0, 20.0), 0));
 }
 
 pub(super) async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
     let mut book = holding(&place.url().await).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
+    let seen = book.ledger.state().version;
     let steps = vec![Step {
         key: Label::new("new"),
         step_type: Label::new("model"),
@@ -54,9 +89,13 @@ pub(super) async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
         credits: None,
     }];
     book.read(&[Run { steps, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
-    assert_eq!(book.shown_failures(), (1.0, 1.0), "its step's series is new");
     book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
-    assert_eq!((book.shown_failures(), book.counted("FAILED")), ((2.0, 2.0), 3.0));
+    book.ledger.confirm(seen, book.now_ms).await.expect("released");
+    assert_eq!(
+        (book.shown_failures(), book.counted("FAILED")),
+        ((2.0, 2.0), 3.0),
+        "a step's series is new"
+    );
     book.scraped().await;
     assert_eq!(book.shown_failures(), (3.0, 3.0));
 }
@@ -107,9 +146,12 @@ pub(super) async fn a_renamed_workflows_series_show_their_base_under_the_new_nam
     let mut book = holding(&place.url().await).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
-    book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
     book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
+    let before = book.ledger.state().version;
+    book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
+    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
+    book.ledger.confirm(before, book.now_ms).await.expect("released");
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (3.0, (1.0, 1.0)));
     book.scraped().await;
-    assert_eq!(book.shown_failures(), (2.0, 2.0));
+    assert_eq!(book.shown_failures(), (3.0, 3.0));
 }
