@@ -6,6 +6,7 @@
 mod support;
 
 mod cli;
+mod dashboards;
 mod dependencies;
 mod docs;
 mod exposition;

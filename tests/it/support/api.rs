@@ -27,7 +27,17 @@ impl Api {
 
     /// An empty world by this clock.
     pub(crate) async fn start_with(clock: Arc<dyn Clock>) -> Self {
-        let settings = Settings { api_key: KEY.into(), rate_limit: None, ..Settings::default() };
+        Self::serve(false, clock).await
+    }
+
+    /// The demo's world, which lives by itself, by the system's clock.
+    pub(crate) async fn lively() -> Self {
+        Self::serve(true, Arc::new(SystemClock)).await
+    }
+
+    async fn serve(lively: bool, clock: Arc<dyn Clock>) -> Self {
+        let settings =
+            Settings { api_key: KEY.into(), rate_limit: None, lively, ..Settings::default() };
         let simulator = Simulator::new(settings, clock);
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("loopback has a free port");

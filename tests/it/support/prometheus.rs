@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Process, Series, client, tool, wait_until};
 
-/// A Prometheus that scrapes one target every second.
+/// A Prometheus that scrapes its targets every second.
 pub(crate) struct Prometheus {
     process: Process,
     url: String,
@@ -14,21 +14,27 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one and waits until it answers.
+    /// Starts one for this exporter and waits until it answers.
     pub(crate) async fn start(target: &str) -> Self {
+        Self::start_for(&[target.to_owned()]).await
+    }
+
+    /// Starts one for these exporters and waits until it answers.
+    pub(crate) async fn start_for(targets: &[String]) -> Self {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let config = directory.path().join("prometheus.yml");
         // It can't tell which port it chose, so one that is free now is chosen for it.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("loopback has a free port");
-        let target = target.trim_start_matches("http://");
+        let targets = targets.iter().map(|target| target.trim_start_matches("http://"));
+        let targets = targets.collect::<Vec<_>>().join("', '");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
              # When it scrapes within the second depends on this.\n  \
              external_labels: {{replica: '{address}'}}\n\
              scrape_configs:\n\
              - job_name: cortex\n  \
-               static_configs: [{{targets: ['{target}']}}]\n"
+               static_configs: [{{targets: ['{targets}']}}]\n"
         );
         fs::write(&config, text).expect("there is room for temporary files");
         let mut command = Command::new(tool("prometheus"));

@@ -1,0 +1,9 @@
+//! The dashboards in `grafana/`: they hold together as Grafana needs it, ask only for metrics and labels
+//! that there are, and a real Prometheus has an answer to each of their queries.
+
+mod asking;
+mod filling;
+mod model;
+mod provisioning;
+mod queries;
+mod structure;
