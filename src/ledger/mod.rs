@@ -8,6 +8,7 @@ mod hold;
 mod metrics;
 mod observe;
 mod series;
+mod shared;
 mod state;
 mod store;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod tests;
 mod writer;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -110,6 +112,7 @@ impl Ledger {
             bounds,
             settings,
             unsure: false,
+            shared: BTreeSet::new(),
         };
         writer.load(now_ms).await?;
         Arc::make_mut(&mut writer.state).version += 1;
@@ -149,6 +152,7 @@ impl Ledger {
         let born = state.version + 1;
         let app_state = state.apps.entry(app.clone()).or_default();
         let cold_start = app_state.record.cold_start_ms.is_none();
+        let elsewhere = shared::shown_by_others(&writer.state, app);
         let list = List {
             workflows,
             read_at,
@@ -158,7 +162,7 @@ impl Ledger {
         };
         let changed = app_state.list(
             &list,
-            |id, name| filter.admits(id, name),
+            |id, name| filter.admits(id, name) && !elsewhere.contains_key(id),
             || {
                 number += 1;
                 number
@@ -179,6 +183,8 @@ impl Ledger {
         }
         writer.highest_number = number;
         self.publish(writer, state);
+        let admitted = workflows.iter().filter(|one| filter.admits(&one.id, &one.name));
+        self.tell_shared(app, admitted.map(|one| &one.id), &elsewhere, &mut writer.shared);
         Ok(())
     }
 

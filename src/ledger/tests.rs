@@ -7,6 +7,7 @@ mod outage;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
+mod shared;
 
 use prometheus::Registry;
 

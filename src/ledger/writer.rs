@@ -1,7 +1,7 @@
 //! What stands between the decisions and the store.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -9,6 +9,7 @@ use super::{
     Result, Settings,
     observe::{Changes, Observer, RunRecord, Showing},
     series::Bounds,
+    shared,
     state::{ReadAt, State, WorkflowState},
     store::{Batch, Store},
 };
@@ -25,6 +26,8 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
     pub(super) unsure: bool,
+    /// The apps and workflows of which it was told that another app shows them.
+    pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
 }
 
 impl Writer {
@@ -87,6 +90,12 @@ impl Writer {
         let mut state = std::mem::take(&mut loaded.state);
         state.version = version;
         state.apps.retain(|app, _| self.settings.apps.contains(app));
+        let dropped = shared::drop_all_but_first(&mut state, &self.settings.apps);
+        let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
+        let batch = Batch { workflows: workflows.collect(), ..Batch::default() };
+        if !batch.workflows.is_empty() {
+            self.store.commit(&batch).await?;
+        }
         self.state = Arc::new(state);
         Ok(())
     }

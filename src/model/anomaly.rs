@@ -26,11 +26,13 @@ pub enum Anomaly {
     UndecodableWorkflow,
     /// A list moved while it was read, so that its pages did not join; it is read again.
     ShiftedPages,
+    /// Two apps list one workflow; only the app that had it first shows it.
+    SharedWorkflow,
 }
 
 impl Anomaly {
     /// All of them, in the order of the README's table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::UnknownStatus,
         Self::UnknownOrigin,
         Self::MissingTimestamp,
@@ -43,6 +45,7 @@ impl Anomaly {
         Self::UndecodableStep,
         Self::UndecodableWorkflow,
         Self::ShiftedPages,
+        Self::SharedWorkflow,
     ];
 
     /// The label value.
@@ -60,6 +63,7 @@ impl Anomaly {
             Self::UndecodableStep => "undecodable_step",
             Self::UndecodableWorkflow => "undecodable_workflow",
             Self::ShiftedPages => "shifted_pages",
+            Self::SharedWorkflow => "shared_workflow",
         }
     }
 }

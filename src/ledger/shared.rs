@@ -1,0 +1,62 @@
+//! Which app shows a workflow that several list. Two would give the same series twice, which
+//! Prometheus refuses; and an app that has shown it goes on, so that no counter steps back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Ledger, state::State};
+use crate::model::{Anomaly, AppId, WorkflowId};
+
+/// The workflows that other apps than this one show, and which.
+pub(super) fn shown_by_others(state: &State, app: &AppId) -> BTreeMap<WorkflowId, AppId> {
+    let others = state.apps.iter().filter(|(other, _)| *other != app);
+    let shown = others.flat_map(|(other, state)| state.published().map(move |(id, _)| (id, other)));
+    shown.map(|(id, other)| (id.clone(), other.clone())).collect()
+}
+
+/// Where apps that were read one at a time are now read together, the first of them goes on showing
+/// what they share. Returns what the others no longer show.
+pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppId, WorkflowId)> {
+    let mut shown = BTreeSet::new();
+    let mut dropped = Vec::new();
+    for app in apps {
+        let Some(app_state) = state.apps.get_mut(app) else { continue };
+        let ids: Vec<_> = app_state.published().map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if !shown.contains(&id) {
+                shown.insert(id);
+            } else if let Some(workflow) = app_state.workflows.get_mut(&id) {
+                Arc::make_mut(workflow).record.followed = false;
+                dropped.push((app.clone(), id));
+            }
+        }
+    }
+    dropped
+}
+
+impl Ledger {
+    /// Tells of workflows that another app shows already, each once.
+    pub(super) fn tell_shared<'a>(
+        &self,
+        app: &AppId,
+        workflows: impl Iterator<Item = &'a WorkflowId>,
+        elsewhere: &BTreeMap<WorkflowId, AppId>,
+        told: &mut BTreeSet<(AppId, WorkflowId)>,
+    ) {
+        for id in workflows {
+            let Some(shown_by) = elsewhere.get(id) else { continue };
+            if told.insert((app.clone(), id.clone())) {
+                self.metrics.anomaly(Anomaly::SharedWorkflow);
+                tracing::warn!(
+                    app_id = %app,
+                    workflow_id = %id,
+                    %shown_by,
+                    "Two apps list this workflow; only the app that had it first shows it. Exclude \
+                     it from one of them."
+                );
+            }
+        }
+    }
+}
