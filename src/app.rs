@@ -1,27 +1,29 @@
 //! The composition root: opens and checks everything, then starts it, then drains it. Uses all
 //! modules below it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod view;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use prometheus::{GaugeVec, Opts, Registry, process_collector::ProcessCollector};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{ApiMetrics, Budget, Client},
-    build_info,
-    config::{Config, Cortex, Poll, WorkflowFilter},
-    http::{self, AppView, Endpoints, Overview, Server, WorkflowView},
+    build_info, config,
+    config::{Config, Poll},
+    http::{self, Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Encoding, Exposition, Publishing},
-    model::{AppId, Clock, Status},
-    poller::{self, CycleResult, Poller, PollerMetrics},
+    model::Clock,
+    poller::{self, Poller, PollerMetrics},
     shutdown,
 };
+use view::View;
 
 /// The exporter, ready to start.
 pub struct App {
@@ -33,14 +35,13 @@ pub struct App {
 
 /// What polls and renders, without what serves.
 pub struct Core {
-    /// Reads the API.
-    pub poller: Poller,
+    /// Read the API, one for each app.
+    pub pollers: Vec<Poller>,
     /// What was counted, for Prometheus.
     pub exposition: Arc<Exposition>,
     ledger: Ledger,
-    client: Client,
+    clients: Vec<Client>,
     clock: Arc<dyn Clock>,
-    app_id: AppId,
 }
 
 /// How long answers that are under way at the end may take.
@@ -53,15 +54,15 @@ impl App {
         let server = Server::bind(&config.web).await?;
         let hold_timeout = config.web.hold_timeout;
         let counting = ledger::Settings {
-            apps: vec![config.cortex.app_id.clone()],
+            apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
             url: config.state.url.clone(),
             retention: Some(config.state.retention),
             lookback: Some(config.history_lookback),
             buckets: config.buckets.clone(),
             hold: !hold_timeout.is_zero(),
         };
-        let Config { cortex, poll, workflows, .. } = config;
-        let core = Core::build(&cortex, poll, workflows, counting, clock).await?;
+        let Config { apps, rate_limit, poll, labels, .. } = config;
+        let core = Core::build(&apps, rate_limit, poll, counting, &labels, clock).await?;
         Ok(Self { server, core, poll_interval, hold_timeout })
     }
 
@@ -76,11 +77,13 @@ impl App {
         for address in server.addresses() {
             tracing::info!(%address, tls = false, "Listening.");
         }
-        let status = core.poller.status();
-        let polling = tokio::spawn(core.poller.run(stop.child_token()));
+        let apps = core.pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
+        let apps: Vec<_> = apps.collect();
+        let loops = core.pollers.into_iter().map(|poller| poller.run(stop.child_token()));
+        let polling = tokio::spawn(join_all(loops.collect::<Vec<_>>()));
         let alive = polling.abort_handle();
-        let key_of = core.client.clone();
-        let reload = Arc::new(move || reload(&key_of));
+        let clients = core.clients;
+        let reload = Arc::new(move || reload(&clients));
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         tokio::spawn(obey_hangups(hangups, Arc::clone(&reload), stop.clone()));
         let publishing = Publishing::new(
@@ -92,15 +95,12 @@ impl App {
         let publishing = Arc::new(publishing);
         tokio::spawn(note_versions(Arc::clone(&publishing), stop.clone()));
         let ledger = core.ledger.clone();
-        let view = View { ledger: core.ledger, status, clock: core.clock, app_id: core.app_id };
-        let ready = view.status.clone();
+        let view = Arc::new(View { ledger: core.ledger, clock: core.clock, apps });
+        let overview = Arc::clone(&view);
         let endpoints = Endpoints {
             exposition: Arc::new(Rendering(publishing)),
-            overview: Arc::new(move || view.overview(poll_interval)),
-            ready: Arc::new(move || match ready.borrow().cycles {
-                0 => Err("the first poll cycle has not ended yet".into()),
-                _ => Ok(()),
-            }),
+            overview: Arc::new(move || overview.overview(poll_interval)),
+            ready: Arc::new(move || view.ready()),
             healthy: Arc::new(move || {
                 let ended = alive.is_finished();
                 if ended { Err("the poll loop has ended".into()) } else { Ok(()) }
@@ -114,8 +114,8 @@ impl App {
             stop.cancel();
             match ended {
                 Err(error) => Err(anyhow::anyhow!("the poll loop failed: {error}")),
-                Ok(()) if by_itself => Err(anyhow::anyhow!("the poll loop ended by itself")),
-                Ok(()) => Ok(()),
+                Ok(_) if by_itself => Err(anyhow::anyhow!("the poll loop ended by itself")),
+                Ok(_) => Ok(()),
             }
         };
         let ((), ended) = tokio::join!(serving, watched);
@@ -127,35 +127,42 @@ impl App {
 }
 
 impl Core {
-    /// Opens the ledger and prepares the poller.
+    /// Opens the ledger and prepares the pollers. All apps share one budget of `rate_limit`
+    /// requests a minute.
     pub async fn build(
-        cortex: &Cortex,
+        apps: &[config::App],
+        rate_limit: u32,
         poll: Poll,
-        workflows: WorkflowFilter,
         counting: ledger::Settings,
+        labels: &BTreeMap<String, String>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let registry = Registry::new();
         register_process(&registry)?;
         let ledger_metrics = LedgerMetrics::new(&registry)?;
         let ledger = Ledger::open(counting, ledger_metrics, clock.now_ms()).await?;
-        let budget = Arc::new(Budget::new(cortex.rate_limit));
+        let budget = Arc::new(Budget::new(rate_limit));
         let api_metrics = ApiMetrics::new(&registry)?;
-        let client = Client::new(cortex, budget, api_metrics, Arc::clone(&clock))?;
+        let poller_metrics = PollerMetrics::new(&registry)?;
+        let (mut clients, mut pollers) = (Vec::new(), Vec::new());
+        for config::App { cortex, workflows } in apps {
+            let (budget, metrics) = (Arc::clone(&budget), api_metrics.clone());
+            let client = Client::new(cortex, budget, metrics, Arc::clone(&clock))?;
+            clients.push(client.clone());
+            let settings = poller::Settings {
+                app_id: cortex.app_id.clone(),
+                page_size: cortex.page_size,
+                poll: poll.clone(),
+                workflows: workflows.clone(),
+            };
+            let (ledger, metrics) = (ledger.clone(), poller_metrics.clone());
+            pollers.push(Poller::new(client, ledger, Arc::clone(&clock), settings, metrics));
+        }
         let interval_ms = poll.interval.as_millis() as i64;
-        let app_id = cortex.app_id.clone();
-        let page_size = cortex.page_size;
-        let settings = poller::Settings { app_id: app_id.clone(), page_size, poll, workflows };
-        let poller = Poller::new(
-            client.clone(),
-            ledger.clone(),
-            Arc::clone(&clock),
-            settings,
-            PollerMetrics::new(&registry)?,
-        );
         let exposition =
             Exposition::new(ledger.states(), registry, Arc::clone(&clock), interval_ms);
-        Ok(Self { poller, exposition: Arc::new(exposition), ledger, client, clock, app_id })
+        let exposition = exposition.with_labels(labels);
+        Ok(Self { pollers, exposition: Arc::new(exposition), ledger, clients, clock })
     }
 }
 
@@ -173,18 +180,20 @@ fn register_process(registry: &Registry) -> prometheus::Result<()> {
     registry.register(Box::new(build))
 }
 
-/// The configuration comes from flags and variables, which don't change; the key's file can.
-fn reload(client: &Client) -> Result<(), String> {
-    match client.refresh_key() {
-        Ok(changed) => {
-            tracing::info!(key_changed = changed, "Reloaded.");
-            Ok(())
-        }
-        Err(error) => {
-            tracing::error!(%error, "Cannot reload; what was in force stays so.");
-            Err(error.to_string())
+/// The configuration comes from flags and variables, which don't change; the keys' files can.
+fn reload(clients: &[Client]) -> Result<(), String> {
+    let mut keys_changed = 0;
+    for client in clients {
+        match client.refresh_key() {
+            Ok(changed) => keys_changed += usize::from(changed),
+            Err(error) => {
+                tracing::error!(%error, "Cannot reload; what was in force stays so.");
+                return Err(error.to_string());
+            }
         }
     }
+    tracing::info!(keys_changed, "Reloaded.");
+    Ok(())
 }
 
 async fn obey_hangups(
@@ -221,45 +230,5 @@ impl http::Exposition for Rendering {
 
     fn left(&self, client: u64) {
         self.0.left(client);
-    }
-}
-
-/// What the landing page is made of.
-struct View {
-    ledger: Ledger,
-    status: watch::Receiver<poller::Status>,
-    clock: Arc<dyn Clock>,
-    app_id: AppId,
-}
-
-impl View {
-    fn overview(&self, poll_interval: Duration) -> Overview {
-        let now_ms = self.clock.now_ms();
-        let state = self.ledger.state();
-        let app = state.apps.get(&self.app_id);
-        let last = self.status.borrow().last.clone();
-        let interval_ms = poll_interval.as_millis() as i64;
-        let workflows = app.into_iter().flat_map(|app| {
-            app.published().map(move |(id, workflow)| WorkflowView {
-                id: id.clone(),
-                name: workflow.record.listed.name.clone(),
-                active_runs: workflow.open.len() as u64,
-                last_poll_ms: workflow.record.polled_ms,
-                last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
-                consecutive_failures: workflow.record.failures.len(),
-                lag_ms: workflow.lag_ms(interval_ms, now_ms),
-            })
-        });
-        Overview {
-            now_ms,
-            poll_interval,
-            workflows: workflows.collect(),
-            apps: vec![AppView {
-                id: self.app_id.clone(),
-                up: last.as_ref().map(|last| last.result == CycleResult::Success),
-                last_success_ms: app.and_then(|app| app.record.succeeded_ms),
-                last_error: last.and_then(|last| last.error),
-            }],
-        }
     }
 }

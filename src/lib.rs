@@ -20,7 +20,7 @@
 //! | module | is for | uses |
 //! |---|---|---|
 //! | [`model`] | the vocabulary: ids, runs, steps, statuses, timestamps, anomalies; pure | – |
-//! | [`config`] | flags and variables, validated, all errors at once | `model` |
+//! | [`config`] | flags, variables and the configuration file, validated, all errors at once | `model` |
 //! | [`api`] | the only place that speaks to Cortex: requests, retries, one budget, both wire forms | `config`, `model` |
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
 //! | [`poller`] | which page to ask for next, and when; one cycle after the other | `api`, `config`, `ledger`, `model` |

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use cortex_workflow_exporter::{
     commands::{self, Failure},
-    config::{self, Command, Log},
+    config::{self, Command, Line, Log},
     telemetry,
 };
 
@@ -22,18 +22,18 @@ fn run(command: Command) -> Result<(), Failure> {
     // Before any TLS: which implementation all of it uses.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.install_default().map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
-    let key = config::env_key();
+    let line = Line::of_process();
     match command {
-        Command::Serve(args) => {
-            let config = config::serve(&args, key)?;
+        Command::Serve(_) => {
+            let config = line.serve()?;
             if config.check_only {
                 println!("The configuration is valid.");
                 return Ok(());
             }
             start(&config.log.clone(), commands::serve(config))
         }
-        Command::Once(args) => {
-            let once = config::once(&args, key)?;
+        Command::Once(_) => {
+            let once = line.once()?;
             start(&once.log.clone(), commands::once(once))
         }
         Command::Demo(args) => {

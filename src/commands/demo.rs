@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context;
 
@@ -25,24 +25,27 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
     let ledger = directory.path().join("ledger.db");
     let mut config = Config {
-        cortex: Cortex {
-            api_url: format!("http://{simulator}").parse()?,
-            app_id: AppId::new("c").context("the app id is a plain one")?,
-            api_key: ApiKey::Value(KEY.into()),
-            rate_limit: 400,
-            timeout: Duration::from_secs(10),
-            page_size: 100,
-            verbose: false,
-        },
+        apps: vec![config::App {
+            cortex: Cortex {
+                api_url: format!("http://{simulator}").parse()?,
+                app_id: AppId::new("c").context("the app id is a plain one")?,
+                api_key: ApiKey::Value(KEY.into()),
+                timeout: Duration::from_secs(10),
+                page_size: 100,
+                verbose: false,
+            },
+            workflows: WorkflowFilter::default(),
+        }],
+        rate_limit: 400,
         // Shorter than usual: there is somebody watching.
         poll: Poll { interval: Duration::from_secs(5), sweep_interval: Duration::from_secs(60) },
-        workflows: WorkflowFilter::default(),
         history_lookback: Duration::ZERO,
         state: State {
             url: format!("sqlite:{}", ledger.display()),
             retention: Duration::from_secs(30 * 86_400),
         },
         buckets: Buckets::default(),
+        labels: BTreeMap::new(),
         log: demo.simulator.log,
         check_only: false,
         web: demo.web,

@@ -7,6 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 pub enum ApiKey {
     /// The value of `CORTEX_API_KEY`.
     Value(SecretString),
+    /// The value of another variable.
+    Variable {
+        /// Its name.
+        name: String,
+        /// What it holds.
+        value: SecretString,
+    },
     /// A file that is read anew before each poll cycle, so that a new key is noticed.
     File(PathBuf),
 }
@@ -38,6 +45,7 @@ impl ApiKey {
     pub fn read(&self) -> Result<SecretString, ApiKeyError> {
         match self {
             Self::Value(key) => validate(key.expose_secret(), "CORTEX_API_KEY"),
+            Self::Variable { name, value } => validate(value.expose_secret(), name),
             Self::File(path) => {
                 let text = std::fs::read(path)
                     .map_err(|cause| ApiKeyError::Unreadable { path: path.clone(), cause })?;

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, env};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use groups::{CortexArgs, LogArgs, PollArgs, StateArgs, WebArgs, WorkflowArgs};
+pub use groups::{CortexArgs, FileArgs, LogArgs, PollArgs, StateArgs, WebArgs, WorkflowArgs};
 
 use crate::build_info;
 
@@ -22,7 +22,8 @@ Examples:
 
 The metrics are at http://localhost:10058/metrics, an overview is at http://localhost:10058/.
 The API key is never a flag: set CORTEX_API_KEY or CORTEX_API_KEY_FILE.
-Each flag can be set by the variable beside it; the flag wins, and an empty variable counts as unset.
+Each flag can be set by the variable beside it, or in the file that --config.file names.
+The flag wins over the variable, and that over the file; an empty variable counts as unset.
 Durations are written like 90s, 5m, 1h 30m or 30d.";
 
 /// Prometheus exporter for the runs of Cortex AI workflows.
@@ -62,6 +63,8 @@ pub enum Command {
 #[derive(Args)]
 pub struct ServeArgs {
     #[command(flatten)]
+    pub(super) file: FileArgs,
+    #[command(flatten)]
     pub(super) cortex: CortexArgs,
     #[command(flatten)]
     pub(super) poll: PollArgs,
@@ -90,6 +93,8 @@ pub struct ServeArgs {
 /// The command line of `once`.
 #[derive(Args)]
 pub struct OnceArgs {
+    #[command(flatten)]
+    pub(super) file: FileArgs,
     #[command(flatten)]
     pub(super) cortex: CortexArgs,
     #[command(flatten)]
@@ -153,8 +158,14 @@ impl Cli {
     }
 }
 
-fn command() -> clap::Command {
+/// The whole command line.
+pub(super) fn command() -> clap::Command {
     prepare(Cli::command())
+}
+
+/// The flags of `serve`.
+pub(super) fn flags_of_serve() -> Vec<clap::Arg> {
+    ServeArgs::augment_args(clap::Command::new("serve")).get_arguments().cloned().collect()
 }
 
 /// Never shows what a variable holds, and takes an empty one as unset.

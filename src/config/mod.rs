@@ -2,38 +2,44 @@
 
 mod api_key;
 mod args;
+mod file;
+mod line;
 mod read;
 mod validate;
+mod yaml;
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use regex::Regex;
 use reqwest::Url;
 
 pub use api_key::{ApiKey, ApiKeyError};
 pub use args::{
-    Command, CortexArgs, DemoArgs, LogArgs, OnceArgs, PollArgs, ServeArgs, SimulateArgs, StateArgs,
-    WebArgs, WorkflowArgs, parse, unknown_variables,
+    Command, CortexArgs, DemoArgs, FileArgs, LogArgs, OnceArgs, PollArgs, ServeArgs, SimulateArgs,
+    StateArgs, WebArgs, WorkflowArgs, parse, unknown_variables,
 };
-pub use validate::{ConfigErrors, demo, env_key, once, serve, simulate};
+pub use line::{Line, file_keys};
+pub use validate::{ConfigErrors, demo, simulate};
 
 use crate::model::{AppId, WorkflowId};
 
 /// Everything that `serve` needs.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// How to speak to the Cortex API.
-    pub cortex: Cortex,
+    /// The apps that are read; at least one, and each once.
+    pub apps: Vec<App>,
+    /// Requests a minute that the whole process may send.
+    pub rate_limit: u32,
     /// When to read.
     pub poll: Poll,
-    /// Which workflows to follow.
-    pub workflows: WorkflowFilter,
     /// At the very first start, runs that ended so long ago are counted too; zero counts none.
     pub history_lookback: Duration,
     /// Where the numbers are kept.
     pub state: State,
     /// The histograms' buckets.
     pub buckets: Buckets,
+    /// Labels that every series has besides its own, by name.
+    pub labels: BTreeMap<String, String>,
     /// How to serve.
     pub web: Web,
     /// What to log.
@@ -45,10 +51,14 @@ pub struct Config {
 /// Everything that `once` needs.
 #[derive(Clone, Debug)]
 pub struct Once {
-    /// How to speak to the Cortex API.
-    pub cortex: Cortex,
-    /// Which workflows to read.
-    pub workflows: WorkflowFilter,
+    /// The apps that are read; at least one, and each once.
+    pub apps: Vec<App>,
+    /// Requests a minute that the whole process may send.
+    pub rate_limit: u32,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+    /// Labels that every series has besides its own, by name.
+    pub labels: BTreeMap<String, String>,
     /// What to log.
     pub log: Log,
 }
@@ -73,7 +83,16 @@ pub struct Simulate {
     pub log: Log,
 }
 
-/// How to speak to the Cortex API.
+/// An app whose workflows are read.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// How to speak to the Cortex API about it.
+    pub cortex: Cortex,
+    /// Which of its workflows to follow.
+    pub workflows: WorkflowFilter,
+}
+
+/// How to speak to the Cortex API about an app.
 #[derive(Clone, Debug)]
 pub struct Cortex {
     /// The base URL; https, or http where that was allowed.
@@ -82,8 +101,6 @@ pub struct Cortex {
     pub app_id: AppId,
     /// Where the key comes from.
     pub api_key: ApiKey,
-    /// Requests a minute that the whole process may send.
-    pub rate_limit: u32,
     /// How long one request may take, from connecting to the answer's last byte.
     pub timeout: Duration,
     /// How many items to ask for per page.
@@ -138,19 +155,23 @@ impl fmt::Debug for State {
 /// The upper bounds of the histograms' buckets, in seconds, ascending, without `+Inf`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets {
-    /// For the durations of runs and of their waits.
+    /// For the durations of runs.
     pub runs: Vec<f64>,
+    /// For how long runs waited.
+    pub queues: Vec<f64>,
     /// For the durations of steps.
     pub steps: Vec<f64>,
 }
 
 impl Default for Buckets {
     fn default() -> Self {
+        let runs = vec![
+            1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0,
+            86400.0,
+        ];
         Self {
-            runs: vec![
-                1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0,
-                21600.0, 86400.0,
-            ],
+            queues: runs.clone(),
+            runs,
             steps: vec![
                 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
                 3600.0,
@@ -158,6 +179,32 @@ impl Default for Buckets {
         }
     }
 }
+
+/// The names that a label of the operator's can't have: those that the families have already, those
+/// that the formats give a meaning to, and those that Prometheus sets for each target.
+pub const TAKEN_LABELS: [&str; 21] = [
+    "app",
+    "app_id",
+    "code",
+    "enabled",
+    "endpoint",
+    "instance",
+    "job",
+    "key",
+    "le",
+    "origin",
+    "quantile",
+    "reason",
+    "result",
+    "revision",
+    "rustversion",
+    "status",
+    "step",
+    "step_type",
+    "version",
+    "workflow",
+    "workflow_id",
+];
 
 /// The paths that are other pages than the metrics.
 pub(crate) const RESERVED_PATHS: [&str; 7] =

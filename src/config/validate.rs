@@ -1,17 +1,33 @@
 //! From the command line to a configuration, telling everything that is wrong with it at once.
 
-use std::{env, fmt, path::PathBuf, time::Duration};
+mod apps;
+mod families;
+
+use std::{env, fmt, time::Duration};
 
 use super::{
-    ApiKey, Buckets, Config, Cortex, CortexArgs, Demo, DemoArgs, Log, LogArgs, Once, OnceArgs,
-    Poll, PollArgs, ServeArgs, Simulate, SimulateArgs, State, StateArgs, Web, WebArgs,
-    WorkflowArgs, WorkflowFilter,
+    Config, Demo, DemoArgs, Log, LogArgs, Once, OnceArgs, Poll, PollArgs, ServeArgs, Simulate,
+    SimulateArgs, State, StateArgs, Web, WebArgs,
+    file::{self, Setting},
+    line::Sources,
     read::{self, DAY, SECOND},
 };
 
-/// Everything that is wrong with the configuration; each entry names the flag and its variable.
+/// Everything that is wrong with the configuration; each entry names the flag and its variable, or
+/// the file, line and column.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<String>);
+
+impl ConfigErrors {
+    pub(super) fn new(errors: Vec<String>) -> Self {
+        Self(errors)
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,21 +42,27 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// The value of `CORTEX_API_KEY`, if it is set and not empty.
-pub fn env_key() -> Option<String> {
+pub(super) fn env_key() -> Option<String> {
     let key = env::var_os("CORTEX_API_KEY")?;
     // What isn't text is refused later, since its replacement can't be sent either.
     Some(key.to_string_lossy().into_owned()).filter(|key| !key.is_empty())
 }
 
 /// Validates the command line of `serve`; `env_key` is what [`env_key`] gave.
-pub fn serve(args: &ServeArgs, env_key: Option<String>) -> Result<Config, ConfigErrors> {
-    let mut checks = Checks::default();
-    let cortex = checks.cortex(&args.cortex, env_key);
+pub(super) fn serve(
+    args: &ServeArgs,
+    sources: &Sources,
+    env_key: Option<String>,
+) -> Result<Config, ConfigErrors> {
+    let mut checks = Checks::new(sources);
+    let apps = checks.apps(&args.cortex, &args.workflows, env_key);
+    let rate_limit = checks.rate_limit(&args.cortex);
     let poll = checks.poll(&args.poll);
-    let workflows = checks.workflows(&args.workflows);
     let history_lookback = checks.lookback(&args.poll.history_lookback);
     let state = checks.state(&args.state);
     let web = checks.web(&args.web);
+    let buckets = checks.buckets();
+    let labels = checks.labels();
     let log = checks.log(&args.log);
     let check_only = checks.flag("config.check", &args.check, read::switch);
     if let (Some(lookback), Some(state)) = (history_lookback, &state)
@@ -54,12 +76,13 @@ pub fn serve(args: &ServeArgs, env_key: Option<String>) -> Result<Config, Config
     }
     let config = || {
         Some(Config {
-            cortex: cortex?,
+            apps: apps?,
+            rate_limit: rate_limit?,
             poll: poll?,
-            workflows: workflows?,
             history_lookback: history_lookback?,
             state: state?,
-            buckets: Buckets::default(),
+            buckets: buckets?,
+            labels: labels?,
             web: web?,
             log: log?,
             check_only: check_only?,
@@ -69,18 +92,33 @@ pub fn serve(args: &ServeArgs, env_key: Option<String>) -> Result<Config, Config
 }
 
 /// Validates the command line of `once`; `env_key` is what [`env_key`] gave.
-pub fn once(args: &OnceArgs, env_key: Option<String>) -> Result<Once, ConfigErrors> {
-    let mut checks = Checks::default();
-    let cortex = checks.cortex(&args.cortex, env_key);
-    let workflows = checks.workflows(&args.workflows);
+pub(super) fn once(
+    args: &OnceArgs,
+    sources: &Sources,
+    env_key: Option<String>,
+) -> Result<Once, ConfigErrors> {
+    let mut checks = Checks::new(sources);
+    let apps = checks.apps(&args.cortex, &args.workflows, env_key);
+    let rate_limit = checks.rate_limit(&args.cortex);
+    let buckets = checks.buckets();
+    let labels = checks.labels();
     let log = checks.log(&args.log);
-    let config = || Some(Once { cortex: cortex?, workflows: workflows?, log: log? });
+    let config = || {
+        Some(Once {
+            apps: apps?,
+            rate_limit: rate_limit?,
+            buckets: buckets?,
+            labels: labels?,
+            log: log?,
+        })
+    };
     checks.finish(config())
 }
 
 /// Validates the command line of `demo`.
 pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
-    let mut checks = Checks::default();
+    let sources = Sources::default();
+    let mut checks = Checks::new(&sources);
     let simulator = checks.simulator(&args.simulate);
     let web = checks.web(&args.web);
     let config = || Some(Demo { simulator: simulator?, web: web? });
@@ -89,7 +127,8 @@ pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
 
 /// Validates the command line of `simulate`.
 pub fn simulate(args: &SimulateArgs) -> Result<Simulate, ConfigErrors> {
-    let mut checks = Checks::default();
+    let sources = Sources::default();
+    let mut checks = Checks::new(&sources);
     let simulator = checks.simulator(args);
     checks.finish(simulator)
 }
@@ -104,12 +143,32 @@ pub(super) fn variable(flag: &str) -> String {
 }
 
 /// Collects what is wrong. Each method gives `None` when it has added an error.
-#[derive(Default)]
-struct Checks(Vec<String>);
+struct Checks<'a> {
+    sources: &'a Sources,
+    errors: Vec<String>,
+}
 
-impl Checks {
+impl<'a> Checks<'a> {
+    fn new(sources: &'a Sources) -> Self {
+        Self { sources, errors: Vec::new() }
+    }
+
     fn error(&mut self, flag: &str, why: &str) {
-        self.0.push(format!("--{flag} (or {}): {why}", variable(flag)));
+        self.error_of(flag, 0, why);
+    }
+
+    /// What is wrong with the value of a repeatable flag that has this index.
+    fn error_of(&mut self, flag: &str, index: usize, why: &str) {
+        self.errors.push(match self.sources.place(flag, index) {
+            Some((file, place)) => file.error(place, &file::key(flag), why),
+            None => format!("--{flag} (or {}): {why}", variable(flag)),
+        });
+    }
+
+    /// What the file sets a key to that is no flag's.
+    fn setting(&self, key: &str) -> Option<(&'a file::File, &'a Setting)> {
+        let file = self.sources.file()?;
+        file.get(key).map(|setting| (file, setting))
     }
 
     fn flag<T>(
@@ -129,63 +188,20 @@ impl Checks {
         separators: &[char],
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        let texts = texts.iter().enumerate();
         let values = texts
-            .iter()
-            .flat_map(|text| text.split(separators))
-            .filter(|text| !text.trim().is_empty())
-            .map(|text| self.flag(flag, text, &read));
+            .flat_map(|(index, text)| text.split(separators).map(move |text| (index, text.trim())))
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(index, text)| read(text).map_err(|why| self.error_of(flag, index, &why)).ok());
         // Collected first, so that an error doesn't hide those after it.
         values.collect::<Vec<_>>().into_iter().collect()
     }
 
     fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
         match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(ConfigErrors(self.0)),
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.errors)),
         }
-    }
-
-    fn cortex(&mut self, args: &CortexArgs, env_key: Option<String>) -> Option<Cortex> {
-        let api_key = self.api_key(args.api_key_file.as_deref(), env_key);
-        let app_id = self.flag("cortex.app-id", &args.app_id, read::app_id);
-        let allow_http = self.flag("cortex.allow-http", &args.allow_http, read::switch);
-        let api_url = self.flag("cortex.api-url", &args.api_url, |text| {
-            read::api_url(text, allow_http.unwrap_or(true))
-        });
-        let rate_limit = self
-            .flag("cortex.rate-limit", &args.rate_limit, |text| read::number(text, 1..=1_000_000));
-        let timeout = self.flag("cortex.timeout", &args.timeout, |text| {
-            read::duration(text, Duration::from_millis(1)..=600 * SECOND)
-        });
-        let page_size =
-            self.flag("cortex.page-size", &args.page_size, |text| read::number(text, 1..=1000));
-        let verbose = self.flag("cortex.verbose", &args.verbose, read::switch);
-        Some(Cortex {
-            api_url: api_url?,
-            app_id: app_id?,
-            api_key: api_key?,
-            rate_limit: rate_limit?,
-            timeout: timeout?,
-            page_size: page_size?,
-            verbose: verbose?,
-        })
-    }
-
-    fn api_key(&mut self, file: Option<&str>, env_key: Option<String>) -> Option<ApiKey> {
-        let key = match (file, env_key) {
-            (Some(file), None) => Ok(ApiKey::File(PathBuf::from(file))),
-            (None, Some(key)) => Ok(ApiKey::Value(key.into())),
-            (None, None) => Err("there is no API key; set CORTEX_API_KEY, or name a file with \
-                                 --cortex.api-key-file (or CORTEX_API_KEY_FILE)"
-                .into()),
-            (Some(_), Some(_)) => Err("both CORTEX_API_KEY and --cortex.api-key-file (or \
-                                       CORTEX_API_KEY_FILE) are set; unset one of them"
-                .into()),
-        };
-        // Read now to find out whether it can be; the client reads it again.
-        key.and_then(|key| key.read().map(|_| key).map_err(|error| error.to_string()))
-            .map_err(|error| self.0.push(error))
-            .ok()
     }
 
     fn poll(&mut self, args: &PollArgs) -> Option<Poll> {
@@ -202,13 +218,6 @@ impl Checks {
         self.flag("history.lookback", text, |text| {
             read::duration(text, Duration::ZERO..=3650 * DAY)
         })
-    }
-
-    fn workflows(&mut self, args: &WorkflowArgs) -> Option<WorkflowFilter> {
-        let separators = &['\n', '\r'];
-        let include = self.each("workflows.include", &args.include, separators, read::pattern);
-        let exclude = self.each("workflows.exclude", &args.exclude, separators, read::pattern);
-        Some(WorkflowFilter { include: include?, exclude: exclude? })
     }
 
     fn state(&mut self, args: &StateArgs) -> Option<State> {

@@ -206,18 +206,24 @@ impl Value {
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
     runs: Arc<[f64]>,
+    queues: Arc<[f64]>,
     steps: Arc<[f64]>,
 }
 
 impl Bounds {
     pub(super) fn new(buckets: &Buckets) -> Self {
-        Self { runs: buckets.runs.as_slice().into(), steps: buckets.steps.as_slice().into() }
+        Self {
+            runs: buckets.runs.as_slice().into(),
+            queues: buckets.queues.as_slice().into(),
+            steps: buckets.steps.as_slice().into(),
+        }
     }
 
     /// The bounds of a total; `None` for one that is no histogram.
     pub(super) fn of(&self, total: Total) -> Option<&Arc<[f64]>> {
         match total {
-            Total::RunDuration | Total::QueueDuration => Some(&self.runs),
+            Total::RunDuration => Some(&self.runs),
+            Total::QueueDuration => Some(&self.queues),
             Total::StepDuration => Some(&self.steps),
             Total::Runs
             | Total::RunsCreated

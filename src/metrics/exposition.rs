@@ -1,7 +1,13 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
-use prometheus::Registry;
+use prometheus::{
+    Registry,
+    proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -18,6 +24,8 @@ pub struct Exposition {
     own: Registry,
     clock: Arc<dyn Clock>,
     interval_ms: i64,
+    /// What every series has besides its own labels.
+    labels: Vec<LabelPair>,
     rendered: Mutex<Option<Rendered>>,
 }
 
@@ -38,17 +46,29 @@ impl Exposition {
         clock: Arc<dyn Clock>,
         interval_ms: i64,
     ) -> Self {
-        Self { states, own, clock, interval_ms, rendered: Mutex::new(None) }
+        Self { states, own, clock, interval_ms, labels: Vec::new(), rendered: Mutex::new(None) }
+    }
+
+    /// The same with these labels, by name, on every series. No family may have one of them.
+    #[must_use]
+    pub fn with_labels(self, labels: &BTreeMap<String, String>) -> Self {
+        let pair = |(name, value): (&String, &String)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.clone());
+            pair.set_value(value.clone());
+            pair
+        };
+        Self { labels: labels.iter().map(pair).collect(), ..self }
     }
 
     /// The exposition as of now, in the text format 0.0.4, and the version of the state in it. Takes
     /// milliseconds of processor time when the state is new.
     pub fn render(&self, encoding: Encoding) -> (Bytes, u64) {
         let rendered = self.rendered();
-        let mut text = encoding::text(self.own.gather());
+        let mut text = self.text(self.own.gather());
         text += &self.families(&rendered.state, true);
         let samples = rendered.samples + encoding::samples(&text) + 1;
-        text += &series(samples);
+        text += &self.text([series(samples)]);
         let body = encoding::join(&[&rendered.part, &Part::new(text)], encoding);
         (body, rendered.state.version)
     }
@@ -76,12 +96,30 @@ impl Exposition {
     fn families(&self, state: &State, live: bool) -> String {
         let now = Now { ms: self.clock.now_ms(), interval_ms: self.interval_ms };
         let families = FAMILIES.iter().filter(|family| family.is_live() == live);
-        encoding::text(families.map(|family| family.collect(state, now)))
+        self.text(families.map(|family| family.collect(state, now)))
+    }
+
+    /// The families as text, with the labels that all series have.
+    fn text(&self, families: impl IntoIterator<Item = MetricFamily>) -> String {
+        encoding::text(families.into_iter().map(|mut family| {
+            for metric in family.mut_metric().iter_mut().filter(|_| !self.labels.is_empty()) {
+                metric.set_label([metric.get_label(), &self.labels].concat());
+            }
+            family
+        }))
     }
 }
 
 /// The family that counts the others, and so can only be written when they are.
-fn series(samples: usize) -> String {
-    let name = "cortex_workflow_exporter_series";
-    format!("# HELP {name} Series in this exposition.\n# TYPE {name} gauge\n{name} {samples}\n")
+fn series(samples: usize) -> MetricFamily {
+    let mut gauge = Gauge::default();
+    gauge.set_value(samples as f64);
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    let mut family = MetricFamily::default();
+    family.set_name("cortex_workflow_exporter_series".into());
+    family.set_help("Series in this exposition.".into());
+    family.set_field_type(MetricType::GAUGE);
+    family.set_metric(vec![metric]);
+    family
 }

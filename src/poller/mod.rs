@@ -102,6 +102,11 @@ impl Poller {
         Self { client, ledger, clock, settings, metrics, status, memory }
     }
 
+    /// The app that it reads, as it is called in requests.
+    pub fn app_id(&self) -> &AppId {
+        &self.settings.app_id
+    }
+
     /// How it is doing, now and whenever a cycle ends.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()

@@ -4,6 +4,7 @@
 //! it uses isn't counted.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -13,7 +14,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     app::Core,
-    config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
     metrics::Encoding,
     model::{AppId, Origin, Status, SystemClock},
@@ -144,7 +145,6 @@ async fn cost_of_a_listed_run() {
         api_url: api.1.parse().expect("a URL"),
         app_id: AppId::new("c").expect("a plain id"),
         api_key: ApiKey::Value(KEY.into()),
-        rate_limit: 1_000_000,
         timeout: Duration::from_secs(60),
         page_size: PAGE,
         verbose: false,
@@ -160,7 +160,9 @@ async fn cost_of_a_listed_run() {
     let second = Duration::from_secs(1);
     let poll = Poll { interval: second, sweep_interval: second };
     let clock = Arc::new(SystemClock);
-    let core = Core::build(&cortex, poll, WorkflowFilter::default(), counting, clock);
+    let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
+    let labels = BTreeMap::new();
+    let core = Core::build(&apps, 1_000_000, poll, counting, &labels, clock);
     let core = core.await.expect("a core");
     let cpu = cpu_seconds();
     cycle(&core).await;
@@ -179,7 +181,7 @@ async fn cost_of_a_listed_run() {
 }
 
 async fn cycle(core: &Core) {
-    let cycle = core.poller.cycle().await;
+    let cycle = core.pollers[0].cycle().await;
     assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
     let text = core.exposition.render(Encoding::Identity).0;
     let text = String::from_utf8(text.to_vec()).expect("text");

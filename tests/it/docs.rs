@@ -8,7 +8,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use cortex_workflow_exporter::{config::Buckets, metrics::FAMILIES, model::Anomaly};
+use cortex_workflow_exporter::{
+    config::{Buckets, file_keys},
+    metrics::FAMILIES,
+    model::Anomaly,
+};
 
 use crate::support::readme::{Family, ROOT, anchor, documented_families, quoted, readme, rows};
 
@@ -195,6 +199,19 @@ fn the_flags_tables_list_exactly_the_flags_with_their_variables_and_defaults() {
     assert_eq!(differences(&documented_flags(&readme()), &real), [""; 0]);
 }
 
+/// The keys of the configuration file, and what each is set to.
+fn documented_keys(readme: &str) -> BTreeMap<String, String> {
+    let table = rows(readme, &["key", "value", "meaning"]);
+    let row = |row: &Vec<&str>| (row[0].trim_matches('`').to_owned(), row[1].to_owned());
+    table.iter().map(row).collect()
+}
+
+#[test]
+fn the_table_of_keys_lists_exactly_those_of_the_configuration_file() {
+    let real = file_keys().into_iter().map(|(key, value)| (key, value.to_owned())).collect();
+    assert_eq!(differences(&documented_keys(&readme()), &real), [""; 0]);
+}
+
 /// What is wrong with the table of anomalies.
 fn anomaly_errors(readme: &str) -> Vec<String> {
     let table = rows(readme, &["reason", "means", "what to do"]);
@@ -245,8 +262,8 @@ fn every_relative_link_leads_somewhere() {
 #[test]
 fn the_buckets_that_are_named_are_the_default_ones() {
     let readme = readme();
-    let Buckets { runs, steps } = Buckets::default();
-    for bounds in [runs, steps] {
+    let Buckets { runs, queues, steps } = Buckets::default();
+    for bounds in [runs, queues, steps] {
         let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
         let bounds = format!("`{}`", bounds.join(" "));
         assert!(readme.contains(&bounds), "{bounds}");

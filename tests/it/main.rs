@@ -6,6 +6,7 @@
 mod support;
 
 mod cli;
+mod config_file;
 mod dashboards;
 mod dependencies;
 mod docs;

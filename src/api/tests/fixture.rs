@@ -39,7 +39,6 @@ fn settings(server: &Server) -> Cortex {
         api_url: format!("http://{}", server.address).parse().expect("a URL"),
         app_id: AppId::new("c").expect("an id"),
         api_key: ApiKey::Value(KEY.into()),
-        rate_limit: 1_000_000,
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,
@@ -58,7 +57,7 @@ impl Fixture {
         let server = Server::start(replies).await;
         let mut settings = settings(&server);
         change(&mut settings);
-        let budget = Arc::new(Budget::new(settings.rate_limit));
+        let budget = Arc::new(Budget::new(1_000_000));
         let registry = Registry::new();
         let metrics = ApiMetrics::new(&registry).expect("a new registry");
         let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };

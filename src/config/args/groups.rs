@@ -7,6 +7,15 @@
 
 use clap::Args;
 
+/// Where more of the configuration is.
+#[derive(Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct FileArgs {
+    /// YAML file with settings, among them what has no flag: several apps, buckets, labels. No default. Example: /etc/cortex-workflow-exporter/config.yml.
+    #[arg(long = "config.file", env = "CORTEX_EXPORTER_CONFIG_FILE", value_name = "FILE")]
+    pub(in crate::config) config_file: Option<String>,
+}
+
 /// How to speak to the Cortex API.
 #[derive(Args)]
 #[command(next_help_heading = "Cortex API")]

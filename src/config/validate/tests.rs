@@ -3,7 +3,7 @@ use std::net::Ipv6Addr;
 use clap::Args;
 
 use super::*;
-use crate::config::LogFormat;
+use crate::config::{ApiKey, App, LogFormat};
 
 fn args<T: Args>(flags: &[&str]) -> T {
     let line = ["exporter"].iter().chain(flags);
@@ -13,23 +13,33 @@ fn args<T: Args>(flags: &[&str]) -> T {
     T::from_arg_matches(&matches).expect("a right line")
 }
 
+fn serve(args: &ServeArgs, key: Option<&str>) -> Result<Config, ConfigErrors> {
+    super::serve(args, &Sources::default(), key.map(String::from))
+}
+
 fn valid(flags: &[&str]) -> Config {
-    serve(&args(flags), Some("secret".into())).expect("a valid configuration")
+    serve(&args(flags), Some("secret")).expect("a valid configuration")
+}
+
+/// The only app of a valid configuration.
+fn app(flags: &[&str]) -> App {
+    let [app] = &valid(flags).apps[..] else { panic!("one app is read") };
+    app.clone()
 }
 
 fn wrong(flags: &[&str]) -> String {
-    let result = serve(&args(flags), Some("secret".into()));
-    result.expect_err("a wrong configuration").to_string()
+    serve(&args(flags), Some("secret")).expect_err("a wrong configuration").to_string()
 }
 
 #[test]
 fn the_defaults_are_those_of_the_contract() {
     let config = valid(&[]);
-    assert_eq!(config.cortex.api_url.as_str(), "https://api.withcortex.ai/");
-    assert_eq!(config.cortex.app_id.as_str(), "c");
-    assert_eq!((config.cortex.rate_limit, config.cortex.page_size), (400, 100));
-    assert_eq!(config.cortex.timeout, 30 * SECOND);
-    assert!(!config.cortex.verbose && !config.check_only);
+    let cortex = app(&[]).cortex;
+    assert_eq!(cortex.api_url.as_str(), "https://api.withcortex.ai/");
+    assert_eq!(cortex.app_id.as_str(), "c");
+    assert_eq!((config.rate_limit, cortex.page_size), (400, 100));
+    assert_eq!(cortex.timeout, 30 * SECOND);
+    assert!(!cortex.verbose && !config.check_only && config.labels.is_empty());
     assert_eq!(config.poll.interval, 30 * SECOND);
     assert_eq!(config.poll.sweep_interval, 300 * SECOND);
     assert_eq!(config.history_lookback, Duration::ZERO);
@@ -81,7 +91,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
     let path = file.path().to_str().expect("plain path");
     let flags = ["--cortex.api-key-file", path];
     let from_file = serve(&args(&flags), None).expect("a valid configuration");
-    assert!(matches!(from_file.cortex.api_key, ApiKey::File(_)));
+    assert!(matches!(from_file.apps[0].cortex.api_key, ApiKey::File(_)));
 
     for (flags, key, part) in [
         (&[][..], None, "there is no API key"),
@@ -89,7 +99,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
         (&[], Some("a secret"), "other than printable ASCII"),
         (&["--cortex.api-key-file=/no/such"], None, "/no/such"),
     ] {
-        let result = serve(&args(flags), key.map(String::from));
+        let result = serve(&args(flags), key);
         let error = result.expect_err(part).to_string();
         assert!(error.contains(part) && !error.contains("secret"), "{error}");
     }
@@ -98,8 +108,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
 #[test]
 fn plain_http_is_for_loopback_unless_allowed() {
     for url in ["http://127.9.9.9:1/", "http://[::1]:1/", "http://localhost/", "https://h/base"] {
-        let config = valid(&["--cortex.api-url", url]);
-        assert_eq!(config.cortex.api_url.as_str(), url);
+        assert_eq!(app(&["--cortex.api-url", url]).cortex.api_url.as_str(), url);
     }
     valid(&["--cortex.api-url=http://cortex.test", "--cortex.allow-http"]);
     for (url, part) in [
@@ -132,7 +141,7 @@ fn the_password_of_the_database_is_shown_nowhere() {
 
 #[test]
 fn patterns_match_whole_names_and_come_one_per_line() {
-    let config = valid(&["--workflows.include=prod-.*|a,b\nlive\n", "--workflows.exclude=.*-old"]);
+    let app = app(&["--workflows.include=prod-.*|a,b\nlive\n", "--workflows.exclude=.*-old"]);
     let id = crate::model::WorkflowId::new("work_1").expect("an id");
     for (name, admitted) in [
         ("prod-x", true),
@@ -142,7 +151,7 @@ fn patterns_match_whole_names_and_come_one_per_line() {
         ("lively", false),
         ("prod-old", false),
     ] {
-        assert_eq!(config.workflows.admits(&id, name), admitted, "{name}");
+        assert_eq!(app.workflows.admits(&id, name), admitted, "{name}");
     }
     assert!(wrong(&["--workflows.include=a)|(b"]).contains("regular expression"));
 }
@@ -201,6 +210,7 @@ fn the_simulator_stays_on_loopback() {
 fn demo_needs_no_flag_and_once_only_a_key() {
     let demo = demo(&args(&[])).expect("valid");
     assert!(demo.simulator.listen_address.ip().is_loopback());
-    let once = once(&args(&["--cortex.verbose"]), Some("secret".into())).expect("valid");
-    assert!(once.cortex.verbose && once.workflows.include.is_empty());
+    let once = once(&args(&["--cortex.verbose"]), &Sources::default(), Some("secret".into()));
+    let once = once.expect("valid");
+    assert!(once.apps[0].cortex.verbose && once.apps[0].workflows.include.is_empty());
 }

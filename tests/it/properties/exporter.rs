@@ -82,7 +82,6 @@ impl Exporter {
             api_url: format!("http://{}", place.api).parse().expect("a URL"),
             app_id: app_id.clone(),
             api_key: ApiKey::Value("demo-key".into()),
-            rate_limit: u32::MAX,
             timeout: Duration::from_secs(60),
             page_size: place.page_size,
             verbose: false,
@@ -90,7 +89,7 @@ impl Exporter {
         let at_once = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
         let client = Client::with_backoff(
             &cortex,
-            Arc::new(Budget::new(cortex.rate_limit)),
+            Arc::new(Budget::new(u32::MAX)),
             ApiMetrics::new(&registry).expect("a new registry"),
             Arc::clone(&clock),
             at_once,

@@ -27,17 +27,22 @@ impl Api {
 
     /// An empty world by this clock.
     pub(crate) async fn start_with(clock: Arc<dyn Clock>) -> Self {
-        Self::serve(false, clock).await
+        Self::serve(KEY, false, clock).await
+    }
+
+    /// An empty world of an API that takes this key.
+    pub(crate) async fn start_with_key(key: &str) -> Self {
+        Self::serve(key, false, Arc::new(SystemClock)).await
     }
 
     /// The demo's world, which lives by itself, by the system's clock.
     pub(crate) async fn lively() -> Self {
-        Self::serve(true, Arc::new(SystemClock)).await
+        Self::serve(KEY, true, Arc::new(SystemClock)).await
     }
 
-    async fn serve(lively: bool, clock: Arc<dyn Clock>) -> Self {
+    async fn serve(key: &str, lively: bool, clock: Arc<dyn Clock>) -> Self {
         let settings =
-            Settings { api_key: KEY.into(), rate_limit: None, lively, ..Settings::default() };
+            Settings { api_key: key.into(), rate_limit: None, lively, ..Settings::default() };
         let simulator = Simulator::new(settings, clock);
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("loopback has a free port");

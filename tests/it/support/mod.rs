@@ -1,6 +1,7 @@
 //! What the tests share.
 
 mod api;
+mod config_file;
 mod postgres;
 mod process;
 mod prometheus;
@@ -11,6 +12,7 @@ mod tool;
 mod wait;
 
 pub(crate) use api::{Api, KEY};
+pub(crate) use config_file::ConfigFile;
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, ledger_url, run};
 pub(crate) use prometheus::{History, Prometheus};

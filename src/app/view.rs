@@ -1,0 +1,72 @@
+//! What people and health checks are shown of the apps.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use crate::{
+    http::{AppView, Overview, WorkflowView},
+    ledger::{AppState, Ledger, State},
+    model::{AppId, Clock, Status},
+    poller::{self, CycleResult},
+};
+
+/// What is looked at.
+pub(super) struct View {
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<dyn Clock>,
+    /// The apps, and how the polls of each go.
+    pub(super) apps: Vec<(AppId, watch::Receiver<poller::Status>)>,
+}
+
+impl View {
+    /// Whether the first poll cycle of each app has ended.
+    pub(super) fn ready(&self) -> Result<(), String> {
+        let mut waiting = self.apps.iter().filter(|(_, status)| status.borrow().cycles == 0);
+        match waiting.next() {
+            Some((app, _)) if self.apps.len() > 1 => {
+                Err(format!("the first poll cycle of the app {app} has not ended yet"))
+            }
+            Some(_) => Err("the first poll cycle has not ended yet".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The landing page's content.
+    pub(super) fn overview(&self, poll_interval: Duration) -> Overview {
+        let now_ms = self.clock.now_ms();
+        let state = self.ledger.state();
+        let interval_ms = poll_interval.as_millis() as i64;
+        let apps = self.apps.iter().map(|(id, _)| state.apps.get(id));
+        let workflows = apps.flatten().flat_map(|app| workflows(app, interval_ms, now_ms));
+        let workflows = workflows.collect();
+        let apps = self.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
+        Overview { now_ms, poll_interval, workflows, apps: apps.collect() }
+    }
+}
+
+fn app_view(id: &AppId, status: &poller::Status, state: &State) -> AppView {
+    let last = status.last.as_ref();
+    AppView {
+        id: id.clone(),
+        up: last.map(|last| last.result == CycleResult::Success),
+        last_success_ms: state.apps.get(id).and_then(|app| app.record.succeeded_ms),
+        last_error: last.and_then(|last| last.error.clone()),
+    }
+}
+
+fn workflows(
+    app: &AppState,
+    interval_ms: i64,
+    now_ms: i64,
+) -> impl Iterator<Item = WorkflowView> + '_ {
+    app.published().map(move |(id, workflow)| WorkflowView {
+        id: id.clone(),
+        name: workflow.record.listed.name.clone(),
+        active_runs: workflow.open.len() as u64,
+        last_poll_ms: workflow.record.polled_ms,
+        last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
+        consecutive_failures: workflow.record.failures.len(),
+        lag_ms: workflow.lag_ms(interval_ms, now_ms),
+    })
+}

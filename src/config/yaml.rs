@@ -1,0 +1,222 @@
+//! A YAML document as a tree that knows where each part of it stands. Reading into a tree first, and
+//! judging it afterwards, lets all mistakes be told at once rather than only the first.
+
+use std::{fmt, fs::File, io::Read, path::Path};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+use serde_saphyr::{
+    Error, Spanned, budget, options,
+    options::{DuplicateKeyPolicy, MergeKeyPolicy},
+};
+
+/// Far more than any configuration needs.
+const LARGEST: u64 = 1024 * 1024;
+
+/// More than a configuration nests, and far less than the stack holds.
+const DEEPEST: usize = 16;
+
+/// As many parts as any configuration has, aliases followed.
+const MOST_NODES: usize = 100_000;
+
+/// Where something stands; both count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) line: u64,
+    pub(super) column: u64,
+}
+
+/// A part of a document.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+/// What a part of a document is. Keys may come twice: that is for the reader of the tree to tell.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Nothing,
+    Switch(bool),
+    Whole(String),
+    Fraction(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+}
+
+impl Value {
+    /// What it is, in words.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Switch(_) => "true or false",
+            Self::Whole(_) | Self::Fraction(_) => "a number",
+            Self::Text(_) => "a text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a section",
+        }
+    }
+}
+
+/// Reads a file as one document. The error names the file, and the place if it has one.
+pub(super) fn read(path: &Path) -> Result<Node, String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("cannot read {shown}: {error}"))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("{shown} is larger than any configuration ({LARGEST} bytes)"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not text in UTF-8"))?;
+    parse(&text).map_err(|(place, why)| match place {
+        Some(Place { line, column }) => format!("{shown}:{line}:{column}: {why}"),
+        None => format!("{shown}: {why}"),
+    })
+}
+
+/// Reads a text as one document. Nothing is expanded, merged or included.
+pub(super) fn parse(text: &str) -> Result<Node, (Option<Place>, String)> {
+    let options = options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
+        // It would repeat lines of the file, which may hold a password.
+        with_snippet: false,
+        budget: budget! { max_depth: DEEPEST, flow_nesting_limit: DEEPEST, max_nodes: MOST_NODES },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let place = error.location().map(Place::of);
+        let why = match &error {
+            Error::MultipleDocuments { .. } => "a second document begins here; one is read".into(),
+            other => {
+                let why = other.to_string();
+                let end = why.rfind(" at line ").unwrap_or(why.len());
+                why[..end].to_owned()
+            }
+        };
+        (place, why)
+    })
+}
+
+impl Place {
+    fn of(location: serde_saphyr::Location) -> Self {
+        Self { line: location.line(), column: location.column() }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self { place: Place::of(spanned.referenced), value: spanned.value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_bool<E>(self, on: bool) -> Result<Value, E> {
+        Ok(Value::Switch(on))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Whole(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::Whole(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(Value::Fraction(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_knows_where_it_stands() {
+        let tree = parse("poll:\n  interval: 30s\n").expect("it is well-formed");
+        let Value::Map(top) = tree.value else { panic!("it is a map") };
+        let Value::Map(poll) = &top[0].1.value else { panic!("so is its value") };
+        let (key, value) = &poll[0];
+        assert_eq!(key.place, Place { line: 2, column: 3 });
+        assert_eq!(value.place, Place { line: 2, column: 13 });
+    }
+
+    #[test]
+    fn what_is_malformed_or_dangerous_is_refused_with_its_place() {
+        for (text, line, part) in [
+            ("a:\n  b: 1\n c: 2\n", 3, "block mapping"),
+            ("a: [1, 2\n", 1, "unclosed"),
+            ("a: 1\n---\nb: 2\n", 3, "second document"),
+            ("a: &x {b: 1}\nc: {<<: *x}\n", 2, "merge"),
+            ("a: !include secret\n", 1, "tag"),
+            ("a: .inf\n", 1, "non-finite"),
+            ("a: \u{0}\n", 1, "unexpected character"),
+        ] {
+            let (place, why) = parse(text).expect_err(text);
+            assert_eq!(place.map(|place| place.line), Some(line), "{text:?}: {why}");
+            assert!(why.contains(part) && !why.contains("at line"), "{text:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn no_document_costs_more_than_its_length() {
+        let bomb = (0..30).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
+            let next = n + 1;
+            text + &format!("a{next}: &a{next} [*a{n}, *a{n}, *a{n}, *a{n}]\n")
+        });
+        let stairs = (0..1000).fold(String::new(), |text, n| text + &" ".repeat(n) + "a:\n");
+        let deep = ["[", "{a: ", "- ", "? "].map(|level| level.repeat(100_000));
+        for text in deep.into_iter().chain([stairs, bomb]) {
+            assert!(parse(&text).is_err(), "{}", &text[..20]);
+        }
+    }
+
+    #[test]
+    fn an_endless_file_is_not_read_to_its_end() {
+        let error = read(Path::new("/dev/zero")).expect_err("it has no end");
+        assert!(error.contains("/dev/zero") && error.contains("larger"), "{error}");
+    }
+}
