@@ -21,7 +21,7 @@ use crate::{
     metrics::{Encoding, Exposition, Publishing},
     model::Clock,
     poller::{self, Poller, PollerMetrics},
-    shutdown,
+    shutdown, systemd,
 };
 use view::View;
 
@@ -107,6 +107,8 @@ impl App {
             }),
             reload,
         };
+        let healthy = Arc::clone(&endpoints.healthy);
+        let telling = systemd::accompany(move || healthy(), stop.clone());
         let serving = server.serve(endpoints, stop.clone(), GRACE);
         let watched = async {
             let ended = polling.await;
@@ -118,7 +120,7 @@ impl App {
                 Ok(_) => Ok(()),
             }
         };
-        let ((), ended) = tokio::join!(serving, watched);
+        let ((), (), ended) = tokio::join!(telling, serving, watched);
         if let Err(error) = ledger.close().await {
             tracing::warn!(%error, "The ledger was not closed in order; nothing is lost.");
         }

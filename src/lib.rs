@@ -29,7 +29,7 @@
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
 //! | [`commands`] | `serve`, `once`, `demo`, `simulate`, and their exit codes | all above |
-//! | [`shutdown`], [`telemetry`], [`build_info`] | signals, the log, which build this is | `config` |
+//! | [`shutdown`], [`systemd`], [`telemetry`], [`build_info`] | signals, readiness and watchdog, the log, which build this is | `config` |
 //!
 //! # The ideas that carry it
 //!
@@ -76,4 +76,5 @@ pub mod model;
 pub mod poller;
 pub mod shutdown;
 pub mod simulator;
+pub mod systemd;
 pub mod telemetry;

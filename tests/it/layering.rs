@@ -7,9 +7,10 @@ use std::{
 };
 
 /// What each module may use. `commands` may use everything; nobody may use it but `main`.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 14] = [
     ("build_info", &[]),
     ("shutdown", &[]),
+    ("systemd", &[]),
     ("model", &[]),
     ("config", &["build_info", "model"]),
     ("telemetry", &["config"]),
@@ -31,6 +32,7 @@ const TABLE: [(&str, &[&str]); 13] = [
             "model",
             "poller",
             "shutdown",
+            "systemd",
             "telemetry",
         ],
     ),
@@ -48,6 +50,7 @@ const TABLE: [(&str, &[&str]); 13] = [
             "poller",
             "shutdown",
             "simulator",
+            "systemd",
             "telemetry",
         ],
     ),

@@ -9,6 +9,7 @@ mod cli;
 mod config_file;
 mod dashboards;
 mod dependencies;
+mod deploy;
 mod docs;
 mod exposition;
 mod increase;
