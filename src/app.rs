@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, future::join_all};
+use futures::StreamExt;
 use prometheus::{GaugeVec, Opts, Registry, process_collector::ProcessCollector};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::{
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Encoding, Exposition, Publishing},
     model::Clock,
-    poller::{self, Poller, PollerMetrics},
+    poller::{self, Poller, PollerMetrics, Polling},
     shutdown, systemd,
 };
 use view::View;
@@ -79,8 +79,10 @@ impl App {
         }
         let apps = core.pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
         let apps: Vec<_> = apps.collect();
-        let loops = core.pollers.into_iter().map(|poller| poller.run(stop.child_token()));
-        let polling = tokio::spawn(join_all(loops.collect::<Vec<_>>()));
+        let polling = Polling::new(core.pollers);
+        let pulse = polling.pulse();
+        tokio::spawn(pulse.clone().watch(stop.clone()));
+        let polling = tokio::spawn(polling.run(stop.child_token()));
         let alive = polling.abort_handle();
         let clients = core.clients;
         let reload = Arc::new(move || reload(&clients));
@@ -103,7 +105,7 @@ impl App {
             ready: Arc::new(move || view.ready()),
             healthy: Arc::new(move || {
                 let ended = alive.is_finished();
-                if ended { Err("the poll loop has ended".into()) } else { Ok(()) }
+                if ended { Err("the poll loop has ended".into()) } else { pulse.check() }
             }),
             reload,
         };
@@ -116,8 +118,8 @@ impl App {
             stop.cancel();
             match ended {
                 Err(error) => Err(anyhow::anyhow!("the poll loop failed: {error}")),
-                Ok(_) if by_itself => Err(anyhow::anyhow!("the poll loop ended by itself")),
-                Ok(_) => Ok(()),
+                Ok(()) if by_itself => Err(anyhow::anyhow!("the poll loop ended by itself")),
+                Ok(()) => Ok(()),
             }
         };
         let ((), (), ended) = tokio::join!(telling, serving, watched);
@@ -160,9 +162,7 @@ impl Core {
             let (ledger, metrics) = (ledger.clone(), poller_metrics.clone());
             pollers.push(Poller::new(client, ledger, Arc::clone(&clock), settings, metrics));
         }
-        let interval_ms = poll.interval.as_millis() as i64;
-        let exposition =
-            Exposition::new(ledger.states(), registry, Arc::clone(&clock), interval_ms);
+        let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
         let exposition = exposition.with_labels(labels);
         Ok(Self { pollers, exposition: Arc::new(exposition), ledger, clients, clock })
     }

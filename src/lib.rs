@@ -9,7 +9,8 @@
 //! config → api → poller → ledger → metrics → http
 //! ```
 //!
-//! The poller asks the API for pages of runs and tells the ledger what it read. The ledger decides
+//! The poller decides what is to be read next, asks the API for pages of runs and tells the ledger what it
+//! read. The ledger decides
 //! what is new, makes it durable, and publishes a new [`ledger::State`]. The metrics render that
 //! state; http serves the rendering. Two things flow back: the poller looks at the state to know which
 //! runs are open and where the known region of a list begins, and what was scraped completely
@@ -23,7 +24,7 @@
 //! | [`config`] | flags, variables and the configuration file, validated, all errors at once | `model` |
 //! | [`api`] | the only place that speaks to Cortex: requests, retries, one budget, both wire forms | `config`, `model` |
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
-//! | [`poller`] | which page to ask for next, and when; one cycle after the other | `api`, `config`, `ledger`, `model` |
+//! | [`poller`] | which workflow is due, which page to ask for next; one loop for all apps | `api`, `config`, `ledger`, `model` |
 //! | [`metrics`] | the table of families, their text, and when more may be shown | `ledger`, `model` |
 //! | [`http`] | metrics, health checks, overview; limits against bad clients | `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
@@ -44,6 +45,11 @@
 //! - **A list moves while it is read.** Pages overlap, and two that share nothing show that something
 //!   may lie between them. The order of a list is found out by looking (`poller/pager.rs`,
 //!   `poller/order.rs`, `poller/reading.rs`; all pure).
+//! - **A count is a hint, never truth.** The list of workflows tells how many runs each has. What moved
+//!   is read, the rest only for its sweep. A count that didn't tell of something is not believed for a
+//!   day (`poller/hint.rs`, `poller/plan.rs`; both pure).
+//! - **One budget, spent as late as possible.** The loop begins a reading only when no request waits
+//!   for a slot, so what is most urgent is decided last (`poller/polling.rs`, `api/budget.rs`).
 //! - **History is not news.** What ended before the ledger first met an app isn't counted; times are
 //!   compared with the API's clock, taken from its `Date` header.
 //! - **Durable first, then published.** Totals and identities go into one transaction; readers see
@@ -61,7 +67,7 @@
 //!
 //! # Where to start reading
 //!
-//! [`model::Run`], then `ledger/observe.rs`, then `poller/workflow.rs` and `poller/cycle.rs`, then
+//! [`model::Run`], then `ledger/observe.rs`, then `poller/plan.rs` and `poller/workflow.rs`, then
 //! [`metrics::FAMILIES`]. [`app`] shows how they are put together.
 
 pub mod api;

@@ -3,7 +3,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 /// The longest pause that an answer can ask for; a longer one is more likely a mistake.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
@@ -26,6 +29,8 @@ pub struct Budget {
     leeway: Duration,
     /// When the next slot is. A queue, first come first served: its holder is the next to send.
     queue: tokio::sync::Mutex<Instant>,
+    /// How many wait for a slot.
+    waiting: watch::Sender<usize>,
     pause: Mutex<Pause>,
 }
 
@@ -46,6 +51,7 @@ impl Budget {
             spacing,
             leeway: if spacing < TIMER_GRAIN { TIMER_GRAIN } else { Duration::ZERO },
             queue: tokio::sync::Mutex::new(now),
+            waiting: watch::Sender::new(0),
             pause: Mutex::new(Pause { until: now, in_a_row: 0 }),
         }
     }
@@ -61,8 +67,16 @@ impl Budget {
         (!left.is_zero()).then_some(left)
     }
 
+    /// Waits until no request waits for a slot. What is begun only then is begun as late as
+    /// possible, and so chosen as well as possible, and yet leaves no slot unused.
+    pub async fn vacancy(&self) {
+        // The sender is here, so waiting can't fail.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await;
+    }
+
     /// Waits for the next slot and takes it. Takes none when dropped before.
     pub(super) async fn slot(&self) {
+        let _waiting = Waiting::in_line(&self.waiting);
         let mut next = self.queue.lock().await;
         loop {
             let at = (*next).max(self.pause().until);
@@ -102,6 +116,22 @@ impl Budget {
 
     fn pause(&self) -> MutexGuard<'_, Pause> {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of those who wait, until dropped.
+struct Waiting<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waiting<'a> {
+    fn in_line(waiting: &'a watch::Sender<usize>) -> Self {
+        waiting.send_modify(|waiting| *waiting += 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
     }
 }
 

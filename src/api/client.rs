@@ -134,6 +134,16 @@ impl Client {
         none_if_gone(self.0.request(Endpoint::Run, url, decode).await)
     }
 
+    /// The budget that all clients of the process share.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// How long one attempt of a request may take, once it has its slot.
+    pub fn timeout(&self) -> Duration {
+        self.0.settings.timeout
+    }
+
     /// Now, by the API's clock: the local one, corrected by what the answers' `Date` tells. In
     /// milliseconds since the Unix epoch.
     pub fn now_ms(&self) -> i64 {

@@ -36,9 +36,8 @@ impl View {
     pub(super) fn overview(&self, poll_interval: Duration) -> Overview {
         let now_ms = self.clock.now_ms();
         let state = self.ledger.state();
-        let interval_ms = poll_interval.as_millis() as i64;
         let apps = self.apps.iter().map(|(id, _)| state.apps.get(id));
-        let workflows = apps.flatten().flat_map(|app| workflows(app, interval_ms, now_ms));
+        let workflows = apps.flatten().flat_map(|app| workflows(app, now_ms));
         let workflows = workflows.collect();
         let apps = self.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
         Overview { now_ms, poll_interval, workflows, apps: apps.collect() }
@@ -55,11 +54,7 @@ fn app_view(id: &AppId, status: &poller::Status, state: &State) -> AppView {
     }
 }
 
-fn workflows(
-    app: &AppState,
-    interval_ms: i64,
-    now_ms: i64,
-) -> impl Iterator<Item = WorkflowView> + '_ {
+fn workflows(app: &AppState, now_ms: i64) -> impl Iterator<Item = WorkflowView> + '_ {
     app.published().map(move |(id, workflow)| WorkflowView {
         id: id.clone(),
         name: workflow.record.listed.name.clone(),
@@ -67,6 +62,6 @@ fn workflows(
         last_poll_ms: workflow.record.polled_ms,
         last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
         consecutive_failures: workflow.record.failures.len(),
-        lag_ms: workflow.lag_ms(interval_ms, now_ms),
+        lag_ms: app.lag_ms(id, workflow, now_ms),
     })
 }

@@ -16,7 +16,7 @@ mod tests;
 mod writer;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -81,6 +81,16 @@ pub struct RunsRead<'a> {
     /// Whether all that this reading has met so far stands at the old end of the list, so that what
     /// is history there tells nothing of the latest outcomes.
     pub old_end: bool,
+}
+
+/// What runs that were taken in came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Whether the reading of the list ends with them.
+    pub closed: bool,
+    /// Whether one of them, or a replay, was met for the first time. The end of a run that was
+    /// followed is nothing new in this sense.
+    pub news: bool,
 }
 
 /// When an answer ends the reading of a workflow's list of runs.
@@ -188,17 +198,17 @@ impl Ledger {
         Ok(())
     }
 
-    /// Takes in runs of one workflow. Returns whether the reading of its list ends with them.
+    /// Takes in runs of one workflow.
     pub async fn record_runs(
         &self,
         app: &AppId,
         workflow: &WorkflowId,
         read: RunsRead<'_>,
-    ) -> Result<bool> {
+    ) -> Result<Recorded> {
         let mut writer = self.ready(read.read_at.local_ms).await?;
         let writer = &mut *writer;
         let Some(mut now) = workflow_of(&writer.state, app, workflow) else {
-            return Ok(true);
+            return Ok(Recorded { closed: true, news: false });
         };
         let ids: Vec<_> = read.runs.iter().map(|run| &run.id).collect();
         let records = writer.runs(now.number, &ids).await?;
@@ -237,7 +247,7 @@ impl Ledger {
         }
         put(&mut state, app, workflow, now);
         self.publish(writer, state);
-        Ok(closed)
+        Ok(Recorded { closed, news: changes.news })
     }
 
     /// The API no longer knows these runs: they leave the gauges.
@@ -270,6 +280,17 @@ impl Ledger {
         put(&mut state, app, workflow, now);
         self.publish(writer, state);
         Ok(())
+    }
+
+    /// Since when workflows of an app are to be read, by our own clock: milliseconds since the Unix
+    /// epoch. It replaces what was said before. Not kept beyond the process.
+    pub async fn record_due(&self, app: &AppId, due: BTreeMap<WorkflowId, i64>) {
+        let writer = &mut *self.writer.lock().await;
+        let mut state = State::clone(&writer.state);
+        if let Some(app) = state.apps.get_mut(app) {
+            app.due = Arc::new(due);
+            self.publish(writer, state);
+        }
     }
 
     /// Ends a poll cycle of an app; from time to time, forgets runs older than the retention.

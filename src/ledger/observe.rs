@@ -48,6 +48,9 @@ pub(super) struct Changes {
     pub(super) series: BTreeSet<SeriesKey>,
     pub(super) runs: BTreeMap<RunId, RunRecord>,
     pub(super) anomalies: Vec<Anomaly>,
+    /// Whether something was met that didn't follow from what was known: a run, or a replay, that
+    /// nobody had told of.
+    pub(super) news: bool,
     /// Seconds from the end of runs until they were counted.
     pub(super) detection_delays: Vec<f64>,
 }
@@ -154,6 +157,8 @@ impl Observer<'_> {
             if record.is_none() {
                 self.unknown_words(run);
             }
+            let followed = record.is_some_and(|it| matches!(it.phase, RunPhase::Open(_)));
+            self.changes.news |= !followed;
             self.changes.runs.insert(run.id.clone(), now);
             self.workflow.open.insert(run.id.clone(), open);
         }
@@ -169,6 +174,7 @@ impl Observer<'_> {
                 if self.is_known(record) { Standing::Followed } else { Standing::New }
             }
             Some(RunPhase::Vanished) => {
+                self.changes.news = true;
                 self.count(run, record, false);
                 Standing::New
             }
@@ -186,6 +192,7 @@ impl Observer<'_> {
         let started = run.started_at;
         let later = |at: Timestamp| before.started_ms.is_some_and(|ms| at.earliest() > ms);
         if started.is_some_and(later) {
+            self.changes.news = true;
             self.count(run, record, true);
             return Standing::New;
         }
@@ -225,6 +232,7 @@ impl Observer<'_> {
                 Standing::New
             }
             Age::News | Age::Unclear => {
+                self.changes.news = true;
                 self.created(run);
                 self.count(run, None, self.finished_as_history(run));
                 Standing::New

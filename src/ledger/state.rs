@@ -29,6 +29,8 @@ pub struct AppState {
     pub record: AppRecord,
     /// Every workflow that was ever listed and isn't forgotten.
     pub workflows: BTreeMap<WorkflowId, Arc<WorkflowState>>,
+    /// Since when workflows are to be read, unless they have been read since.
+    pub(super) due: Arc<BTreeMap<WorkflowId, i64>>,
 }
 
 /// The part of an [`AppState`] that is about the app itself. Milliseconds since the Unix epoch.
@@ -179,13 +181,6 @@ impl WorkflowState {
         self.series.range(first..).take_while(move |(key, _)| key.total == total)
     }
 
-    /// How far it is behind the time when it was to be read, in milliseconds; 0 if it is no longer
-    /// listed, since there is nothing to read.
-    pub fn lag_ms(&self, interval_ms: i64, now_ms: i64) -> i64 {
-        let polled_ms = self.record.polled_ms.filter(|_| self.listed);
-        polled_ms.map_or(0, |ms| (now_ms - ms - interval_ms).max(0))
-    }
-
     /// Whether a run of it was ever counted.
     pub(super) fn has_counted(&self) -> bool {
         self.series_of(Total::Runs).any(|(_, series)| series.value.amount() > 0.0)
@@ -215,6 +210,14 @@ impl WorkflowState {
 }
 
 impl AppState {
+    /// How far a workflow is behind the time when it was to be read, in milliseconds; 0 if it is no
+    /// longer listed, since there is nothing to read.
+    pub fn lag_ms(&self, id: &WorkflowId, workflow: &WorkflowState, now_ms: i64) -> i64 {
+        let due_ms = self.due.get(id).copied().filter(|_| workflow.listed);
+        let unread = |due_ms: &i64| workflow.record.polled_ms.is_none_or(|ms| ms < *due_ms);
+        due_ms.filter(unread).map_or(0, |due_ms| (now_ms - due_ms).max(0))
+    }
+
     /// The workflows whose series are published: the filters let them through, and they were
     /// listed by the last list that could be read, or within the hour before it.
     pub fn published(&self) -> impl Iterator<Item = (&WorkflowId, &WorkflowState)> {

@@ -127,7 +127,7 @@ impl Book {
         let read =
             RunsRead { runs, read_at: self.at(), newest_first: true, closing, old_end: false };
         let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
-        recorded.expect("the runs are recorded")
+        recorded.expect("the runs are recorded").closed
     }
 
     /// Opens the same file again, as after a crash.

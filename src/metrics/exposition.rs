@@ -23,7 +23,6 @@ pub struct Exposition {
     /// The exporter's own families.
     own: Registry,
     clock: Arc<dyn Clock>,
-    interval_ms: i64,
     /// What every series has besides its own labels.
     labels: Vec<LabelPair>,
     rendered: Mutex<Option<Rendered>>,
@@ -38,15 +37,9 @@ struct Rendered {
 }
 
 impl Exposition {
-    /// An exposition of these states. `own` has the exporter's own families; `interval_ms` is how
-    /// often each workflow is to be read.
-    pub fn new(
-        states: watch::Receiver<Arc<State>>,
-        own: Registry,
-        clock: Arc<dyn Clock>,
-        interval_ms: i64,
-    ) -> Self {
-        Self { states, own, clock, interval_ms, labels: Vec::new(), rendered: Mutex::new(None) }
+    /// An exposition of these states. `own` has the exporter's own families.
+    pub fn new(states: watch::Receiver<Arc<State>>, own: Registry, clock: Arc<dyn Clock>) -> Self {
+        Self { states, own, clock, labels: Vec::new(), rendered: Mutex::new(None) }
     }
 
     /// The same with these labels, by name, on every series. No family may have one of them.
@@ -94,7 +87,7 @@ impl Exposition {
 
     /// The text of the ledger's families: of those that move with the clock, or of all others.
     fn families(&self, state: &State, live: bool) -> String {
-        let now = Now { ms: self.clock.now_ms(), interval_ms: self.interval_ms };
+        let now = Now { ms: self.clock.now_ms() };
         let families = FAMILIES.iter().filter(|family| family.is_live() == live);
         self.text(families.map(|family| family.collect(state, now)))
     }

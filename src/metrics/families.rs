@@ -41,8 +41,6 @@ enum Source {
 pub struct Now {
     /// Our own clock: milliseconds since the Unix epoch.
     pub ms: i64,
-    /// How often each workflow is to be read, in milliseconds.
-    pub interval_ms: i64,
 }
 
 macro_rules! per_workflow {
@@ -313,9 +311,10 @@ fn last_success(app: &AppState, samples: &mut Samples<'_>) {
 }
 
 fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
-    let lags = state.apps.values().flat_map(|app| {
-        app.published().map(|(_, workflow)| workflow.lag_ms(now.interval_ms, now.ms))
-    });
+    let lags = state
+        .apps
+        .values()
+        .flat_map(|app| app.published().map(|(id, workflow)| app.lag_ms(id, workflow, now.ms)));
     samples.gauge(&[], seconds(lags.max().unwrap_or(0)));
 }
 

@@ -1,24 +1,31 @@
-//! When and what to read. The pure part (`pager`, `order`, `reading`) decides which pages to ask
-//! for; `workflow` reads one workflow, `cycle` all of them. Uses `api`, `ledger` and `model`.
+//! When and what to read. The pure part decides: `plan` and `hint` what is due, `pager`, `order` and
+//! `reading` which pages to ask for. `polling` is the loop over all apps, `list` and `workflow` read,
+//! `cycle` says how it went, `pulse` whether it goes on at all. Uses `api`, `config`, `ledger` and
+//! `model`.
 
 mod cycle;
+mod hint;
+mod list;
 mod metrics;
 mod order;
 mod pager;
+mod plan;
+mod polling;
+mod pulse;
 mod reading;
 mod workflow;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 pub use cycle::Cycle;
 pub use metrics::{CycleResult, PollerMetrics};
+pub use polling::Polling;
+pub use pulse::Pulse;
 
 use crate::{
     api::{ApiError, Client, Undecodable},
@@ -26,9 +33,13 @@ use crate::{
     ledger::{Ledger, LedgerError, ReadAt},
     model::{Anomaly, AppId, Clock, WorkflowId},
 };
+use cycle::Tally;
+use plan::Plan;
+use pulse::Beats;
 use reading::LastPage;
 
-/// Reads the runs of one app's workflows, again and again, and tells the ledger.
+/// Reads the runs of one app's workflows and tells the ledger; [`Polling`] has it do so again and
+/// again.
 pub struct Poller {
     client: Client,
     ledger: Ledger,
@@ -36,6 +47,9 @@ pub struct Poller {
     settings: Settings,
     metrics: PollerMetrics,
     status: watch::Sender<Status>,
+    plan: Mutex<Plan>,
+    tally: Mutex<Tally>,
+    pulse: Beats,
     memory: Mutex<Memory>,
 }
 
@@ -68,6 +82,8 @@ struct Memory {
     last_pages: HashMap<WorkflowId, LastPage>,
     /// Why there was no usable key when it was last looked for.
     key_error: Option<String>,
+    /// How many cycles in a row ended because the key was refused.
+    refused: u32,
     /// Undecodable items that were told already.
     told: HashSet<u64>,
 }
@@ -98,8 +114,18 @@ impl Poller {
         metrics: PollerMetrics,
     ) -> Self {
         metrics.foresee(&settings.app_id);
-        let (status, memory) = (watch::Sender::default(), Mutex::default());
-        Self { client, ledger, clock, settings, metrics, status, memory }
+        Self {
+            plan: Mutex::new(Plan::new(&settings.poll, clock.steady_ms())),
+            pulse: Beats::new(Arc::clone(&clock)),
+            status: watch::Sender::default(),
+            tally: Mutex::default(),
+            memory: Mutex::default(),
+            client,
+            ledger,
+            clock,
+            settings,
+            metrics,
+        }
     }
 
     /// The app that it reads, as it is called in requests.
@@ -112,30 +138,16 @@ impl Poller {
         self.status.subscribe()
     }
 
-    /// Polls until told to stop. Cycles never overlap; one that takes longer than the interval is
-    /// followed by the next at once.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut refused = 0;
-        loop {
-            let begun = Instant::now();
-            let Some(cycle) = stop.run_until_cancelled(self.cycle()).await else {
-                return;
-            };
-            refused = if cycle.refused { refused + 1 } else { 0 };
-            let next = begun + self.pause(refused);
-            if stop.run_until_cancelled(tokio::time::sleep_until(next)).await.is_none() {
-                return;
-            }
-        }
-    }
-
-    /// From the start of one cycle to the next. A key that was refused is tried again soon, since
-    /// somebody may be mending it, then ever more slowly.
-    fn pause(&self, refused: u32) -> Duration {
-        match refused {
-            0 => self.settings.poll.interval,
-            n => Duration::from_secs(1 << (n - 1).min(5)).min(SLOWEST_RETRY),
-        }
+    /// Reads the list of workflows and all that is due, once.
+    ///
+    /// # Panics
+    ///
+    /// Never: a cycle leaves word of how it ended.
+    pub async fn cycle(&self) -> Cycle {
+        let before = self.status.borrow().cycles;
+        self.plan().restart(self.clock.steady_ms());
+        polling::drive(std::slice::from_ref(self), || self.status.borrow().cycles > before).await;
+        self.status.borrow().last.clone().expect("a cycle has ended")
     }
 
     fn read_at(&self, api_ms: i64) -> ReadAt {
@@ -146,8 +158,17 @@ impl Poller {
         self.read_at(self.client.now_ms())
     }
 
-    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
-        // What it holds is right whatever a panicking thread did.
+    // What these hold is right whatever a panicking thread did.
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -172,6 +193,3 @@ impl Poller {
         }
     }
 }
-
-/// A key that the API refuses is tried again at least so often.
-const SLOWEST_RETRY: Duration = Duration::from_secs(30);

@@ -18,6 +18,22 @@ use crate::{
 /// than each run.
 const MANY_OPEN: usize = 5;
 
+/// What one reading of a workflow has met.
+#[derive(Default)]
+struct Met {
+    /// The runs that were listed.
+    runs: HashSet<RunId>,
+    /// Whether there was something among them that nobody had told of.
+    news: bool,
+}
+
+impl Met {
+    fn add(&mut self, runs: Vec<Run>, news: bool) {
+        self.runs.extend(runs.into_iter().map(|run| run.id));
+        self.news |= news;
+    }
+}
+
 /// Tells a list's items apart.
 pub(super) fn key(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -27,13 +43,13 @@ pub(super) fn key(id: &str) -> u64 {
 
 impl Poller {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
-    /// runs that weren't met there.
+    /// runs that weren't met there. Returns whether it met news.
     pub(super) async fn read_workflow(
         &self,
         id: &WorkflowId,
         few_runs: bool,
-    ) -> Result<(), ReadError> {
-        let mut met = HashSet::new();
+    ) -> Result<bool, ReadError> {
+        let mut met = Met::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
             .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
@@ -44,7 +60,8 @@ impl Poller {
             to_the_end = !self.read_open_lists(id, &mut met).await?;
         }
         self.read_list(id, to_the_end, &mut met).await?;
-        self.follow(id, &mut met).await
+        self.follow(id, &mut met).await?;
+        Ok(met.news)
     }
 
     /// Reads the list of runs. `met` collects the runs that were listed.
@@ -52,12 +69,14 @@ impl Poller {
         &self,
         id: &WorkflowId,
         to_the_end: bool,
-        met: &mut HashSet<RunId>,
+        met: &mut Met,
     ) -> Result<(), ReadError> {
         let last_page = self.memory().last_pages.remove(id);
         let mut reading = Reading::new(self.settings.page_size, to_the_end, last_page);
         loop {
-            let page = match self.client.runs(id, None, reading.request()).await {
+            let page = self.client.runs(id, None, reading.request()).await;
+            self.pulse.beat();
+            let page = match page {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
                 page => page?,
             };
@@ -72,12 +91,12 @@ impl Poller {
                 closing: verdict.closing,
                 old_end: verdict.old_end,
             };
-            let closed = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
-            met.extend(page.items.into_iter().map(|run| run.id));
+            let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
+            met.add(page.items, recorded.news);
             if verdict.shifted {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
-            if closed {
+            if recorded.closed {
                 let mut memory = self.memory();
                 memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
                 return Ok(());
@@ -97,15 +116,12 @@ impl Poller {
 
     /// Reads the lists of PENDING and of RUNNING runs; in this order, so that a run that moves on
     /// from one to the other meanwhile is met. Returns whether the server has such lists.
-    async fn read_open_lists(
-        &self,
-        id: &WorkflowId,
-        met: &mut HashSet<RunId>,
-    ) -> Result<bool, ReadError> {
+    async fn read_open_lists(&self, id: &WorkflowId, met: &mut Met) -> Result<bool, ReadError> {
         for status in Status::OPEN {
             let mut pager = Pager::new(self.settings.page_size);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
+                self.pulse.beat();
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     page => page?,
@@ -119,8 +135,8 @@ impl Poller {
                 let facts = Facts { keys: &keys, total: page.total, take: page.take };
                 let stand = pager.answered(facts);
                 let read_at = self.read_at(page.read_at_ms);
-                self.record(id, &page.items, read_at).await?;
-                met.extend(page.items.into_iter().map(|run| run.id));
+                let news = self.record(id, &page.items, read_at).await?;
+                met.add(page.items, news);
                 match stand {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended => break,
@@ -132,14 +148,18 @@ impl Poller {
     }
 
     /// Looks at the open runs that weren't met.
-    async fn follow(&self, id: &WorkflowId, met: &mut HashSet<RunId>) -> Result<(), ReadError> {
+    async fn follow(&self, id: &WorkflowId, met: &mut Met) -> Result<(), ReadError> {
         if self.unmet(id, met).len() > MANY_OPEN {
             self.read_open_lists(id, met).await?;
         }
         let mut vanished = Vec::new();
         for run_id in self.unmet(id, met) {
-            match self.client.run(id, &run_id).await {
-                Ok(Some(run)) => self.record(id, &[run], self.now()).await?,
+            let run = self.client.run(id, &run_id).await;
+            self.pulse.beat();
+            match run {
+                Ok(Some(run)) => {
+                    self.record(id, &[run], self.now()).await?;
+                }
                 Ok(None) => vanished.push(run_id),
                 Err(ApiError::Undecodable(item)) => {
                     self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
@@ -155,24 +175,23 @@ impl Poller {
     }
 
     /// The open runs that weren't met.
-    fn unmet(&self, id: &WorkflowId, met: &HashSet<RunId>) -> Vec<RunId> {
+    fn unmet(&self, id: &WorkflowId, met: &Met) -> Vec<RunId> {
         let Some(state) = self.workflow_state(id) else {
             return Vec::new();
         };
-        state.open.keys().filter(|run| !met.contains(*run)).cloned().collect()
+        state.open.keys().filter(|run| !met.runs.contains(*run)).cloned().collect()
     }
 
-    /// Records runs that are no page of a reading.
+    /// Records runs that are no page of a reading. Returns whether there was news among them.
     async fn record(
         &self,
         id: &WorkflowId,
         runs: &[Run],
         read_at: ReadAt,
-    ) -> Result<(), ReadError> {
+    ) -> Result<bool, ReadError> {
         let read =
             RunsRead { runs, read_at, newest_first: false, closing: Closing::No, old_end: false };
-        self.ledger.record_runs(&self.settings.app_id, id, read).await?;
-        Ok(())
+        Ok(self.ledger.record_runs(&self.settings.app_id, id, read).await?.news)
     }
 
     fn workflow_state(

@@ -140,7 +140,7 @@ pub(super) async fn load(
         let (Some(app), Some(record)) = (AppId::new(&id), record) else {
             return Err(RowError::Nonsense(format!("app {id}")));
         };
-        state.apps.insert(app, AppState { record, workflows: BTreeMap::new() });
+        state.apps.insert(app, AppState { record, ..AppState::default() });
     }
     let mut workflows = load_workflows(connection).await?;
     let restarted = load_series(connection, &mut workflows, bounds, born, now_ms).await?;

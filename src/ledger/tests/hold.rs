@@ -70,7 +70,7 @@ pub(super) async fn what_nobody_scrapes_does_not_pile_up(place: Place) {
     }
     let state = book.state();
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (20.0, (0.0, 0.0)));
-    let held: usize = state.held.values().map(std::collections::BTreeMap::len).sum();
+    let held: usize = state.held.values().map(BTreeMap::len).sum();
     assert!(held <= state.series.len(), "{held} amounts of {} series", state.series.len());
     book.scraped().await;
     assert_eq!((book.shown_failures(), book.state().held.len()), ((20.0, 20.0), 0));

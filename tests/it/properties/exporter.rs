@@ -108,7 +108,7 @@ impl Exporter {
             settings,
             PollerMetrics::new(&registry).expect("a new registry"),
         );
-        let exposition = Exposition::new(ledger.states(), registry, clock, 30_000);
+        let exposition = Exposition::new(ledger.states(), registry, clock);
         Self { poller, exposition }
     }
 

@@ -1,0 +1,332 @@
+//! What of one app is to be read next, and since when. Pure: it is told the time, what the list of
+//! workflows told, and how readings ended.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::hint::Hint;
+use crate::{config, model::WorkflowId};
+
+/// When the workflows of one app are to be read.
+///
+/// Every interval the list of workflows is read, and decides which workflows are due. A cycle
+/// begins with a list and ends when all that was due after it has been tried. If that takes longer
+/// than the interval, the list is read again meanwhile, and what it makes due waits beside the rest.
+/// All times are in milliseconds by a clock that nobody sets.
+#[derive(Debug)]
+pub(super) struct Plan {
+    interval_ms: i64,
+    sweep_ms: i64,
+    workflows: BTreeMap<WorkflowId, Entry>,
+    list_due_ms: i64,
+    listing: bool,
+    cycle: Option<Cycle>,
+}
+
+/// The cycle that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Cycle {
+    begun_ms: i64,
+    /// Whether its first list has ended, well or not.
+    listed: bool,
+    /// Whether it was broken off, so that nothing more is begun in it.
+    broken_off: bool,
+}
+
+/// A workflow.
+#[derive(Debug)]
+struct Entry {
+    hint: Hint,
+    /// When the last reading that ended well began.
+    read_ms: Option<i64>,
+    /// Since when it is to be read.
+    due_ms: Option<i64>,
+    /// How often it is to be read as things are.
+    period_ms: i64,
+    urgency: Urgency,
+    standing: Standing,
+    /// Whether the cycle that goes on waits for it.
+    in_cycle: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Resting,
+    Queued,
+    Reading,
+}
+
+/// What speaks for reading a workflow before others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Only that its time has come.
+    Usual,
+    /// Something happened, as the list of workflows tells.
+    Changed,
+    /// It has open runs, or one failed lately.
+    Active,
+}
+
+/// How urgent a reading is compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    urgency: Urgency,
+    /// How much too late it is, in thousandths of how often it is to be read. Whatever is chosen by
+    /// this is stretched by the same factor as everything else.
+    lateness: i64,
+}
+
+/// How the most urgent workflow is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// The most urgent ones first, among those the most overdue.
+    Urgency,
+    /// The most overdue one, whatever it is.
+    Lateness,
+}
+
+/// How a workflow stands, as known from its last reading.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) id: WorkflowId,
+    /// Whether it has open runs.
+    pub(super) open: bool,
+    /// Whether one of its runs failed lately.
+    pub(super) failed: bool,
+}
+
+/// What a list of workflows came to.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    /// The number of runs that it tells for each workflow.
+    pub(super) counts: HashMap<WorkflowId, Option<u64>>,
+    /// How long the budget takes for its requests.
+    pub(super) cost_ms: i64,
+}
+
+/// At the most this part of the budget goes into lists of workflows: with many thousands of them
+/// the list is read less often.
+const MOST_FOR_LISTS: i64 = 2;
+
+impl Plan {
+    /// Nothing is known; the list is due.
+    pub(super) fn new(poll: &config::Poll, now_ms: i64) -> Self {
+        let interval_ms = poll.interval.as_millis() as i64;
+        Self {
+            interval_ms,
+            sweep_ms: (poll.sweep_interval.as_millis() as i64).max(interval_ms),
+            workflows: BTreeMap::new(),
+            list_due_ms: now_ms,
+            listing: false,
+            cycle: None,
+        }
+    }
+
+    /// Begins a new cycle at once. What was being read is given up.
+    pub(super) fn restart(&mut self, now_ms: i64) {
+        (self.listing, self.cycle, self.list_due_ms) = (false, None, now_ms);
+        for entry in self.workflows.values_mut() {
+            entry.standing = Standing::Resting;
+        }
+    }
+
+    /// When the list is to be read next; `None` while it is being read, and while what had begun
+    /// before a cycle was broken off has not ended.
+    pub(super) fn list_due_ms(&self) -> Option<i64> {
+        let ending = self.cycle.is_some_and(|cycle| cycle.broken_off);
+        (!self.listing && !ending).then_some(self.list_due_ms)
+    }
+
+    /// The list must not be read before.
+    pub(super) fn put_off(&mut self, until_ms: i64) {
+        self.list_due_ms = until_ms;
+    }
+
+    /// The reading of the list begins, and with it a cycle, if none goes on.
+    pub(super) fn begin_list(&mut self, now_ms: i64) {
+        self.listing = true;
+        self.list_due_ms = now_ms + self.interval_ms;
+        let cycle = Cycle { begun_ms: now_ms, listed: false, broken_off: false };
+        self.cycle.get_or_insert(cycle);
+    }
+
+    /// The reading of the list that began then has ended; `None`: badly, so nothing is known of
+    /// what changed. `seen` are the workflows to follow.
+    pub(super) fn listed(
+        &mut self,
+        listing: Option<&Listing>,
+        seen: Vec<Seen>,
+        begun_ms: i64,
+        now_ms: i64,
+    ) {
+        self.listing = false;
+        if let Some(listing) = listing {
+            let least_ms = listing.cost_ms.saturating_mul(MOST_FOR_LISTS).max(self.interval_ms);
+            self.list_due_ms = begun_ms + least_ms;
+        }
+        let Some(cycle) = self.cycle else { return };
+        let (interval_ms, sweep_ms) = (self.interval_ms, self.sweep_ms);
+        let mut before = std::mem::take(&mut self.workflows);
+        for seen in seen {
+            let mut entry = before.remove(&seen.id).unwrap_or_default();
+            let count = listing.map(|listing| listing.counts.get(&seen.id));
+            if let Some(Some(count)) = count {
+                entry.hint.tell(*count, begun_ms);
+            }
+            // Of what is not listed any more there is nothing to expect but that its open runs go.
+            let listed = count.is_none_or(|count| count.is_some());
+            let hinted = listing.is_some() && entry.hint.is_usable(now_ms);
+            entry.judge(&seen, listed, hinted, Periods { interval_ms, sweep_ms }, now_ms);
+            self.workflows.insert(seen.id, entry);
+        }
+        // What is being read still has to end.
+        let reading = before.into_iter().filter(|(_, entry)| entry.standing == Standing::Reading);
+        self.workflows.extend(reading);
+        self.sweep_some_early(now_ms);
+        for entry in self.workflows.values_mut() {
+            if entry.due_ms.is_some() && entry.standing == Standing::Resting && !cycle.broken_off {
+                entry.standing = Standing::Queued;
+            }
+            if !cycle.listed {
+                entry.in_cycle = entry.standing != Standing::Resting;
+            }
+        }
+        self.cycle = Some(Cycle { listed: true, ..cycle });
+    }
+
+    /// What was read together at the start would be swept together ever after. So each list makes the
+    /// longest unread ones due before their time, as many as sweeps come to on average.
+    fn sweep_some_early(&mut self, now_ms: i64) {
+        let Self { interval_ms, sweep_ms, .. } = *self;
+        let swept = self.workflows.values_mut().filter(|entry| entry.period_ms == sweep_ms);
+        let swept: Vec<_> = swept.collect();
+        let share = (swept.len() as i64 * interval_ms + sweep_ms - 1) / sweep_ms;
+        let due = swept.iter().filter(|entry| entry.due_ms.is_some()).count();
+        let old = |read_ms: &i64| *read_ms + sweep_ms / 2 <= now_ms;
+        let early = swept.into_iter().filter(|entry| entry.due_ms.is_none());
+        let mut early: Vec<_> =
+            early.filter_map(|entry| Some((entry.read_ms.filter(old)?, entry))).collect();
+        early.sort_by_key(|(read_ms, _)| *read_ms);
+        for (read_ms, entry) in early.into_iter().take((share as usize).saturating_sub(due)) {
+            entry.due_ms = Some(read_ms + sweep_ms);
+        }
+    }
+
+    /// The workflow to read next, if there is one.
+    pub(super) fn next(&self, by: By, now_ms: i64) -> Option<(Rank, &WorkflowId)> {
+        let queued = self.workflows.iter().filter(|(_, it)| it.standing == Standing::Queued);
+        queued.map(|(id, entry)| (entry.rank(by, now_ms), id)).max_by_key(|(rank, _)| *rank)
+    }
+
+    /// The reading of a workflow begins. Returns what is to be handed to [`Self::ended`].
+    pub(super) fn begin(&mut self, id: &WorkflowId, now_ms: i64) -> Option<Begun> {
+        let entry = self.workflows.get_mut(id)?;
+        entry.standing = Standing::Reading;
+        Some(Begun { told: entry.hint.told(), at_ms: now_ms })
+    }
+
+    /// The reading of a workflow has ended; `news` says whether it met any, `None` that it failed.
+    pub(super) fn ended(&mut self, id: &WorkflowId, begun: Begun, news: Option<bool>, now_ms: i64) {
+        let Some(entry) = self.workflows.get_mut(id) else { return };
+        (entry.standing, entry.in_cycle) = (Standing::Resting, false);
+        if let Some(news) = news {
+            entry.hint.read(begun.told, news, now_ms);
+            entry.read_ms = Some(begun.at_ms);
+            entry.due_ms = None;
+        }
+    }
+
+    /// Breaks the cycle off. Returns how many workflows of it are left out.
+    pub(super) fn break_off(&mut self) -> usize {
+        let mut left_out = 0;
+        for entry in self.workflows.values_mut() {
+            if entry.standing == Standing::Queued {
+                left_out += usize::from(entry.in_cycle);
+                (entry.standing, entry.in_cycle) = (Standing::Resting, false);
+            }
+        }
+        if let Some(cycle) = &mut self.cycle {
+            cycle.broken_off = true;
+        }
+        left_out
+    }
+
+    /// Ends the cycle if all of it has been tried. Returns when it began.
+    pub(super) fn end_cycle(&mut self) -> Option<i64> {
+        let waits_for = |it: &Entry| it.in_cycle && it.standing != Standing::Resting;
+        if self.listing || self.workflows.values().any(waits_for) {
+            return None;
+        }
+        let cycle = self.cycle.take_if(|cycle| cycle.listed)?;
+        Some(cycle.begun_ms)
+    }
+
+    /// The workflows that are to be read, and how long ago they should have been.
+    pub(super) fn due(&self, now_ms: i64) -> impl Iterator<Item = (&WorkflowId, i64)> {
+        let late_ms = move |due_ms: i64| (now_ms - due_ms).max(0);
+        self.workflows.iter().filter_map(move |(id, it)| Some((id, late_ms(it.due_ms?))))
+    }
+}
+
+/// What was known when a reading began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub(super) told: Option<u64>,
+    at_ms: i64,
+}
+
+/// How often a workflow is read: if something can happen in it unannounced, and if not.
+#[derive(Clone, Copy)]
+struct Periods {
+    interval_ms: i64,
+    sweep_ms: i64,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self {
+            hint: Hint::default(),
+            read_ms: None,
+            due_ms: None,
+            period_ms: 1,
+            urgency: Urgency::Usual,
+            standing: Standing::Resting,
+            in_cycle: false,
+        }
+    }
+}
+
+impl Entry {
+    /// Decides whether it is due, and how urgent that is.
+    fn judge(&mut self, seen: &Seen, listed: bool, hinted: bool, periods: Periods, now_ms: i64) {
+        let Periods { interval_ms, sweep_ms } = periods;
+        let moved = listed && self.hint.has_moved();
+        self.urgency = match (seen.open || seen.failed, moved) {
+            (true, _) => Urgency::Active,
+            (false, true) => Urgency::Changed,
+            (false, false) => Urgency::Usual,
+        };
+        let often = seen.open || moved || (listed && !hinted);
+        let was_often = self.period_ms <= interval_ms;
+        self.period_ms = if often { interval_ms } else { sweep_ms }.max(1);
+        let due_ms = match self.read_ms {
+            Some(read_ms) if often && was_often => Some((read_ms + interval_ms).min(now_ms)),
+            _ if often => Some(now_ms),
+            None => Some(now_ms),
+            // Rather before its time has come than an interval after that.
+            Some(read_ms) => Some(read_ms + sweep_ms).filter(|ms| *ms < now_ms + interval_ms),
+        };
+        self.due_ms = match (self.due_ms, due_ms) {
+            (Some(before_ms), Some(due_ms)) => Some(before_ms.min(due_ms)),
+            (before_ms, due_ms) => before_ms.or(due_ms),
+        };
+    }
+
+    fn rank(&self, by: By, now_ms: i64) -> Rank {
+        let late_ms = self.due_ms.map_or(0, |due_ms| now_ms - due_ms);
+        let urgency = if by == By::Urgency { self.urgency } else { Urgency::Usual };
+        Rank { urgency, lateness: late_ms.saturating_mul(1000) / self.period_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests;

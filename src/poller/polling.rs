@@ -1,0 +1,143 @@
+//! The poll loop: all apps of the process on one budget.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Poller,
+    plan::{Begun, By},
+    pulse::Pulse,
+};
+use crate::model::WorkflowId;
+
+/// So many lists and workflows are read at once, so that an API that takes seconds for an answer
+/// can be asked hundreds of times a minute.
+const AT_ONCE: usize = 16;
+
+/// Of so many readings, one goes to whatever is most overdue, so that nobody starves while others
+/// are more urgent.
+const TURNS: usize = 4;
+
+/// The loop looks around at least so often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// The pollers of all apps at work together. What is most urgent in any of them is read next, never
+/// one workflow twice at a time.
+pub struct Polling {
+    pollers: Vec<Poller>,
+    pulse: Pulse,
+}
+
+/// What to do next.
+enum Job {
+    /// Read the list of workflows.
+    List,
+    /// Read a workflow.
+    Workflow(WorkflowId, Begun),
+}
+
+impl Polling {
+    /// All of these must share one budget.
+    pub fn new(pollers: Vec<Poller>) -> Self {
+        let pulse = Pulse::of(&pollers);
+        Self { pollers, pulse }
+    }
+
+    /// Tells whether it advances.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Polls until told to stop.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(drive(&self.pollers, || false)).await;
+    }
+}
+
+/// Reads whatever is due until it is enough. Each thing is begun only when the budget has nobody
+/// waiting, so that what is most urgent is decided as late as possible.
+pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
+    let mut flying: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+    let mut turn = 0;
+    while !enough() {
+        let room = flying.len() < AT_ONCE;
+        let by = if turn % TURNS == TURNS - 1 { By::Lateness } else { By::Urgency };
+        if let Some((poller, job)) = next(pollers, by).filter(|_| room) {
+            turn += usize::from(matches!(job, Job::Workflow(..)));
+            flying.push(poller.perform(job).boxed());
+            tokio::select! {
+                biased;
+                Some(()) = flying.next() => {}
+                () = poller.client.budget().vacancy() => {}
+            }
+            continue;
+        }
+        let until_list = if room { sleep_until_list(pollers) } else { LONGEST_SLEEP };
+        tokio::select! {
+            Some(()) = flying.next(), if !flying.is_empty() => {}
+            () = tokio::time::sleep(until_list) => {}
+        }
+    }
+}
+
+/// What is most urgent in all apps: a list that is due comes first, since it tells what else is.
+fn next(pollers: &[Poller], by: By) -> Option<(&Poller, Job)> {
+    let due = |poller: &&Poller| {
+        let due_ms = poller.plan().list_due_ms();
+        due_ms.is_some_and(|due_ms| due_ms <= poller.clock.steady_ms())
+    };
+    if let Some(poller) = pollers.iter().find(due) {
+        poller.plan().begin_list(poller.clock.steady_ms());
+        return Some((poller, Job::List));
+    }
+    let most_urgent = pollers.iter().filter_map(|poller| {
+        let plan = poller.plan();
+        let (rank, id) = plan.next(by, poller.clock.steady_ms())?;
+        Some((rank, poller, id.clone()))
+    });
+    let (_, poller, id) = most_urgent.max_by_key(|(rank, ..)| *rank)?;
+    let begun = poller.plan().begin(&id, poller.clock.steady_ms())?;
+    Some((poller, Job::Workflow(id, begun)))
+}
+
+fn sleep_until_list(pollers: &[Poller]) -> Duration {
+    let left = pollers.iter().filter_map(|poller| {
+        let left_ms = poller.plan().list_due_ms()? - poller.clock.steady_ms();
+        Some(Duration::from_millis(left_ms.max(0) as u64))
+    });
+    left.min().map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP))
+}
+
+impl Poller {
+    async fn perform(&self, job: Job) {
+        let _at_work = self.pulse.at_work();
+        match job {
+            Job::List => self.look_around().await,
+            Job::Workflow(id, begun) => self.visit(&id, begun).await,
+        }
+        if self.tally().has_given_up() {
+            let left_out = self.plan().break_off();
+            self.tally().left_out(left_out);
+        }
+        let ended = self.plan().end_cycle();
+        if let Some(begun_ms) = ended {
+            self.end_cycle(begun_ms).await;
+        }
+    }
+
+    async fn visit(&self, id: &WorkflowId, begun: Begun) {
+        // So few runs are told of that reading all of them is cheapest.
+        let few = begun.told.is_some_and(|count| count < u64::from(self.settings.page_size));
+        let read = self.read_workflow(id, few).await;
+        match &read {
+            Ok(_) => self.tally().read(),
+            Err(error) => {
+                tracing::debug!(workflow_id = %id, %error, "A workflow could not be read.");
+                self.tally().failed(error, &format!("workflow {id}"));
+            }
+        }
+        self.plan().ended(id, begun, read.ok(), self.clock.steady_ms());
+    }
+}
