@@ -20,6 +20,7 @@ mod power_cut;
 mod prometheus;
 mod properties;
 mod restart;
+mod rules;
 mod stop;
 mod troubles;
 mod undecodable;

@@ -57,9 +57,9 @@ impl Catalogue {
         self.add(&format!("{name}_bucket"), labels);
     }
 
-    /// Adds a metric, as a recording rule makes one.
-    pub(crate) fn add(&mut self, name: &str, labels: Labels) {
-        self.0.insert(name.into(), labels);
+    /// Adds a metric, as a recording rule makes one. Whether that changed anything.
+    pub(crate) fn add(&mut self, name: &str, labels: Labels) -> bool {
+        self.0.insert(name.into(), labels.clone()) != Some(labels)
     }
 
     /// The labels that the result of an expression can have. Otherwise what is wrong with it: all
