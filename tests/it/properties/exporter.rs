@@ -15,7 +15,7 @@ use cortex_workflow_exporter::{
     api::{ApiMetrics, Backoff, Budget, Client},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Encoding, Exposition},
+    metrics::{Encoding, Exposition, Publishing},
     model::{AppId, Clock},
     poller::{self, Poller, PollerMetrics},
 };
@@ -55,13 +55,20 @@ pub(super) struct Place {
     pub(super) ledger: PathBuf,
     pub(super) page_size: u32,
     pub(super) clock: Hand,
+    /// Whether what was counted is held until its base has been scraped.
+    pub(super) hold: bool,
 }
 
 /// All that polls and publishes.
 pub(super) struct Exporter {
     pub(super) poller: Poller,
-    exposition: Exposition,
+    exposition: Arc<Exposition>,
+    publishing: Arc<Publishing>,
+    connections: u64,
 }
+
+/// So long that it never passes: all that is held is released by scrapes.
+const HOLD: Duration = Duration::from_secs(86_400);
 
 impl Exporter {
     pub(super) async fn start(place: &Place) -> Self {
@@ -74,7 +81,7 @@ impl Exporter {
             retention: Some(Duration::from_secs(30 * 86_400)),
             lookback: Some(Duration::ZERO),
             buckets: Buckets::default(),
-            hold: false,
+            hold: place.hold,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
         let ledger = Ledger::open(settings, metrics, clock.now_ms()).await.expect("it opens");
@@ -108,8 +115,10 @@ impl Exporter {
             settings,
             PollerMetrics::new(&registry).expect("a new registry"),
         );
-        let exposition = Exposition::new(ledger.states(), registry, clock);
-        Self { poller, exposition }
+        let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
+        let exposition = Arc::new(exposition);
+        let publishing = Publishing::new(Arc::clone(&exposition), ledger, clock, HOLD);
+        Self { poller, exposition, publishing: Arc::new(publishing), connections: 0 }
     }
 
     /// Ends it as a crash does. The database's own thread needs a moment to notice, and a new
@@ -122,10 +131,40 @@ impl Exporter {
         }
     }
 
-    pub(super) fn scrape(&self) -> Scrape {
+    /// What is published at this moment, without any effect on what is held.
+    pub(super) fn look(&self) -> Scrape {
         let (text, _) = self.exposition.render(Encoding::Identity);
         Scrape::parse(std::str::from_utf8(&text).expect("the exposition is text"))
     }
+
+    pub(super) fn publishing(&self) -> &Arc<Publishing> {
+        &self.publishing
+    }
+
+    /// The number of a new connection.
+    pub(super) fn next_connection(&mut self) -> u64 {
+        self.connections += 1;
+        self.connections
+    }
+}
+
+/// Answers a scrape: the text, and its number.
+pub(super) async fn render(publishing: &Arc<Publishing>) -> (String, u64) {
+    let (text, version) = publishing.render(Encoding::Identity).await;
+    (String::from_utf8(text.to_vec()).expect("the exposition is text"), version)
+}
+
+/// A counter of a workflow, under the name that the workflow has.
+pub(super) type Named = (String, Sample);
+
+/// The counters of workflows in an exposition. Sums of seconds are left out: they are rounded.
+pub(super) fn counters(text: &str) -> impl Iterator<Item = (Named, f64)> {
+    let lines = text.lines().filter(|line| line.contains('{') && !line.starts_with('#'));
+    lines.filter_map(named).filter(|((_, sample), _)| is_counter(sample))
+}
+
+pub(super) fn is_counter((name, ..): &Sample) -> bool {
+    ["_total", "_bucket", "_count"].iter().any(|end| name.ends_with(end))
 }
 
 /// The samples of workflows in an exposition.
@@ -138,7 +177,7 @@ pub(super) type Sample = (String, String, Vec<String>);
 impl Scrape {
     fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| line.contains('{') && !line.starts_with('#'));
-        Self(lines.filter_map(sample).collect())
+        Self(lines.filter_map(named).map(|((_, sample), value)| (sample, value)).collect())
     }
 
     pub(super) fn samples(&self) -> impl Iterator<Item = (&Sample, f64)> {
@@ -161,7 +200,7 @@ impl Scrape {
 }
 
 /// Reads a line. Labels are told apart by their values, in the order of their names.
-fn sample(line: &str) -> Option<(Sample, f64)> {
+fn named(line: &str) -> Option<(Named, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = series.split_once('{')?;
     let pairs = labels.trim_end_matches('}').split("\",");
@@ -170,12 +209,12 @@ fn sample(line: &str) -> Option<(Sample, f64)> {
         .map(|(name, value)| (name.to_owned(), value.trim_end_matches('"').to_owned()))
         .collect();
     let workflow = labels.remove("workflow_id")?;
-    labels.remove("workflow");
+    let workflow_name = labels.remove("workflow")?;
     // In the order that a reader thinks of: status before origin.
     let order = ["status", "origin", "le"];
     let place = |name: &String| order.iter().position(|known| known == name).unwrap_or(9);
     let mut labels: Vec<_> = labels.into_iter().collect();
     labels.sort_by_key(|(name, _)| place(name));
     let labels = labels.into_iter().map(|(_, value)| value).collect();
-    Some(((name.into(), workflow, labels), value.parse().ok()?))
+    Some(((workflow_name, (name.into(), workflow, labels)), value.parse().ok()?))
 }

@@ -4,7 +4,7 @@ use cortex_workflow_exporter::{
     model::{Origin, Status},
     simulator::{
         Direction::{self, NewestFirst, OldestFirst, Shuffled},
-        Fault, Form,
+        Endpoint, Fault, Form,
         OrderBy::{self, Created, Started, Updated},
         RunsCount,
     },
@@ -38,6 +38,9 @@ fn one(by: OrderBy, direction: Direction, page_size: u32, history: u8) -> Condit
         ignore_status: false,
         omit_pagination: false,
         omit_date: false,
+        ignore_page: false,
+        bare_dates: false,
+        servers: 0,
         wrong_by_ms: 0,
     }
 }
@@ -110,7 +113,12 @@ fn a_deletion_while_a_list_with_the_oldest_first_is_read_upwards_hides_none() {
 fn followed_runs_that_a_broken_off_reading_counted_hide_none_behind_them() {
     let broken_off = Event::Cycle {
         meanwhile: Vec::new(),
-        troubles: vec![Trouble { fault: Fault::status(500), runs: true, page: 2, times: 9 }],
+        troubles: vec![Trouble {
+            fault: Fault::status(500),
+            endpoint: Endpoint::Runs,
+            page: 2,
+            times: 9,
+        }],
     };
     let mut script = vec![CYCLE, Now(create(8))];
     script.extend([0; 8].map(|_| Now(Start { run: 0 })));
@@ -148,7 +156,7 @@ fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
 
 #[test]
 fn runs_that_are_open_at_the_cold_start_are_met_although_their_list_is_said_to_be_gone() {
-    let gone = Trouble { fault: Fault::status(404), runs: true, page: 1, times: 1 };
+    let gone = Trouble { fault: Fault::status(404), endpoint: Endpoint::Runs, page: 1, times: 1 };
     let mut conditions = one(Created, NewestFirst, 10, 6);
     conditions.workflows[0].open = 10;
     let first = Event::Cycle { meanwhile: Vec::new(), troubles: vec![gone] };

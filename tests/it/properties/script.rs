@@ -2,7 +2,7 @@
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Direction, Fault, Form, OrderBy, RunsCount},
+    simulator::{Direction, Endpoint, Fault, Form, OrderBy, RunsCount},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -17,6 +17,10 @@ pub(super) struct Conditions {
     pub(super) ignore_status: bool,
     pub(super) omit_pagination: bool,
     pub(super) omit_date: bool,
+    pub(super) ignore_page: bool,
+    pub(super) bare_dates: bool,
+    /// How many Prometheus servers scrape. Where there are none, nothing is held.
+    pub(super) servers: usize,
     /// How far the exporter's clock is ahead of the API's.
     pub(super) wrong_by_ms: i64,
 }
@@ -69,17 +73,19 @@ pub(super) enum Event {
     Happening(Happening),
     /// A poll cycle. These things happen after its first page of runs, its second, …
     Cycle { meanwhile: Vec<Vec<Happening>>, troubles: Vec<Trouble> },
+    /// All servers scrape, or fail to.
+    Scrape { aborted: bool },
     /// The process dies between two cycles, and starts again.
     Restart,
     /// A poll cycle, in which the process dies soon after the API has seen so many requests.
     Death { requests: u8, moments: u8, meanwhile: Vec<Vec<Happening>> },
 }
 
-/// The API answers so many requests for this page of runs, or of workflows, badly.
+/// The API answers so many requests badly: for this page, if it is a list that is asked for.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
-    pub(super) runs: bool,
+    pub(super) endpoint: Endpoint,
     pub(super) page: u8,
     pub(super) times: u32,
 }
@@ -96,12 +102,16 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
         1 => -3_000..3_000_i64,
     ];
     let quirk = || prop::bool::weighted(0.15);
+    let rare = || prop::bool::weighted(0.05);
+    let servers = prop_oneof![2 => Just(0_usize), 2 => Just(1), 1 => Just(2)];
     (
-        (page_size, max_take, vec(character(), 1..=3)),
+        (page_size, max_take, vec(character(), 1..=3), servers),
         (quirk(), quirk(), quirk(), quirk(), wrong_by_ms),
+        (rare(), rare()),
     )
-        .prop_map(|((page_size, max_take, workflows), quirks)| {
+        .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
             let (ignore_take, ignore_status, omit_pagination, omit_date, wrong_by_ms) = quirks;
+            let (ignore_page, bare_dates) = rare;
             // Without the API's clock there is only the exporter's own, so that must be right.
             let wrong_by_ms = if omit_date { 0 } else { wrong_by_ms };
             Conditions {
@@ -112,6 +122,9 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
                 ignore_status,
                 omit_pagination,
                 omit_date,
+                ignore_page,
+                bare_dates,
+                servers,
                 wrong_by_ms,
             }
         })
@@ -212,8 +225,17 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         Fault::status(401),
     ]);
     let times = prop_oneof![3 => Just(1_u32), 1 => Just(4_u32)];
-    (fault, prop::bool::weighted(0.8), 1_u8..5, times)
-        .prop_map(|(fault, runs, page, times)| Trouble { fault, runs, page, times })
+    let endpoint = prop_oneof![
+        6 => Just(Endpoint::Runs),
+        2 => Just(Endpoint::Workflows),
+        2 => Just(Endpoint::Run),
+    ];
+    (fault, endpoint, 1_u8..5, times).prop_map(|(fault, endpoint, page, times)| {
+        // A run that is said to be gone is no longer followed; that is no trouble but its end.
+        let gone = endpoint == Endpoint::Run && fault == Fault::status(404);
+        let fault = if gone { Fault::status(503) } else { fault };
+        Trouble { fault, endpoint, page, times }
+    })
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -224,6 +246,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|meanwhile| Event::Cycle { meanwhile, troubles: Vec::new() }),
         1 => (meanwhile(), vec(trouble(), 1..3))
             .prop_map(|(meanwhile, troubles)| Event::Cycle { meanwhile, troubles }),
+        4 => prop::bool::weighted(0.2).prop_map(|aborted| Event::Scrape { aborted }),
         1 => Just(Event::Restart),
         1 => (0_u8..25, any::<u8>(), meanwhile()).prop_map(|(requests, moments, meanwhile)| {
             Event::Death { requests, moments, meanwhile }

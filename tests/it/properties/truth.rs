@@ -33,6 +33,8 @@ pub(super) struct Truth {
     pub(super) met: bool,
     /// Whether a cycle was complete yet.
     pub(super) complete: bool,
+    /// Whether all that the API tells of a time is its day.
+    pub(super) bare_dates: bool,
     names: u32,
 }
 
@@ -72,6 +74,7 @@ impl Truth {
             runs: Vec::new(),
             met: false,
             complete: false,
+            bare_dates: false,
             names: 0,
         }
     }
@@ -245,18 +248,25 @@ impl Truth {
         self.runs[at].changes += 1;
         let labels = [status.as_str(), origin.as_str()];
         self.count(RUNS, workflow, &labels);
-        if run.started_at.is_some() {
-            self.count(DURATIONS, workflow, &labels);
+        let started = run.started_at.is_some();
+        if started {
             self.count(STEPS, workflow, &[status.as_str(), "think", "model"]);
         }
-        if run.started_at.is_some() && !replayed {
+        if started && !self.bare_dates {
+            self.count(DURATIONS, workflow, &labels);
+        }
+        if started && !self.bare_dates && !replayed {
             self.count(WAITS, workflow, &labels[1..]);
             if old {
                 let id = self.workflows[workflow].id.clone();
                 *self.doubtful.entry((WAITS, id, vec![labels[1].to_owned()])).or_default() += 1;
             }
         }
-        let workflow = &mut self.workflows[workflow];
+        let (workflow, bare_dates) = (&mut self.workflows[workflow], self.bare_dates);
+        if bare_dates {
+            workflow.failures = None;
+            return;
+        }
         workflow.last_run_ms.insert(status.clone(), run.ended_at.expect("it ended"));
         workflow.failures = match status {
             Status::Completed | Status::Failed if !self.met => None,
@@ -269,6 +279,9 @@ impl Truth {
     /// Of an ordered list only the young end is read, so there a replay is met only where it moves
     /// its run to that end, or where its run is there already.
     fn replay(&mut self, world: &mut World, choice: u16) {
+        if self.bare_dates {
+            return;
+        }
         let youngest: BTreeSet<_> = (0..self.workflows.len())
             .filter_map(|workflow| self.runs.iter().rposition(|run| run.workflow == workflow))
             .collect();
