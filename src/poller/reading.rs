@@ -17,7 +17,14 @@ pub(super) struct Reading {
     way: Way,
     /// The last page of a list with the oldest run first.
     last_page: Option<LastPage>,
+    /// What the page before held, and how many pages the search for the last one has taken.
+    before: Vec<u64>,
+    sought: u32,
 }
+
+/// After so many pages, the last one is no longer searched for: what the server tells of how long
+/// its list is can't be trusted, so the list is read from its front to its end instead.
+const LONGEST_SEARCH: u32 = 100;
 
 /// Where the young end of a list with the oldest run first was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +71,8 @@ impl Reading {
             }
             _ => Way::Forward(Pager::new(take)),
         };
-        Self { evidence: Evidence::default(), to_the_end, take, way, last_page: None }
+        let (evidence, before) = (Evidence::default(), Vec::new());
+        Self { evidence, to_the_end, take, way, last_page: None, before, sought: 0 }
     }
 
     /// The page to ask for now.
@@ -95,6 +103,8 @@ impl Reading {
     /// Takes in the page that was asked for.
     pub(super) fn answered(&mut self, runs: &[Run], facts: Facts<'_>) -> Verdict {
         self.evidence.add(runs);
+        let again = !facts.keys.is_empty() && self.before == facts.keys;
+        self.before = facts.keys.to_vec();
         match self.way {
             Way::Forward(_) => self.forward(facts),
             Way::ToLastPage { key, .. } | Way::Backward { key, .. }
@@ -103,7 +113,15 @@ impl Reading {
                 self.way = Way::Forward(Pager::new(self.take));
                 self.verdict(Closing::No, true)
             }
+            // A server that ignores `page` has nothing more to tell.
+            Way::ToLastPage { .. } if again => self.verdict(Closing::Yes, false),
+            Way::ToLastPage { .. } if self.sought >= LONGEST_SEARCH => {
+                self.to_the_end = true;
+                self.way = Way::Forward(Pager::new(self.take));
+                self.verdict(Closing::No, true)
+            }
             Way::ToLastPage { key, first, at, overshot } => {
+                self.sought += 1;
                 self.seek_last_page(key, first, at, overshot, facts.keys.len())
             }
             Way::Backward { at: 1, .. } => self.verdict(Closing::Yes, false),
@@ -200,5 +218,76 @@ impl LastPage {
     fn of(total: u64, take: u32, key: Key) -> Self {
         let number = total.div_ceil(u64::from(take)).max(1);
         Self { number: u32::try_from(number).unwrap_or(u32::MAX), take, key }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Origin, RunId, Status, Timestamp};
+
+    /// The runs of a list with the oldest first, in the order of their creation.
+    fn runs(numbers: std::ops::Range<u32>) -> Vec<Run> {
+        let run = |number: u32| Run {
+            id: RunId::new(&number.to_string()).expect("a plain id"),
+            status: Status::Completed,
+            origin: Origin::Workflow,
+            created_at: Some(Timestamp::Instant(i64::from(number) * 1000)),
+            started_at: None,
+            ended_at: None,
+            updated_at: None,
+            steps: Vec::new(),
+            credits: None,
+            anomalies: Vec::new(),
+        };
+        numbers.map(run).collect()
+    }
+
+    /// Reads a list whose server answers so; how many requests that takes.
+    fn requests(answer: impl Fn(PageRequest) -> Vec<Run>, total: u64) -> u32 {
+        let mut reading = Reading::new(10, false, None);
+        for requests in 1..10_000 {
+            let runs = answer(reading.request());
+            let keys: Vec<_> =
+                runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
+            let facts = Facts { keys: &keys, total: Some(total), take: Some(10) };
+            let verdict = reading.answered(&runs, facts);
+            if verdict.closing == Closing::Yes || verdict.next.is_none() {
+                return requests;
+            }
+        }
+        panic!("it is asked forever");
+    }
+
+    #[test]
+    fn a_server_that_gives_the_same_page_again_is_not_asked_forever_for_the_last_one() {
+        assert_eq!(requests(|_| runs(0..10), 500), 2);
+    }
+
+    #[test]
+    fn a_total_that_is_far_too_large_costs_few_requests() {
+        let page = |request: PageRequest| {
+            let first = (request.number - 1).saturating_mul(request.take).min(35);
+            runs(first..first.saturating_add(request.take).min(35))
+        };
+        let requests = requests(page, u64::MAX);
+        assert!(requests <= LONGEST_SEARCH + 30, "{requests}");
+    }
+
+    #[test]
+    fn a_list_that_has_no_end_is_not_climbed_forever() {
+        let page = |request: PageRequest| {
+            let first = (request.number - 1).saturating_mul(request.take);
+            runs(first..first + request.take)
+        };
+        let mut reading = Reading::new(10, false, None);
+        let climbed = (0..LONGEST_SEARCH + 20).find(|_| {
+            let runs = page(reading.request());
+            let keys: Vec<_> =
+                runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
+            reading.answered(&runs, Facts { keys: &keys, total: Some(20), take: Some(10) });
+            reading.to_the_end
+        });
+        assert!(climbed.is_some(), "{reading:?}");
     }
 }
