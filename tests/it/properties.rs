@@ -36,6 +36,7 @@ mod truth;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use cortex_workflow_exporter::{
@@ -55,6 +56,10 @@ use truth::{Counts, Known, Truth};
 /// 2023-12-25T12:00:00.250Z.
 const NOON: i64 = 1_703_505_600_250;
 
+/// How often workflows are read: where something is known to happen, and at the least.
+const INTERVAL: Duration = Duration::from_secs(30);
+const SWEEP: Duration = Duration::from_secs(300);
+
 /// A world, an exporter that looks at it, and what both came to.
 struct Story {
     simulator: Simulator,
@@ -64,7 +69,6 @@ struct Story {
     servers: Vec<Server>,
     /// Whether the next cycle meets a new name.
     renamed: bool,
-    bare_dates: bool,
     ignore_page: bool,
     /// What must be counted, because a complete cycle has begun since.
     floor: Counts,
@@ -96,6 +100,7 @@ impl Story {
             page_size: conditions.page_size,
             clock: clock.wrong_by(conditions.wrong_by_ms),
             hold: conditions.servers > 0,
+            sweep: if conditions.hints { SWEEP } else { INTERVAL },
         };
         let mut truth = Truth::new(clock);
         truth.bare_dates = conditions.bare_dates;
@@ -124,7 +129,6 @@ impl Story {
             exporter,
             servers: (0..conditions.servers).map(|_| Server::default()).collect(),
             renamed: false,
-            bare_dates: conditions.bare_dates,
             ignore_page: conditions.ignore_page,
             floor: Counts::new(),
             complete: false,
@@ -132,7 +136,7 @@ impl Story {
             _directory: directory,
             _stop: stop.drop_guard(),
         };
-        if story.bare_dates {
+        if conditions.bare_dates {
             story.cycle(&[], &[]).await;
         }
         story
@@ -140,6 +144,11 @@ impl Story {
 
     fn truth(&self) -> std::sync::MutexGuard<'_, Truth> {
         self.truth.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether workflows that seem unchanged are left to their sweeps.
+    fn hints(&self) -> bool {
+        self.place.sweep > INTERVAL
     }
 
     fn exporter(&self) -> &Exporter {
@@ -191,6 +200,10 @@ impl Story {
 
     async fn cycle(&mut self, meanwhile: &[Vec<Happening>], troubles: &[Trouble]) {
         self.catch_up().await;
+        let calm = meanwhile.is_empty() && troubles.is_empty();
+        if calm && self.hints() {
+            self.truth().clock.forward(SWEEP.as_millis() as i64);
+        }
         self.begin(meanwhile);
         let counts = self.truth().counts.clone();
         let versions = self.truth().versions();
@@ -204,13 +217,14 @@ impl Story {
         let cycle = self.exporter().poller.cycle().await;
         self.simulator.clear_faults();
         self.simulator.world(|world| world.after_page = None);
-        let calm = meanwhile.is_empty() && troubles.is_empty();
         if calm {
             assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
         }
         // A list that is said to be gone is not read, and that is no failure.
         let gone = troubles.iter().any(|trouble| trouble.fault == Fault::status(404));
-        if cycle.result == CycleResult::Success && !gone {
+        // Nor are workflows of which a hint says that nothing happened, before their sweep is due.
+        let looked = calm || !self.hints();
+        if cycle.result == CycleResult::Success && !gone && looked {
             // What changes during a cycle can move onto a page that was read already; the next
             // cycle meets it.
             if meanwhile.is_empty() {

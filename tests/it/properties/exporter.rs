@@ -57,6 +57,8 @@ pub(super) struct Place {
     pub(super) clock: Hand,
     /// Whether what was counted is held until its base has been scraped.
     pub(super) hold: bool,
+    /// Every workflow is read at least so often.
+    pub(super) sweep: Duration,
 }
 
 /// All that polls and publishes.
@@ -101,11 +103,10 @@ impl Exporter {
             Arc::clone(&clock),
             at_once,
         );
-        let interval = Duration::from_secs(30);
         let settings = poller::Settings {
             app_id,
             page_size: place.page_size,
-            poll: Poll { interval, sweep_interval: interval },
+            poll: Poll { interval: super::INTERVAL, sweep_interval: place.sweep },
             workflows: WorkflowFilter::default(),
         };
         let poller = Poller::new(

@@ -40,6 +40,7 @@ fn one(by: OrderBy, direction: Direction, page_size: u32, history: u8) -> Condit
         omit_date: false,
         ignore_page: false,
         bare_dates: false,
+        hints: false,
         servers: 0,
         wrong_by_ms: 0,
     }

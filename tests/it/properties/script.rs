@@ -19,6 +19,8 @@ pub(super) struct Conditions {
     pub(super) omit_date: bool,
     pub(super) ignore_page: bool,
     pub(super) bare_dates: bool,
+    /// Whether hints decide what is read.
+    pub(super) hints: bool,
     /// How many Prometheus servers scrape. Where there are none, nothing is held.
     pub(super) servers: usize,
     /// How far the exporter's clock is ahead of the API's.
@@ -107,11 +109,11 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
     (
         (page_size, max_take, vec(character(), 1..=3), servers),
         (quirk(), quirk(), quirk(), quirk(), wrong_by_ms),
-        (rare(), rare()),
+        (rare(), rare(), any::<bool>()),
     )
         .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
             let (ignore_take, ignore_status, omit_pagination, omit_date, wrong_by_ms) = quirks;
-            let (ignore_page, bare_dates) = rare;
+            let (ignore_page, bare_dates, hints) = rare;
             // Without the API's clock there is only the exporter's own, so that must be right.
             let wrong_by_ms = if omit_date { 0 } else { wrong_by_ms };
             Conditions {
@@ -124,6 +126,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
                 omit_date,
                 ignore_page,
                 bare_dates,
+                hints,
                 servers,
                 wrong_by_ms,
             }
