@@ -16,7 +16,7 @@ use crate::{
     api::{ApiMetrics, Budget, Client},
     build_info, config,
     config::{Config, Poll},
-    http::{self, Endpoints, Server},
+    http::{self, Endpoints, Protection, Server},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Encoding, Exposition, Publishing},
     model::Clock,
@@ -74,8 +74,9 @@ impl App {
     /// Polls and serves until told to stop. The error says what ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { server, core, poll_interval, hold_timeout } = self;
+        let protection = server.protection();
         for address in server.addresses() {
-            tracing::info!(%address, tls = false, "Listening.");
+            tracing::info!(%address, tls = protection.is_tls(), "Listening.");
         }
         let apps = core.pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
         let apps: Vec<_> = apps.collect();
@@ -85,7 +86,7 @@ impl App {
         let polling = tokio::spawn(polling.run(stop.child_token()));
         let alive = polling.abort_handle();
         let clients = core.clients;
-        let reload = Arc::new(move || reload(&clients));
+        let reload = Arc::new(move || reload(&clients, &protection));
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         tokio::spawn(obey_hangups(hangups, Arc::clone(&reload), stop.clone()));
         let publishing = Publishing::new(
@@ -182,19 +183,20 @@ fn register_process(registry: &Registry) -> prometheus::Result<()> {
     registry.register(Box::new(build))
 }
 
-/// The configuration comes from flags and variables, which don't change; the keys' files can.
-fn reload(clients: &[Client]) -> Result<(), String> {
-    let mut keys_changed = 0;
-    for client in clients {
-        match client.refresh_key() {
-            Ok(changed) => keys_changed += usize::from(changed),
-            Err(error) => {
-                tracing::error!(%error, "Cannot reload; what was in force stays so.");
-                return Err(error.to_string());
-            }
-        }
-    }
-    tracing::info!(keys_changed, "Reloaded.");
+/// Flags and variables don't change; the files that they name can.
+fn reload(clients: &[Client], protection: &Protection) -> Result<(), String> {
+    let read = || {
+        let web = protection.read()?;
+        let keys = clients.iter().map(Client::refresh_key);
+        let keys: Result<Vec<_>, _> = keys.collect();
+        Ok((web, keys.map_err(|error| error.to_string())?))
+    };
+    let (web, keys) = read().inspect_err(|error: &String| {
+        tracing::error!(error, "Cannot reload; what was in force stays so.");
+    })?;
+    protection.replace(web);
+    let keys_changed = keys.into_iter().filter(|changed| *changed).count();
+    tracing::info!(keys_changed, tls = protection.is_tls(), "Reloaded.");
     Ok(())
 }
 

@@ -26,7 +26,7 @@
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
 //! | [`poller`] | which workflow is due, which page to ask for next; one loop for all apps | `api`, `config`, `ledger`, `model` |
 //! | [`metrics`] | the table of families, their text, and when more may be shown | `ledger`, `model` |
-//! | [`http`] | metrics, health checks, overview; limits against bad clients | `config`, `metrics`, `model` |
+//! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
 //! | [`commands`] | `serve`, `once`, `demo`, `simulate`, and their exit codes | all above |

@@ -6,6 +6,7 @@ mod file;
 mod line;
 mod read;
 mod validate;
+mod web;
 mod yaml;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
@@ -20,6 +21,7 @@ pub use args::{
 };
 pub use line::{Line, file_keys};
 pub use validate::{ConfigErrors, demo, simulate};
+pub use web::{RateLimit, Users, WEB_CONFIG_KEYS, WebConfig, WebKey};
 
 use crate::model::{AppId, WorkflowId};
 
@@ -221,6 +223,8 @@ pub struct Web {
     pub max_requests: usize,
     /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
     pub hold_timeout: Duration,
+    /// Who may connect, and how.
+    pub config: WebConfig,
 }
 
 /// What to log.

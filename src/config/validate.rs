@@ -3,11 +3,11 @@
 mod apps;
 mod families;
 
-use std::{env, fmt, time::Duration};
+use std::{env, fmt, path::Path, time::Duration};
 
 use super::{
     Config, Demo, DemoArgs, Log, LogArgs, Once, OnceArgs, Poll, PollArgs, ServeArgs, Simulate,
-    SimulateArgs, State, StateArgs, Web, WebArgs,
+    SimulateArgs, State, StateArgs, Web, WebArgs, WebConfig,
     file::{self, Setting},
     line::Sources,
     read::{self, DAY, SECOND},
@@ -241,12 +241,26 @@ impl<'a> Checks<'a> {
         let hold_timeout = self.flag("metrics.hold-timeout", &args.hold_timeout, |text| {
             read::duration(text, Duration::ZERO..=DAY)
         });
+        let config = self.web_config(args.web_config_file.as_deref());
         Some(Web {
             listen_addresses: addresses?,
             telemetry_path: path?,
             max_requests: max_requests?,
             hold_timeout: hold_timeout?,
+            config: config?,
         })
+    }
+
+    fn web_config(&mut self, file: Option<&str>) -> Option<WebConfig> {
+        let Some(file) = file else { return Some(WebConfig::default()) };
+        let errors = match WebConfig::read(Path::new(file)) {
+            Ok(config) => return Some(config),
+            Err(errors) => errors,
+        };
+        for why in errors {
+            self.error("web.config.file", &why);
+        }
+        None
     }
 
     fn log(&mut self, args: &LogArgs) -> Option<Log> {

@@ -1,11 +1,20 @@
 //! Serves the metrics, the health checks and an overview for people. Uses `config`, `metrics` and `model`; what it shows
 //! comes through [`Endpoints`].
 
+mod bucket;
 mod connection;
+mod frames;
+mod held;
 mod landing;
 mod negotiate;
+mod passwords;
+mod progress;
+mod protection;
 mod router;
+mod scrapes;
 mod server;
+mod tls;
+mod watched;
 
 use std::sync::Arc;
 
@@ -13,6 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use landing::{AppView, Overview, WorkflowView};
+pub use protection::Protection;
 pub use server::{BindError, Server};
 
 use crate::metrics::Encoding;

@@ -18,9 +18,7 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Check, Endpoints,
-    connection::{Held, Scraped},
-    landing, negotiate,
+    Check, Endpoints, Protection, connection::Scraped, held::Held, landing, negotiate, protection,
 };
 use crate::{config::Web, metrics::Encoding};
 
@@ -28,7 +26,7 @@ const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
 const EXPOSITION: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
 
 /// All paths.
-pub(super) fn router(web: &Web, endpoints: Endpoints) -> Router {
+pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoints) -> Router {
     let check = Arc::clone(&endpoints.healthy);
     let healthy = get(move || async move { verdict(&check, "healthy") });
     let check = Arc::clone(&endpoints.ready);
@@ -61,6 +59,7 @@ pub(super) fn router(web: &Web, endpoints: Endpoints) -> Router {
             (StatusCode::METHOD_NOT_ALLOWED, [TEXT], text)
         })
         .fallback(|| async { (StatusCode::NOT_FOUND, [TEXT], not_found) })
+        .layer(middleware::from_fn_with_state(protection, protection::protect))
         .layer(middleware::map_response(|mut response: Response| async {
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

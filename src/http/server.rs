@@ -20,9 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Endpoints, Exposition,
-    connection::{self, Patience, Scrapes},
+    Endpoints, Exposition, Protection,
+    connection::{Conversation, Peer},
+    progress::Patience,
     router::router,
+    scrapes::Scrapes,
 };
 use crate::config::Web;
 
@@ -44,6 +46,7 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     web: Web,
+    protection: Arc<Protection>,
     pub(super) patience: Patience,
     pub(super) most_connections: usize,
 }
@@ -59,6 +62,7 @@ impl Server {
         Ok(Self {
             listeners,
             web: web.clone(),
+            protection: Arc::new(Protection::new(web.config.clone())),
             patience: Patience::default(),
             most_connections: MOST_CONNECTIONS,
         })
@@ -70,11 +74,17 @@ impl Server {
         addresses.filter_map(Result::ok).collect()
     }
 
+    /// Who is let in; to look at and to change.
+    pub fn protection(&self) -> Arc<Protection> {
+        Arc::clone(&self.protection)
+    }
+
     /// Serves until `stop`, then answers the requests in work for at most `grace`.
     pub async fn serve(self, endpoints: Endpoints, stop: CancellationToken, grace: Duration) {
         let acceptor = Acceptor {
             exposition: Arc::clone(&endpoints.exposition),
-            router: router(&self.web, endpoints),
+            router: router(&self.web, Arc::clone(&self.protection), endpoints),
+            protection: self.protection,
             clients: AtomicU64::new(0),
             patience: self.patience,
             room: Arc::new(Semaphore::new(self.most_connections)),
@@ -90,6 +100,7 @@ struct Acceptor {
     exposition: Arc<dyn Exposition>,
     clients: AtomicU64,
     router: Router,
+    protection: Arc<Protection>,
     patience: Patience,
     room: Arc<Semaphore>,
     stop: CancellationToken,
@@ -104,13 +115,11 @@ impl Acceptor {
                 () = self.stop.cancelled() => break,
                 Some(ended) = connections.join_next() => notice(ended),
                 accepted = self.accept(&listener) => {
-                    let Some((stream, place)) = accepted else { continue };
-                    let (router, stop) = (self.router.clone(), self.stop.clone());
-                    let patience = self.patience;
-                    let client = self.clients.fetch_add(1, Ordering::Relaxed);
-                    let scrapes = Scrapes::new(client, Arc::clone(&self.exposition));
+                    let Some((stream, peer, place)) = accepted else { continue };
+                    let conversation = self.conversation(peer);
+                    let protection = Arc::clone(&self.protection);
                     connections.spawn(async move {
-                        connection::serve(stream, router, scrapes, patience, stop).await;
+                        conversation.hold(stream, protection.tls().await).await;
                         drop(place);
                     });
                 }
@@ -128,12 +137,26 @@ impl Acceptor {
         }
     }
 
+    fn conversation(&self, peer: SocketAddr) -> Conversation {
+        let client = self.clients.fetch_add(1, Ordering::Relaxed);
+        Conversation {
+            peer: Peer(peer.ip().to_canonical()),
+            router: self.router.clone(),
+            scrapes: Scrapes::new(client, Arc::clone(&self.exposition)),
+            patience: self.patience,
+            stop: self.stop.clone(),
+        }
+    }
+
     /// The next client, once there is room for it; `None` if it went away or there are no file
     /// descriptors.
-    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.room).acquire_owned().await.ok()?;
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // A small answer shouldn't wait for the acknowledgement of the one before.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "A client went away at once.");
@@ -141,7 +164,7 @@ impl Acceptor {
                 if self.room.available_permits() == 0 {
                     warn!("As many clients as allowed are connected; more have to wait.");
                 }
-                Some((stream, place))
+                Some((stream, peer, place))
             }
             Err(error) if is_clients_fault(&error) => None,
             Err(error) => {

@@ -1,4 +1,6 @@
+mod http2;
 mod limits;
+mod protection;
 mod scrapes;
 
 use std::{net::SocketAddr, time::Duration};
@@ -12,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{RESERVED_PATHS, Web};
+use crate::config::{RESERVED_PATHS, Web, WebConfig};
 
 /// Long enough for anything that ends by itself; only a failing test waits for it.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -97,6 +99,7 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
         telemetry_path: "/metrics".into(),
         max_requests: 1,
         hold_timeout: Duration::ZERO,
+        config: WebConfig::default(),
     }
 }
 
@@ -107,7 +110,15 @@ struct Site {
 }
 
 async fn site(endpoints: Endpoints, adapt: impl FnOnce(&mut Server)) -> Site {
-    let web = web(vec![([127, 0, 0, 1], 0).into()]);
+    configured_site(WebConfig::default(), endpoints, adapt).await
+}
+
+async fn configured_site(
+    config: WebConfig,
+    endpoints: Endpoints,
+    adapt: impl FnOnce(&mut Server),
+) -> Site {
+    let web = Web { config, ..web(vec![([127, 0, 0, 1], 0).into()]) };
     let mut server = Server::bind(&web).await.expect("a free port");
     adapt(&mut server);
     let address = server.addresses()[0];

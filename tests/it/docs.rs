@@ -9,7 +9,7 @@ use std::{
 };
 
 use cortex_workflow_exporter::{
-    config::{Buckets, file_keys},
+    config::{Buckets, WEB_CONFIG_KEYS, file_keys},
     metrics::FAMILIES,
     model::Anomaly,
 };
@@ -212,6 +212,22 @@ fn the_table_of_keys_lists_exactly_those_of_the_configuration_file() {
     assert_eq!(differences(&documented_keys(&readme()), &real), [""; 0]);
 }
 
+/// The keys of the web configuration with their defaults.
+fn documented_web_keys(readme: &str) -> BTreeMap<String, String> {
+    let table = rows(readme, &["key", "default", "meaning"]);
+    let plain = |cell: &str| cell.trim_matches('`').to_owned();
+    table.iter().map(|row| (plain(row[0]), plain(row[1]))).collect()
+}
+
+#[test]
+fn the_table_of_the_web_configuration_lists_exactly_its_keys_with_their_defaults() {
+    let real = WEB_CONFIG_KEYS.iter().map(|key| {
+        let default = if key.default.is_empty() { "–" } else { key.default };
+        (key.path.to_owned(), default.to_owned())
+    });
+    assert_eq!(differences(&documented_web_keys(&readme()), &real.collect()), [""; 0]);
+}
+
 /// What is wrong with the table of anomalies.
 fn anomaly_errors(readme: &str) -> Vec<String> {
     let table = rows(readme, &["reason", "means", "what to do"]);
@@ -305,6 +321,17 @@ mod the_checks_themselves {
         assert_eq!(told(right), [""; 0]);
         for (from, to) in [("`1`", "`2`"), ("`B`", "`X`"), ("--c", "--e")] {
             assert!(!told(&right.replace(from, to)).is_empty(), "{from} is now {to}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_web_configuration_that_is_missing_or_has_another_default_is_told() {
+        let right = documented_web_keys(&readme());
+        assert!(right.len() > 20, "{right:?}");
+        for (from, to) in [("`rate_limit.burst`", "`rate_limit.bust`"), ("| `TLS13` |", "| – |")]
+        {
+            let broken = documented_web_keys(&readme().replace(from, to));
+            assert!(!differences(&broken, &right).is_empty(), "{from} is now {to}");
         }
     }
 

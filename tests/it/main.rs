@@ -25,3 +25,4 @@ mod stop;
 mod troubles;
 mod undecodable;
 mod unusable_ledgers;
+mod web_config;

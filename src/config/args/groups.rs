@@ -174,6 +174,9 @@ pub struct WebArgs {
         default_value = "/metrics"
     )]
     pub(in crate::config) telemetry_path: String,
+    /// TLS, client certificates, users and limits, in a file of the format that all Prometheus exporters share. By default, plain HTTP for everybody. Example: /etc/cortex-workflow-exporter/web.yml.
+    #[arg(long = "web.config.file", env = "CORTEX_EXPORTER_WEB_CONFIG_FILE", value_name = "FILE")]
+    pub(in crate::config) web_config_file: Option<String>,
     /// How many requests may be in work at once; more are answered with 503, health checks excepted. Example: 10.
     #[arg(
         long = "web.max-requests",

@@ -1,6 +1,11 @@
 //! What clients may take, how the server ends, and where it listens.
 
 use super::*;
+use crate::http::{
+    connection::{Conversation, Peer, Protocol},
+    progress::Patience,
+    scrapes::Scrapes,
+};
 
 #[tokio::test]
 async fn beyond_the_limit_requests_get_503_but_health_is_answered() {
@@ -46,10 +51,16 @@ fn conversation() -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 16);
     let web = web(Vec::new());
     let exposition: Arc<dyn Exposition> = Arc::new(Text("runs 1\n"));
-    let router = router::router(&web, endpoints(Arc::clone(&exposition)));
-    let scrapes = connection::Scrapes::new(0, exposition);
-    let (patience, stop) = (connection::Patience::default(), CancellationToken::new());
-    tokio::spawn(connection::serve(server, router, scrapes, patience, stop));
+    let protection = Arc::new(Protection::new(WebConfig::default()));
+    let router = router::router(&web, protection, endpoints(Arc::clone(&exposition)));
+    let conversation = Conversation {
+        peer: Peer([127, 0, 0, 1].into()),
+        router,
+        scrapes: Scrapes::new(0, exposition),
+        patience: Patience::default(),
+        stop: CancellationToken::new(),
+    };
+    tokio::spawn(conversation.serve(server, Protocol::Http1));
     client
 }
 
@@ -71,7 +82,7 @@ async fn closed_after(client: &mut DuplexStream) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_stays_open_between_scrapes_longer_than_headers_may_take() {
-    let idle = connection::Patience::default().idle;
+    let idle = Patience::default().idle;
     let mut client = conversation();
     for _ in 0..3 {
         scrape(&mut client).await;
@@ -83,7 +94,7 @@ async fn a_connection_stays_open_between_scrapes_longer_than_headers_may_take() 
 
 #[tokio::test(start_paused = true)]
 async fn headers_have_a_deadline_on_a_used_connection_too_however_they_drip() {
-    let head = connection::Patience::default().head;
+    let head = Patience::default().head;
     let mut client = conversation();
     scrape(&mut client).await;
     client.write_all(b"G").await.expect("still open");

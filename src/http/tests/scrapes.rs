@@ -4,13 +4,14 @@ use super::*;
 
 /// What the exposition was told of its clients.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+pub(super) enum Told {
     Completed(u64),
     Left,
 }
 
 /// Numbers its answers from 1 on, and passes on what it is told.
-struct Recorder {
+pub(super) struct Recorder {
+    body: Bytes,
     rendered: std::sync::atomic::AtomicU64,
     told: mpsc::UnboundedSender<Told>,
 }
@@ -19,7 +20,7 @@ struct Recorder {
 impl Exposition for Recorder {
     async fn render(&self, _: Encoding) -> (Bytes, u64) {
         let before = self.rendered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (Bytes::from_static(b"runs 1\n"), before + 1)
+        (self.body.clone(), before + 1)
     }
 
     fn completed(&self, _: u64, number: u64) {
@@ -31,10 +32,15 @@ impl Exposition for Recorder {
     }
 }
 
-async fn recorded() -> (Site, mpsc::UnboundedReceiver<Told>) {
+/// A recorder that answers with this, and what it is told.
+pub(super) fn recorder(body: Bytes) -> (Arc<Recorder>, mpsc::UnboundedReceiver<Told>) {
     let (told, hearing) = mpsc::unbounded_channel();
-    let recorder = Recorder { rendered: 0.into(), told };
-    (site(endpoints(Arc::new(recorder)), |_| {}).await, hearing)
+    (Arc::new(Recorder { body, rendered: 0.into(), told }), hearing)
+}
+
+async fn recorded() -> (Site, mpsc::UnboundedReceiver<Told>) {
+    let (recorder, told) = recorder("runs 1\n".into());
+    (site(endpoints(recorder), |_| {}).await, told)
 }
 
 const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";

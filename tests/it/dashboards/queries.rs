@@ -56,7 +56,7 @@ impl Scene {
             targets.push(exporter.ready_url().await);
             exporters.push(exporter);
         }
-        let prometheus = Prometheus::start_for(&targets).await;
+        let prometheus = Prometheus::start_for(&targets, "").await;
         prometheus.wait_for("count(up == 1) == 2").await;
         prometheus.wait_for("sum(cortex_workflow_runs_total)").await;
         stir(&api);

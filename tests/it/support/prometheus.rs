@@ -16,11 +16,12 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Starts one for this exporter and waits until it answers.
     pub(crate) async fn start(target: &str) -> Self {
-        Self::start_for(&[target.to_owned()]).await
+        Self::start_for(&[target.to_owned()], "").await
     }
 
-    /// Starts one for these exporters and waits until it answers.
-    pub(crate) async fn start_for(targets: &[String]) -> Self {
+    /// Starts one for these exporters, with more lines in the scrape configuration, and waits until
+    /// it answers.
+    pub(crate) async fn start_for(targets: &[String], scrape: &str) -> Self {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         let config = directory.path().join("prometheus.yml");
         // It can't tell which port it chose, so one that is free now is chosen for it.
@@ -33,7 +34,7 @@ impl Prometheus {
              # When it scrapes within the second depends on this.\n  \
              external_labels: {{replica: '{address}'}}\n\
              scrape_configs:\n\
-             - job_name: cortex\n  \
+             - job_name: cortex\n{scrape}  \
                static_configs: [{{targets: ['{targets}']}}]\n"
         );
         fs::write(&config, text).expect("there is room for temporary files");
