@@ -5,6 +5,7 @@
 
 mod support;
 
+mod alerting;
 mod cli;
 mod config_file;
 mod dashboards;

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+mod alertmanager;
 mod api;
 mod config_file;
 mod postgres;
@@ -11,6 +12,7 @@ mod scrape;
 mod tool;
 mod wait;
 
+pub(crate) use alertmanager::{Alertmanager, Receiver};
 pub(crate) use api::{Api, KEY};
 pub(crate) use config_file::ConfigFile;
 pub(crate) use postgres::Postgres;
@@ -19,6 +21,13 @@ pub(crate) use prometheus::{History, Prometheus};
 pub(crate) use scrape::{Samples, Series, parse, scrape};
 pub(crate) use tool::tool;
 pub(crate) use wait::wait_until;
+
+/// An address on loopback for a program that can't tell which port it chose: one that is free now.
+pub(crate) fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0");
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.expect("loopback has a free port")
+}
 
 /// A client that talks to loopback only, and never follows a redirect.
 pub(crate) fn client() -> reqwest::Client {

@@ -1,10 +1,10 @@
 //! A real Prometheus.
 
-use std::{collections::BTreeMap, fs, net::TcpListener, process::Command};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use serde_json::Value;
 
-use super::{Process, Series, client, tool, wait_until};
+use super::{Process, Series, client, free_address, tool, wait_until};
 
 /// A Prometheus that scrapes its targets every second.
 pub(crate) struct Prometheus {
@@ -23,21 +23,26 @@ impl Prometheus {
     /// it answers.
     pub(crate) async fn start_for(targets: &[String], scrape: &str) -> Self {
         let directory = tempfile::tempdir().expect("there is room for temporary files");
-        let config = directory.path().join("prometheus.yml");
-        // It can't tell which port it chose, so one that is free now is chosen for it.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("loopback has a free port");
         let targets = targets.iter().map(|target| target.trim_start_matches("http://"));
         let targets = targets.collect::<Vec<_>>().join("', '");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
              # When it scrapes within the second depends on this.\n  \
-             external_labels: {{replica: '{address}'}}\n\
+             external_labels: {{replica: '{}'}}\n\
              scrape_configs:\n\
              - job_name: cortex\n{scrape}  \
-               static_configs: [{{targets: ['{targets}']}}]\n"
+               static_configs: [{{targets: ['{targets}']}}]\n",
+            free_address(),
         );
-        fs::write(&config, text).expect("there is room for temporary files");
+        let config = directory.path().join("prometheus.yml");
+        fs::write(config, text).expect("there is room for temporary files");
+        Self::start_in(directory).await
+    }
+
+    /// Starts one with the `prometheus.yml` in this directory and waits until it answers.
+    pub(crate) async fn start_in(directory: tempfile::TempDir) -> Self {
+        let address = free_address();
+        let config = directory.path().join("prometheus.yml");
         let mut command = Command::new(tool("prometheus"));
         command
             .arg(format!("--config.file={}", config.display()))
