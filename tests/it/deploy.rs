@@ -1,0 +1,58 @@
+//! What is under `deploy/`: the files as shipped, held against each other, the real program, and the
+//! tools that will read them. `tests/package` tests what needs a machine of its own.
+
+mod compose;
+mod docker;
+mod kubernetes;
+mod systemd;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// A file of the project by its path from the root.
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// What is in it.
+fn read(relative: &str) -> String {
+    let text = fs::read_to_string(path(relative));
+    text.unwrap_or_else(|error| panic!("{relative} cannot be read: {error}"))
+}
+
+/// What is in a YAML file.
+fn yaml(relative: &str) -> Value {
+    let value = serde_saphyr::from_str(&read(relative));
+    value.unwrap_or_else(|error| panic!("{relative}: {error}"))
+}
+
+/// The items of a list; none if it isn't there.
+fn items(list: &Value) -> &[Value] {
+    list.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A text.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is a text"))
+}
+
+/// Runs a tool to its end: whether it was content, and all that it wrote.
+fn verdict(command: &mut Command) -> (bool, String) {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let text =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    (output.status.success(), text.concat())
+}
+
+/// The same, of a tool that must be content: what it wrote.
+fn output(command: &mut Command) -> String {
+    let (content, text) = verdict(command);
+    assert!(content, "{command:?}: {text}");
+    text
+}
