@@ -1,3 +1,4 @@
+mod accept;
 mod http2;
 mod limits;
 mod protection;

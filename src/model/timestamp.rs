@@ -75,6 +75,8 @@ pub(crate) fn epoch_ms(number: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -113,5 +115,35 @@ mod tests {
     fn a_bare_date_means_any_instant_of_its_day() {
         let day = Timestamp::Date(0);
         assert_eq!((day.earliest(), day.latest(), day.instant()), (0, DAY_MS - 1, None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_reading_panic(text in ".{0,40}|[-0-9:.TZ+ ]{0,40}") {
+            if let Some(read) = Timestamp::parse(&text) {
+                prop_assert!(RANGE_MS.contains(&read.earliest()), "{:?}", read);
+                prop_assert!(read.earliest() <= read.latest());
+            }
+        }
+
+        #[test]
+        fn every_instant_is_read_as_it_was_written(ms in RANGE_MS, offset in -1439_i32..1440) {
+            let at = jiff::Timestamp::from_millisecond(ms).expect("it is in range");
+            let written = Some(Timestamp::Instant(ms));
+            prop_assert_eq!(Timestamp::parse(&at.to_string()), written);
+            let zone = jiff::tz::Offset::from_seconds(offset * 60).expect("less than a day");
+            let zoned = at.display_with_offset(zone).to_string();
+            // Elsewhere it may be another year, which is then written with more digits.
+            if zoned.len() <= "2023-12-25T12:00:00.250+01:00".len() {
+                prop_assert_eq!(Timestamp::parse(&zoned), written, "{}", zoned);
+            }
+        }
+
+        #[test]
+        fn no_number_is_read_as_a_time_that_cannot_be(number: f64) {
+            if let Some(read) = Timestamp::from_epoch(number) {
+                prop_assert!(RANGE_MS.contains(&read.earliest()), "{:?}", read);
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
 mod clients;
+mod random;
 
 use std::fs;
 

@@ -150,4 +150,15 @@ proptest! {
         prop_assert_eq!(list.items.len() + list.undecodable.len(), list.listed);
         prop_assert!(list.items.len() >= before + after);
     }
+
+    #[test]
+    fn whatever_a_field_holds_the_workflow_is_listed(value in any_json(), field in "name|key|enabled|version|runs_count|steps|created_at|tests_stats|[a-z_]{2,8}") {
+        prop_assume!(field != "id");
+        let mut fields = json!({"id": "a", "name": "A"});
+        fields[field] = value;
+        let text = json!([fields, {"id": "b"}]).to_string();
+        let list = list::<Workflow>(text.as_bytes()).expect("it is a list");
+        prop_assert_eq!((list.listed, list.items.len() + list.undecodable.len()), (2, 2));
+        prop_assert_eq!(list.items.last().map(|workflow| workflow.id.as_str()), Some("b"));
+    }
 }
