@@ -1,7 +1,7 @@
 //! The real binary as a process.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Read},
     path::Path,
     process::{Child, Command, Stdio},
@@ -128,6 +128,21 @@ impl Process {
     /// All that it wrote so far.
     pub(crate) fn log(&self) -> String {
         format!("stdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr())
+    }
+
+    /// The most memory that it has had so far, in MiB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs, on Linux");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.expect("the system tells the peak") / 1024
+    }
+
+    /// How many files and connections it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.expect("it runs, on Linux").count()
     }
 
     /// Kills it at once, as a power cut would.

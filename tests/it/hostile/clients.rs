@@ -1,0 +1,226 @@
+//! Clients that mean harm, while one does not.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
+
+use super::assert_small;
+use crate::support::{Api, Process, get, wait_until};
+
+/// As the exporter has it.
+const MOST_CONNECTIONS: usize = 512;
+
+/// What it has open besides connections: listeners, the ledger, its log.
+const OTHER_FILES: usize = 60;
+
+/// An exporter, and a Prometheus that has its connection already.
+struct Scene {
+    exporter: Process,
+    url: String,
+    address: SocketAddr,
+    scraper: TcpStream,
+    _api: Api,
+}
+
+/// Clients that go on until this is dropped.
+struct Crowd {
+    clients: JoinSet<()>,
+    connected: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let api = Api::start().await;
+        api.add_workflow("work_one");
+        let mut exporter = Process::serve(&api, "sqlite::memory:", &[]);
+        let url = exporter.ready_url().await;
+        let address = url.trim_start_matches("http://").parse().expect("an address");
+        let scraper = TcpStream::connect(address).await.expect("it listens");
+        let mut scene = Self { exporter, url, address, scraper, _api: api };
+        scene.scrape().await;
+        scene
+    }
+
+    /// Scrapes on the connection that was there before.
+    async fn scrape(&mut self) {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n";
+        self.scraper.write_all(request).await.expect("the connection is open");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.scraper.read_u8().await.expect("more of the answer"));
+        }
+        let head = String::from_utf8(head).expect("headers are text");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.and_then(|length| length.parse().ok()).expect("it has a length");
+        let mut body = vec![0; length];
+        self.scraper.read_exact(&mut body).await.expect("more of the answer");
+    }
+
+    /// So many clients connect, each of which then does this.
+    fn crowd<F, A>(&self, size: usize, act: F) -> Crowd
+    where
+        F: Fn(TcpStream) -> A + Clone + Send + 'static,
+        A: Future<Output = ()> + Send,
+    {
+        let connected = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for _ in 0..size {
+            let (address, connected) = (self.address, Arc::clone(&connected));
+            let act = act.clone();
+            clients.spawn(async move {
+                // Beyond what the system queues, nobody gets as far as this.
+                if let Ok(stream) = TcpStream::connect(address).await {
+                    connected.fetch_add(1, Ordering::Relaxed);
+                    act(stream).await;
+                }
+            });
+        }
+        Crowd { clients, connected }
+    }
+
+    /// Waits until the exporter has taken in as many as it ever will.
+    async fn full(&self, crowd: &Crowd) {
+        let is_full = async || {
+            let connected = crowd.connected.load(Ordering::Relaxed);
+            let taken = self.exporter.open_files();
+            (connected >= MOST_CONNECTIONS && taken >= MOST_CONNECTIONS).then_some(())
+        };
+        wait_until("as many as possible are connected", is_full, || self.exporter.log()).await;
+    }
+
+    /// The scraper that was there is served, and so is a new one once the others are gone.
+    async fn survives(mut self, crowd: Crowd, what: &str) {
+        self.scrape().await;
+        let open = self.exporter.open_files();
+        assert!(open <= MOST_CONNECTIONS + OTHER_FILES, "{open} files and connections");
+        drop(crowd);
+        let metrics = format!("{}/metrics", self.url);
+        assert_eq!(get(&metrics).await.0, 200, "{}", self.exporter.log());
+        self.scrape().await;
+        assert_small(&self.exporter, what);
+    }
+}
+
+/// Sends this, and then whatever, until it is refused.
+async fn flood(mut stream: TcpStream, begin: &str) {
+    let mut sent = 0;
+    let mut next = begin.as_bytes();
+    // 20 MB each would be 2 GB in all.
+    while sent < 20_000_000 && stream.write_all(next).await.is_ok() {
+        sent += next.len();
+        next = &[b'x'; 8192];
+    }
+    assert!(sent < 20_000_000, "all of it was taken");
+}
+
+/// So many connections may this process have, but not more than 10,000.
+fn many() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").expect("it runs on Linux");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(usize::MAX).saturating_sub(400).min(10_000)
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_connections() {
+    let scene = Scene::start().await;
+    let size = many();
+    assert!(size > MOST_CONNECTIONS, "raise the limit of open files: ulimit -n");
+    let crowd = scene.crowd(size, async |stream| {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    scene.full(&crowd).await;
+    scene.survives(crowd, &format!("{size} clients that say nothing")).await;
+}
+
+#[tokio::test]
+async fn clients_that_send_a_byte_a_second_are_cut_off() {
+    let scene = Scene::start().await;
+    let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
+        let mut next: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: exporter\r\nX-Slow: ";
+        while stream.write_all(next).await.is_ok() {
+            next = b"x";
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    scene.full(&crowd).await;
+    // Nobody of the crowd goes, so this waits until they are made to.
+    let metrics = format!("{}/metrics", scene.url);
+    assert_eq!(get(&metrics).await.0, 200, "{}", scene.exporter.log());
+    scene.survives(crowd, "slow headers").await;
+}
+
+#[tokio::test]
+async fn headers_and_bodies_without_an_end_are_refused() {
+    let scene = Scene::start().await;
+    let mut headers = scene.crowd(100, async |stream| {
+        flood(stream, "GET /metrics HTTP/1.1\r\nX-Flood: ").await;
+    });
+    while let Some(ended) = headers.clients.join_next().await {
+        ended.expect("a flood is refused");
+    }
+    let mut bodies = scene.crowd(100, async |stream| {
+        let begin = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n";
+        flood(stream, begin).await;
+    });
+    while let Some(ended) = bodies.clients.join_next().await {
+        ended.expect("a flood is refused");
+    }
+    scene.survives(bodies, "floods of headers and bodies").await;
+}
+
+#[tokio::test]
+async fn clients_that_speak_tls_and_then_fall_silent() {
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let pair = pair.expect("there is randomness");
+    let [certificate, key] = [pair.cert.pem(), pair.signing_key.serialize_pem()];
+    let [certificate, key] = [certificate, key].map(|pem| pem.replace('\n', "\n    "));
+    let file = directory.path().join("web.yml");
+    let text = format!("tls_server_config:\n  cert: |\n    {certificate}\n  key: |\n    {key}\n");
+    fs::write(&file, text).expect("it can be written");
+    let api = Api::start().await;
+    let flag = format!("--web.config.file={}", file.display());
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &[&flag]);
+    let address = exporter.told("address=", Process::stderr).await;
+    let connector = connector(pair.cert.der());
+    let mut clients = Vec::new();
+    for _ in 0..MOST_CONNECTIONS {
+        let stream = TcpStream::connect(&address).await.expect("it listens");
+        let name = "localhost".try_into().expect("a name");
+        let mut tls = connector.connect(name, stream).await.expect("the certificate is right");
+        tls.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+        let mut answer = [0; 12];
+        tls.read_exact(&mut answer).await.expect("it answers");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        clients.push(tls);
+    }
+    assert!(exporter.open_files() >= MOST_CONNECTIONS);
+    assert_small(&exporter, "512 connections in TLS");
+}
+
+fn connector(certificate: &CertificateDer<'static>) -> TlsConnector {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).expect("it is a certificate");
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("there are some").with_root_certificates(roots);
+    Arc::new(config.with_no_client_auth()).into()
+}
