@@ -338,28 +338,31 @@ fn the_alerts_table_lists_exactly_the_alerts_and_each_has_its_runbook() {
     }
 }
 
-/// Runs the command that the README and the rules give for it.
+/// Runs the command that the README gives for it.
 #[test]
 fn one_command_replaces_the_address_of_the_runbooks() {
     let readme = readme();
     let command = readme.lines().find(|line| line.starts_with("sed -i 's#https://runbooks"));
     let command = command.expect("the README gives one");
     let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let folder = directory.path().join("deploy/prometheus/rules");
-    fs::create_dir_all(&folder).expect("likewise");
-    for (file, text) in yaml_files("prometheus/rules") {
-        fs::write(folder.join(file.file_name().expect("it has a name")), text).expect("likewise");
+    let rules = yaml_files("prometheus/rules").into_iter().map(|(file, _)| file);
+    let operator = "kubernetes/components/prometheus-operator/prometheusrule.yaml";
+    let mut copies = Vec::new();
+    for file in rules.chain([deploy().join(operator)]) {
+        let copy = directory.path().join(file.strip_prefix(ROOT).expect("it is the project's"));
+        fs::create_dir_all(copy.parent().expect("it is in a folder")).expect("likewise");
+        fs::copy(file, &copy).expect("likewise");
+        copies.push(copy);
     }
     let command = command.replace("https://git.example.org/README.md", "https://wiki.test/alerts");
     let done = Command::new("sh").args(["-c", &command]).current_dir(directory.path()).status();
     assert!(done.is_ok_and(|status| status.success()), "{command}");
     let mut replaced = 0;
-    for entry in fs::read_dir(&folder).expect("it can be listed") {
-        let text = fs::read_to_string(entry.expect("likewise").path()).expect("it can be read");
+    for text in copies.iter().map(|copy| fs::read_to_string(copy).expect("it can be read")) {
         replaced += text.matches("runbook_url: https://wiki.test/alerts#cortex").count();
         assert!(!text.contains(&format!("runbook_url: {RUNBOOKS}")), "{command}");
     }
-    assert_eq!(replaced, alerts().len());
+    assert_eq!(replaced, 2 * alerts().len(), "in the rules, and in those for the operator");
 }
 
 mod the_checks_themselves {
