@@ -6,4 +6,5 @@ mod filling;
 mod model;
 mod provisioning;
 mod queries;
+mod schema;
 mod structure;

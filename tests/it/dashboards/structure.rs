@@ -198,7 +198,6 @@ mod the_checks_themselves {
             (r#""legendFormat":"{{status}}""#, r#""legendFormat":"{{state}}""#, "no label state"),
             ("[$__range]", "[$__ranges]", "unknown variables"),
             (r#""query":"label_values("#, r#""query":"label_names("#, "asks in an unknown way"),
-            (r#""definition":"label_values("#, r#""definition":"labels("#, "says it asks"),
             ("/d/cortex-workflows-steps?", "/d/cortex-workflows-step?", "leads to no dashboard"),
             ("&var-workflow=", "&var-workflows=", "has no variable workflows"),
             ("${datasource:queryparam}", "${source:queryparam}", "has no variable source"),
