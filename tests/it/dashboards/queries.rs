@@ -115,13 +115,15 @@ impl Scene {
         let mut filling = Filling::built_in(RANGE, None);
         for variable in dashboard.variables().iter().skip(1) {
             let name = text(variable, "name");
-            let options = self.options(variable, &filling).await;
-            assert!(!options.is_empty(), "{}: {name} has no values", dashboard.file);
+            let some =
+                async || Some(self.options(variable, &filling).await).filter(|it| !it.is_empty());
+            let what = format!("{}: {name} has values", dashboard.file);
+            let mut options = wait_until(&what, some, || self.prometheus.log()).await;
+            // The one that has everything comes first.
+            options.sort_by_key(|(_, text)| text != SUBJECT);
             let several = variable["includeAll"] == true;
-            let chosen = match options.iter().find(|(_, text)| text == SUBJECT) {
-                Some((value, _)) if !several => vec![value.clone()],
-                _ => options.into_iter().map(|(value, _)| value).take(2).collect(),
-            };
+            let many = 1 + usize::from(several);
+            let chosen: Vec<_> = options.into_iter().map(|(value, _)| value).take(many).collect();
             if all && several {
                 filling.set(name, text(variable, "allValue"));
             } else {
