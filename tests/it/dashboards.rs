@@ -4,6 +4,7 @@
 mod asking;
 mod filling;
 mod model;
+mod pictures;
 mod provisioning;
 mod queries;
 mod schema;

@@ -1,0 +1,51 @@
+//! The pictures of the dashboards that the README shows, and what draws them.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+
+use super::model::{all, text};
+use crate::support::readme::{ROOT, readme};
+
+/// The command that draws them all.
+const DRAW: &str = "grafana/pictures/draw";
+
+/// The most that a picture may have, in bytes: the README is to load fast.
+const MOST: usize = 300_000;
+
+#[test]
+fn the_readme_shows_a_picture_of_every_dashboard_and_says_what_it_is() {
+    let readme = readme();
+    for dashboard in all() {
+        let file = format!("grafana/pictures/{}.png", dashboard.file.trim_end_matches(".json"));
+        assert!(readme.contains(&format!("]({file})")), "the README shows {file}");
+        let picture = fs::read(Path::new(ROOT).join(&file)).expect("the picture is there");
+        assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"), "{file} is a PNG");
+        assert!((20_000..MOST).contains(&picture.len()), "{file}: {} bytes", picture.len());
+    }
+    assert!(readme.contains("not screenshots of Grafana"));
+    assert!(readme.contains(&format!("`{DRAW}`")), "the README tells how they are made");
+}
+
+#[test]
+fn whatever_a_dashboard_holds_can_be_drawn() {
+    let page = fs::read_to_string(Path::new(ROOT).join("grafana/pictures/page.js"));
+    let page = page.expect("the page is there");
+    let kinds = page.split("const KINDS = {").nth(1).and_then(|rest| rest.split('}').next());
+    let kinds: Vec<_> = kinds.expect("it lists kinds").split([',', ':']).map(str::trim).collect();
+    for dashboard in all() {
+        for panel in dashboard.panels() {
+            let kind = text(panel, "type");
+            let known = kinds.iter().any(|known| known.trim_matches('"') == kind);
+            assert!(known, "{}: {kind}", dashboard.file);
+        }
+    }
+}
+
+#[test]
+fn the_command_that_draws_is_a_program() {
+    let draw = Path::new(ROOT).join(DRAW);
+    let mode = fs::metadata(&draw).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o111, 0o111, "all may run it");
+    let help = Command::new(&draw).arg("--help").output().expect("it runs");
+    let told = String::from_utf8_lossy(&help.stderr);
+    assert!(told.contains(DRAW) && told.contains("--again"), "{told}");
+}
