@@ -12,12 +12,26 @@
 use std::collections::BTreeMap;
 
 use super::{
+    exemplar::{Exemplar, Exemplars},
     series::{Series, SeriesKey, Total, Value},
     state::{State, WorkflowState},
 };
 
 /// What is held: by the version of the state whose scrape releases it, how much of each series.
-pub(super) type Held = BTreeMap<u64, BTreeMap<SeriesKey, Value>>;
+pub(super) type Held = BTreeMap<u64, BTreeMap<SeriesKey, Share>>;
+
+/// What is held of a series.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    amount: Value,
+    exemplars: Exemplars,
+}
+
+impl From<Value> for Share {
+    fn from(amount: Value) -> Self {
+        Self { amount, exemplars: Exemplars::default() }
+    }
+}
 
 impl State {
     /// Whether something is held that this version releases.
@@ -30,6 +44,9 @@ impl State {
 impl WorkflowState {
     /// How many runs were counted that must not be shown yet.
     pub fn held_runs(&self) -> u64 {
+        if self.held.is_empty() {
+            return 0;
+        }
         let held = |(_, series): (_, &Series)| series.value.amount() - series.shown().amount();
         self.series_of(Total::Runs).map(held).sum::<f64>() as u64
     }
@@ -41,17 +58,29 @@ impl WorkflowState {
 
     /// Adds what one run moves: held until the youngest of its series has been scraped, or shown
     /// at once.
-    pub(super) fn add(&mut self, amounts: Vec<(SeriesKey, f64)>, hold: bool) {
+    pub(super) fn add(
+        &mut self,
+        amounts: Vec<(SeriesKey, f64)>,
+        run: Option<&Exemplar>,
+        hold: bool,
+    ) {
         let series = |(key, _): &(SeriesKey, f64)| self.series.get(key);
         let born = amounts.iter().filter_map(series).map(|series| series.born).max().unwrap_or(0);
         for (key, amount) in amounts {
             let Some(series) = self.series.get_mut(&key) else { continue };
+            let run = run.filter(|_| key.total.has_exemplars());
+            let exemplar = run.map(|run| (series.value.bucket(amount), run.with_value(amount)));
             if hold {
                 series.shown.get_or_insert_with(|| series.value.clone());
-                let amounts = self.held.entry(born).or_default();
-                amounts.entry(key).or_insert_with(|| series.value.zero()).add(amount);
-            } else if let Some(shown) = &mut series.shown {
-                shown.add(amount);
+                let shares = self.held.entry(born).or_default();
+                let share = shares.entry(key).or_insert_with(|| series.value.zero().into());
+                share.amount.add(amount);
+                share.exemplars.extend(exemplar);
+            } else {
+                if let Some(shown) = &mut series.shown {
+                    shown.add(amount);
+                }
+                series.exemplars.extend(exemplar);
             }
             series.value.add(amount);
         }
@@ -61,7 +90,7 @@ impl WorkflowState {
     pub(super) fn hold_restored(&mut self, born: u64) {
         let rest = |(key, series): (&SeriesKey, &Series)| {
             let rest = series.value.since(series.shown.as_ref()?);
-            Some((key.clone(), rest))
+            Some((key.clone(), rest.into()))
         };
         let rest: BTreeMap<_, _> = self.series.iter().filter_map(rest).collect();
         self.held = if rest.is_empty() { Held::new() } else { Held::from([(born, rest)]) };
@@ -90,11 +119,12 @@ impl WorkflowState {
         for released in released.into_values() {
             merge(&mut changed, released);
         }
-        for (key, amount) in &changed {
+        for (key, share) in &changed {
             let Some(series) = self.series.get_mut(key) else { continue };
+            series.exemplars.extend(share.exemplars.as_slice().iter().cloned());
             if self.held.values().any(|held| held.contains_key(key)) {
                 if let Some(shown) = &mut series.shown {
-                    shown.grow(amount);
+                    shown.grow(&share.amount);
                 }
             } else if let Some(shown) = series.shown.take() {
                 series.value.not_below(&shown);
@@ -104,11 +134,14 @@ impl WorkflowState {
     }
 }
 
-fn merge(into: &mut BTreeMap<SeriesKey, Value>, more: BTreeMap<SeriesKey, Value>) {
-    for (key, amount) in more {
+fn merge(into: &mut BTreeMap<SeriesKey, Share>, more: BTreeMap<SeriesKey, Share>) {
+    for (key, share) in more {
         match into.get_mut(&key) {
-            Some(sum) => sum.grow(&amount),
-            None => drop(into.insert(key, amount)),
+            Some(sum) => {
+                sum.amount.grow(&share.amount);
+                sum.exemplars.extend(share.exemplars.as_slice().iter().cloned());
+            }
+            None => drop(into.insert(key, share)),
         }
     }
 }

@@ -1,11 +1,13 @@
-//! What was counted. The pure part (`observe`, `hold`, `state`, `failures`) turns observations into
+//! What was counted. The pure part (`observe`, `hold`, `native`, `state`, `failures`) turns observations into
 //! changes; the store makes them durable; only then does everybody else see them. Uses `config` and
 //! `model`.
 
 mod error;
+mod exemplar;
 mod failures;
 mod hold;
 mod metrics;
+mod native;
 mod observe;
 mod series;
 mod shared;
@@ -24,11 +26,13 @@ use std::{
 use tokio::sync::{Mutex, watch};
 
 pub use error::LedgerError;
+pub use exemplar::Exemplar;
 pub use failures::FailureRow;
 pub use metrics::LedgerMetrics;
+pub use native::Native;
 pub use series::{Histogram, Series, SeriesKey, Total, Value};
 pub use state::{
-    AppRecord, AppState, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
+    AppRecord, AppState, Listed, OpenRun, ReadAt, Shared, State, WorkflowRecord, WorkflowState,
 };
 
 use crate::{

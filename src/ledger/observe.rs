@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    exemplar::Exemplar,
     series::{Bounds, Series, SeriesKey, Total},
     state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
@@ -114,7 +115,9 @@ impl Observer<'_> {
             Phase::Finished => self.finished(run, record),
         };
         let moved = std::mem::take(&mut self.moved);
-        self.workflow.add(moved, self.showing.hold);
+        // What an open run moves is its creation, which has no example.
+        let exemplar = if moved.is_empty() { None } else { Exemplar::of(run) };
+        self.workflow.add(moved, exemplar.as_ref(), self.showing.hold);
         standing
     }
 

@@ -1,5 +1,9 @@
 use std::sync::Arc;
 
+use super::{
+    exemplar::{Exemplar, Exemplars},
+    native::Native,
+};
 use crate::{config::Buckets, model::Label};
 
 /// What is added up, run by run. Each is the source of one metric family.
@@ -24,6 +28,11 @@ pub enum Total {
 }
 
 impl Total {
+    /// Whether its series name a run as an example.
+    pub(super) const fn has_exemplars(self) -> bool {
+        matches!(self, Self::Runs | Self::RunDuration | Self::QueueDuration | Self::StepDuration)
+    }
+
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Runs,
@@ -79,19 +88,26 @@ pub struct Series {
     pub(super) shown: Option<Value>,
     /// The first version of the state in which it was published since the process began.
     pub(super) born: u64,
-    /// When it was 0: API time, in milliseconds since the Unix epoch.
+    /// When it was 0, by our own clock: milliseconds since the Unix epoch.
     pub start_ms: i64,
+    /// Runs of what is shown. Not kept in the database.
+    pub(super) exemplars: Exemplars,
 }
 
 impl Series {
     /// A series that has seen nothing yet, published from this version of the state on.
     pub(super) fn zero(value: Value, born: u64, start_ms: i64) -> Self {
-        Self { value, shown: None, born, start_ms }
+        Self { value, shown: None, born, start_ms, exemplars: Exemplars::default() }
     }
 
     /// What to show.
     pub fn shown(&self) -> &Value {
         self.shown.as_ref().unwrap_or(&self.value)
+    }
+
+    /// The latest run of what is shown, for each bucket by its place that has one.
+    pub fn exemplars(&self) -> &[(usize, Exemplar)] {
+        self.exemplars.as_slice()
     }
 }
 
@@ -113,18 +129,25 @@ pub struct Histogram {
     pub counts: Box<[u64]>,
     /// All seconds together.
     pub sum: f64,
+    /// The same observations in exponential buckets.
+    pub native: Native,
 }
 
 impl Histogram {
     fn new(bounds: Arc<[f64]>) -> Self {
         let counts = vec![0; bounds.len() + 1].into();
-        Self { bounds, counts, sum: 0.0 }
+        Self { bounds, counts, sum: 0.0, native: Native::default() }
     }
 
     fn observe(&mut self, seconds: f64) {
-        let bucket = self.bounds.partition_point(|bound| *bound < seconds);
-        self.counts[bucket] += 1;
+        self.counts[self.bucket(seconds)] += 1;
         self.sum += seconds;
+        self.native.observe(seconds, 1);
+    }
+
+    /// The place of the bucket that so many seconds fall into.
+    fn bucket(&self, seconds: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < seconds)
     }
 
     /// How many observations there are.
@@ -134,6 +157,14 @@ impl Histogram {
 }
 
 impl Value {
+    /// The place of the bucket that an amount falls into.
+    pub(super) fn bucket(&self, amount: f64) -> usize {
+        match self {
+            Self::Counter(_) => 0,
+            Self::Histogram(histogram) => histogram.bucket(amount),
+        }
+    }
+
     pub(super) fn add(&mut self, amount: f64) {
         match self {
             Self::Counter(value) => *value += amount,
@@ -166,6 +197,7 @@ impl Value {
             (Self::Counter(more), Self::Counter(before)) => *more -= before,
             (Self::Histogram(more), Self::Histogram(before)) => {
                 more.sum -= before.sum;
+                more.native = more.native.since(&before.native);
                 for (more, before) in more.counts.iter_mut().zip(&before.counts) {
                     *more = more.saturating_sub(*before);
                 }
@@ -181,6 +213,7 @@ impl Value {
             (Self::Counter(value), Self::Counter(more)) => *value += more,
             (Self::Histogram(histogram), Self::Histogram(more)) => {
                 histogram.sum += more.sum;
+                histogram.native.grow(&more.native);
                 for (count, more) in histogram.counts.iter_mut().zip(&more.counts) {
                     *count += more;
                 }

@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::{Deref, DerefMut},
     sync::Arc,
 };
 
@@ -55,13 +56,38 @@ pub struct WorkflowState {
     /// What one row of the database keeps.
     pub record: WorkflowRecord,
     /// The numbers that only grow.
-    pub series: BTreeMap<SeriesKey, Series>,
+    pub series: Shared<BTreeMap<SeriesKey, Series>>,
     /// Its runs that are now PENDING or RUNNING.
     pub open: BTreeMap<RunId, OpenRun>,
     /// What must not be shown yet.
     pub(super) held: Held,
     /// Whether the last list that could be read had it.
     pub listed: bool,
+}
+
+/// A value that one state shares with the next until it changes: whoever changes it gets a copy.
+#[derive(Clone, Debug, Default)]
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    /// Whether both are the same one, so that nothing has changed from one to the other.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.0)
+    }
 }
 
 /// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
@@ -220,12 +246,12 @@ impl AppState {
 
     /// The workflows whose series are published: the filters let them through, and they were
     /// listed by the last list that could be read, or within the hour before it.
-    pub fn published(&self) -> impl Iterator<Item = (&WorkflowId, &WorkflowState)> {
+    pub fn published(&self) -> impl Iterator<Item = (&WorkflowId, &Arc<WorkflowState>)> {
         let listed_ms = self.record.listed_ms.unwrap_or(i64::MIN);
         self.workflows.iter().filter_map(move |(id, workflow)| {
             let record = &workflow.record;
             let kept = listed_ms.saturating_sub(record.listed_ms) <= UNLISTED_FOR_MS;
-            (record.followed && kept).then_some((id, &**workflow))
+            (record.followed && kept).then_some((id, workflow))
         })
     }
 
@@ -318,7 +344,7 @@ impl WorkflowState {
         Self {
             number,
             record,
-            series: BTreeMap::new(),
+            series: Shared::default(),
             open: BTreeMap::new(),
             held: Held::new(),
             listed: true,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod histograms;
 mod hold;
 mod outage;
 mod place;
@@ -12,6 +13,7 @@ mod shared;
 use prometheus::Registry;
 
 use futures::FutureExt as _;
+use histograms::*;
 use hold::*;
 use place::{Place, on_each_database};
 
@@ -511,6 +513,9 @@ async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
 }
 
 on_each_database! {
+    exponential_buckets_are_held_shown_and_restored_with_the_classic_ones
+    a_ledger_without_exponential_buckets_gets_them_at_the_classic_bounds
+    an_example_is_the_latest_run_that_is_shown
     every_foreseeable_series_exists_at_zero_from_the_first_list_on
     what_ended_before_the_cold_start_moves_gauges_but_no_counter
     the_lookback_makes_news_of_what_ended_within_it

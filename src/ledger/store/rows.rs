@@ -7,6 +7,7 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 use super::{Loaded, Statement};
 use crate::{
     ledger::{
+        native::Native,
         observe::{RunPhase, RunRecord},
         series::{Bounds, Series, SeriesKey, Total, Value},
         state::{AppRecord, AppState, OpenRun, State, WorkflowState},
@@ -29,8 +30,16 @@ impl From<sqlx::Error> for RowError {
 }
 
 /// The columns of `series` that are not its key.
-pub(super) const SERIES_VALUES: [&str; 6] =
-    ["value", "bounds", "counts", "start_ms", "shown_value", "shown_counts"];
+pub(super) const SERIES_VALUES: [&str; 8] = [
+    "value",
+    "bounds",
+    "counts",
+    "native",
+    "start_ms",
+    "shown_value",
+    "shown_counts",
+    "shown_native",
+];
 
 /// The columns of `run` that are not its key.
 pub(super) const RUN_VALUES: [&str; 7] =
@@ -59,22 +68,27 @@ pub(super) fn bind_series<'q>(
 ) -> Statement<'q> {
     let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
     let query = query.bind(*workflow).bind(key.total.as_str()).bind(json(&labels));
-    let (value, counts) = columns(&series.value);
+    let (value, counts, native) = columns(&series.value);
     let bounds = match &series.value {
         Value::Counter(_) => None,
         Value::Histogram(histogram) => Some(json(&*histogram.bounds)),
     };
-    let query = query.bind(value).bind(bounds).bind(counts).bind(series.start_ms);
+    let query = query.bind(value).bind(bounds).bind(counts).bind(native).bind(series.start_ms);
     // sqlx 0.9.0 takes a missing `f64` for an `f32`, which PostgreSQL notices: there is always one.
-    let (value, counts) = columns(series.shown());
-    query.bind(value).bind(counts.filter(|_| series.shown.is_some()))
+    let Some(shown) = &series.shown else {
+        return query.bind(value).bind(None::<String>).bind(None::<String>);
+    };
+    let (value, counts, native) = columns(shown);
+    query.bind(value).bind(counts).bind(native)
 }
 
-/// A value's number, and its buckets if it has some.
-fn columns(value: &Value) -> (f64, Option<String>) {
+/// A value's number, and its buckets of both kinds if it has some.
+fn columns(value: &Value) -> (f64, Option<String>, Option<String>) {
     match value {
-        Value::Counter(value) => (*value, None),
-        Value::Histogram(histogram) => (histogram.sum, Some(json(&*histogram.counts))),
+        Value::Counter(value) => (*value, None, None),
+        Value::Histogram(histogram) => {
+            (histogram.sum, Some(json(&*histogram.counts)), Some(json(&histogram.native)))
+        }
     }
 }
 
@@ -191,19 +205,19 @@ async fn load_series(
         let key = SeriesKey { total, labels };
         let zero = || Series::zero(bounds.zero(total), born, now_ms);
         let mut series = zero();
-        series.start_ms = row.try_get(6)?;
+        series.start_ms = row.try_get(7)?;
         let old_bounds: Option<String> = row.try_get(4)?;
         let old_bounds: Option<Vec<f64>> = old_bounds.as_deref().and_then(parse);
         if old_bounds.as_deref() == bounds.of(total).map(|bounds| &**bounds) {
-            let (counts, shown_counts): (Option<String>, Option<String>) =
-                (row.try_get(5)?, row.try_get(8)?);
-            restore(&mut series.value, row.try_get(3)?, counts).ok_or_else(nonsense)?;
+            let (counts, native) = (row.try_get(5)?, row.try_get(6)?);
+            restore(&mut series.value, row.try_get(3)?, counts, native).ok_or_else(nonsense)?;
             let is_counter = matches!(series.value, Value::Counter(_));
-            if let Some(shown) = row.try_get::<Option<f64>, _>(7)?
-                && (is_counter || shown_counts.is_some())
+            let (counts, native): (Option<String>, _) = (row.try_get(9)?, row.try_get(10)?);
+            if let Some(shown) = row.try_get::<Option<f64>, _>(8)?
+                && (is_counter || counts.is_some())
             {
                 let mut value = bounds.zero(total);
-                restore(&mut value, shown, shown_counts).ok_or_else(nonsense)?;
+                restore(&mut value, shown, counts, native).ok_or_else(nonsense)?;
                 series.shown = Some(value).filter(|shown| *shown != series.value);
             }
         } else {
@@ -218,8 +232,13 @@ async fn load_series(
     Ok(restarted)
 }
 
-/// `None` if the columns don't fit the value.
-fn restore(value: &mut Value, stored: f64, counts: Option<String>) -> Option<()> {
+/// `None` if the columns don't fit the value. An older version wrote no native buckets.
+fn restore(
+    value: &mut Value,
+    stored: f64,
+    counts: Option<String>,
+    native: Option<String>,
+) -> Option<()> {
     match (value, counts) {
         (Value::Counter(value), None) => *value = stored,
         (Value::Histogram(histogram), Some(counts)) => {
@@ -229,6 +248,12 @@ fn restore(value: &mut Value, stored: f64, counts: Option<String>) -> Option<()>
             }
             histogram.counts = counts.into();
             histogram.sum = stored;
+            histogram.native = match native {
+                Some(native) => {
+                    parse(&native).filter(|it: &Native| it.is_sound(histogram.count()))?
+                }
+                None => Native::of_classic(&histogram.bounds, &histogram.counts),
+            };
         }
         _ => return None,
     }

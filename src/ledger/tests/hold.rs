@@ -134,9 +134,9 @@ pub(super) async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_on
     assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 1.0);
     let series = book.state().series.clone();
     book = book.reopened().await;
-    for (key, series) in series {
-        assert_eq!(book.state().series[&key].value, series.value, "{key:?}");
-        assert_eq!(book.state().series[&key].shown(), series.shown(), "{key:?}");
+    for (key, series) in series.iter() {
+        assert_eq!(book.state().series[key].value, series.value, "{key:?}");
+        assert_eq!(book.state().series[key].shown(), series.shown(), "{key:?}");
     }
 }
 
