@@ -7,7 +7,6 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use prometheus::{GaugeVec, Opts, Registry, process_collector::ProcessCollector};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use crate::{
     config::{Config, Poll},
     http::{self, Endpoints, Protection, Server},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Encoding, Exposition, Publishing},
+    metrics::{Body, Exposition, Publishing, Wanted},
     model::Clock,
     poller::{self, Poller, PollerMetrics, Polling},
     shutdown, systemd,
@@ -38,7 +37,7 @@ pub struct Core {
     /// Read the API, one for each app.
     pub pollers: Vec<Poller>,
     /// What was counted, for Prometheus.
-    pub exposition: Arc<Exposition>,
+    pub exposition: Exposition,
     ledger: Ledger,
     clients: Vec<Client>,
     clock: Arc<dyn Clock>,
@@ -62,7 +61,8 @@ impl App {
             hold: !hold_timeout.is_zero(),
         };
         let Config { apps, rate_limit, poll, labels, .. } = config;
-        let core = Core::build(&apps, rate_limit, poll, counting, &labels, clock).await?;
+        let mut core = Core::build(&apps, rate_limit, poll, counting, &labels, clock).await?;
+        core.exposition = core.exposition.with_created_lines(config.web.created_lines);
         Ok(Self { server, core, poll_interval, hold_timeout })
     }
 
@@ -89,12 +89,11 @@ impl App {
         let reload = Arc::new(move || reload(&clients, &protection));
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         tokio::spawn(obey_hangups(hangups, Arc::clone(&reload), stop.clone()));
-        let publishing = Publishing::new(
-            core.exposition,
-            core.ledger.clone(),
-            Arc::clone(&core.clock),
-            hold_timeout,
-        );
+        let exposition = Arc::new(core.exposition);
+        let (ready, stopped) = (Arc::clone(&exposition).keep_ready(), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(ready).await });
+        let publishing =
+            Publishing::new(exposition, core.ledger.clone(), Arc::clone(&core.clock), hold_timeout);
         let publishing = Arc::new(publishing);
         tokio::spawn(note_versions(Arc::clone(&publishing), stop.clone()));
         let ledger = core.ledger.clone();
@@ -165,7 +164,7 @@ impl Core {
         }
         let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
         let exposition = exposition.with_labels(labels);
-        Ok(Self { pollers, exposition: Arc::new(exposition), ledger, clients, clock })
+        Ok(Self { pollers, exposition, ledger, clients, clock })
     }
 }
 
@@ -224,8 +223,8 @@ struct Rendering(Arc<Publishing>);
 
 #[async_trait]
 impl http::Exposition for Rendering {
-    async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
-        self.0.render(encoding).await
+    async fn render(&self, wanted: Wanted) -> (Body, u64) {
+        self.0.render(wanted).await
     }
 
     fn completed(&self, client: u64, number: u64) {

@@ -25,7 +25,7 @@
 //! | [`api`] | the only place that speaks to Cortex: requests, retries, one budget, both wire forms | `config`, `model` |
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
 //! | [`poller`] | which workflow is due, which page to ask for next; one loop for all apps | `api`, `config`, `ledger`, `model` |
-//! | [`metrics`] | the table of families, their text, and when more may be shown | `ledger`, `model` |
+//! | [`metrics`] | the table of families, their three formats, and when more may be shown | `ledger`, `model` |
 //! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
@@ -62,6 +62,10 @@
 //!   `http/connection.rs`).
 //! - **The state is immutable and swapped whole.** Readers hold an `Arc` of one state, so a counter
 //!   and the histogram beside it always agree, and nobody waits for a lock of the poller's.
+//! - **Rendered when it changes, not when it is scraped.** The families of the ledger are kept in
+//!   pieces, rendered and compressed; a change renders the workflows around it, and a scrape sends
+//!   shared bytes (`metrics/rendering.rs`, `metrics/exposition.rs`). The families are one table,
+//!   and a format is a small encoder (`metrics/text.rs`, `openmetrics.rs`, `protobuf`).
 //! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an
 //!   [`model::Anomaly`], told once.
 //!

@@ -19,7 +19,6 @@ use cortex_workflow_exporter::{
     app::Core,
     config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
-    metrics::Encoding,
     model::{AppId, Clock, Origin, Status, SystemClock},
     simulator::{Settings, Simulator},
 };
@@ -85,8 +84,7 @@ async fn main() -> anyhow::Result<()> {
             happen(&simulator, event, &mut stuck);
         }
         core.pollers[0].cycle().await;
-        let text = core.exposition.render(Encoding::Identity).0;
-        write_scrape(&mut output, std::str::from_utf8(&text)?, clock.now_ms())?;
+        write_scrape(&mut output, &core.exposition.text(), clock.now_ms())?;
         if minute % 30 == 0 {
             eprintln!("{minute} of {MINUTES} minutes");
         }

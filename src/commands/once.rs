@@ -1,9 +1,7 @@
 use std::{io::Write, sync::Arc, time::Duration};
 
 use super::Failure;
-use crate::{
-    app::Core, config, ledger, metrics::Encoding, model::SystemClock, poller::CycleResult,
-};
+use crate::{app::Core, config, ledger, model::SystemClock, poller::CycleResult};
 
 /// Polls once, counting every finished run that is listed, and prints the exposition. Prints
 /// nothing if not everything could be read: a part would pass for the whole.
@@ -33,6 +31,6 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
             return Err(anyhow::anyhow!("not everything could be read: {error}").into());
         }
     }
-    std::io::stdout().write_all(&core.exposition.render(Encoding::Identity).0)?;
+    std::io::stdout().write_all(core.exposition.text().as_bytes())?;
     Ok(())
 }

@@ -223,6 +223,8 @@ pub struct Web {
     pub max_requests: usize,
     /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
     pub hold_timeout: Duration,
+    /// Whether OpenMetrics tells start times as samples of their own.
+    pub created_lines: bool,
     /// Who may connect, and how.
     pub config: WebConfig,
 }

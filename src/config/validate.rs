@@ -242,12 +242,14 @@ impl<'a> Checks<'a> {
             read::duration(text, Duration::ZERO..=DAY)
         });
         let config = self.web_config(args.web_config_file.as_deref());
+        let created_lines = self.flag("metrics.created-lines", &args.created_lines, read::switch);
         Some(Web {
             listen_addresses: addresses?,
             telemetry_path: path?,
             max_requests: max_requests?,
             hold_timeout: hold_timeout?,
             config: config?,
+            created_lines: created_lines?,
         })
     }
 

@@ -8,6 +8,7 @@ mod held;
 mod landing;
 mod negotiate;
 mod passwords;
+mod pieces;
 mod progress;
 mod protection;
 mod router;
@@ -19,20 +20,18 @@ mod watched;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 pub use landing::{AppView, Overview, WorkflowView};
 pub use protection::Protection;
 pub use server::{BindError, Server};
 
-use crate::metrics::Encoding;
+use crate::metrics::{Body, Wanted};
 
 /// Gives the metrics as they are now.
 #[async_trait]
 pub trait Exposition: Send + Sync {
-    /// All families in the text format 0.0.4, encoded as wished, and a number that tells what was
-    /// in it.
-    async fn render(&self, encoding: Encoding) -> (Bytes, u64);
+    /// All families as wished, and a number that tells what was in it.
+    async fn render(&self, wanted: Wanted) -> (Body, u64);
 
     /// The client on this connection has received all of what had this number.
     fn completed(&self, client: u64, number: u64);

@@ -18,12 +18,15 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Check, Endpoints, Protection, connection::Scraped, held::Held, landing, negotiate, protection,
+    Check, Endpoints, Protection, connection::Scraped, held::Held, landing, negotiate,
+    pieces::Pieces, protection,
 };
-use crate::{config::Web, metrics::Encoding};
+use crate::{
+    config::Web,
+    metrics::{Encoding, Wanted},
+};
 
 const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
-const EXPOSITION: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
 
 /// All paths.
 pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoints) -> Router {
@@ -69,12 +72,15 @@ pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoint
 }
 
 async fn metrics(State(endpoints): State<Endpoints>, headers: HeaderMap) -> Response {
-    let encoding = negotiate::encoding(&headers);
-    let (body, number) = endpoints.exposition.render(encoding).await;
+    let wanted =
+        Wanted { format: negotiate::format(&headers), encoding: negotiate::encoding(&headers) };
+    let (body, number) = endpoints.exposition.render(wanted).await;
+    let kind = (CONTENT_TYPE, wanted.format.content_type());
     let vary = (VARY, "Accept, Accept-Encoding");
-    let mut response = match encoding {
-        Encoding::Identity => ([EXPOSITION, vary], body).into_response(),
-        Encoding::Gzip => ([EXPOSITION, vary, (CONTENT_ENCODING, "gzip")], body).into_response(),
+    let body = Body::new(Pieces::new(body));
+    let mut response = match wanted.encoding {
+        Encoding::Identity => ([kind, vary], body).into_response(),
+        Encoding::Gzip => ([kind, vary, (CONTENT_ENCODING, "gzip")], body).into_response(),
     };
     response.extensions_mut().insert(Scraped(number));
     response

@@ -6,6 +6,7 @@ mod scrapes;
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::TcpStream,
@@ -15,7 +16,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::{RESERVED_PATHS, Web, WebConfig};
+use crate::{
+    config::{RESERVED_PATHS, Web, WebConfig},
+    metrics::Encoding,
+};
 
 /// Long enough for anything that ends by itself; only a failing test waits for it.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -24,12 +28,12 @@ struct Text(&'static str);
 
 #[async_trait]
 impl Exposition for Text {
-    async fn render(&self, encoding: Encoding) -> (Bytes, u64) {
-        let body = match encoding {
+    async fn render(&self, wanted: Wanted) -> (Body, u64) {
+        let body = match wanted.encoding {
             Encoding::Identity => Bytes::from_static(self.0.as_bytes()),
             Encoding::Gzip => Bytes::from_static(b"zipped"),
         };
-        (body, 0)
+        (body.into(), 0)
     }
 
     fn completed(&self, _: u64, _: u64) {}
@@ -53,11 +57,11 @@ impl Gate {
 
 #[async_trait]
 impl Exposition for Gate {
-    async fn render(&self, _: Encoding) -> (Bytes, u64) {
+    async fn render(&self, _: Wanted) -> (Body, u64) {
         self.asked.send(()).expect("the test listens");
         let permit = self.open.acquire().await.expect("never closed");
         permit.forget();
-        (Bytes::from_static(b"late\n"), 0)
+        (Bytes::from_static(b"late\n").into(), 0)
     }
 
     fn completed(&self, _: u64, _: u64) {}
@@ -70,8 +74,8 @@ struct Flood;
 
 #[async_trait]
 impl Exposition for Flood {
-    async fn render(&self, _: Encoding) -> (Bytes, u64) {
-        (Bytes::from(vec![b'x'; 64 << 20]), 0)
+    async fn render(&self, _: Wanted) -> (Body, u64) {
+        (Bytes::from(vec![b'x'; 64 << 20]).into(), 0)
     }
 
     fn completed(&self, _: u64, _: u64) {}
@@ -101,6 +105,7 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
         max_requests: 1,
         hold_timeout: Duration::ZERO,
         config: WebConfig::default(),
+        created_lines: false,
     }
 }
 

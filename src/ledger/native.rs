@@ -236,7 +236,9 @@ mod tests {
         ) {
             let mut shown = of(&part);
             let mut whole = shown.clone();
-            rest.iter().for_each(|seconds| whole.observe(*seconds, 1));
+            for seconds in &rest {
+                whole.observe(*seconds, 1);
+            }
             shown.grow(&whole.since(&of(&part)));
             prop_assert_eq!(&shown, &whole);
             prop_assert!(whole.is_sound((part.len() + rest.len()) as u64));

@@ -1,14 +1,11 @@
 //! The table of the families that come out of the ledger: name, type, help, labels, and where their
 //! samples come from. Its order is the exposition's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
-
+use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
 use crate::{
-    ledger::{AppState, State, Total, Value, WorkflowState},
+    ledger::{AppState, Series, State, Total, Value, WorkflowState},
     model::{AppId, Label, Origin, Status, WorkflowId},
 };
 
@@ -33,7 +30,9 @@ enum Source {
     /// A gauge of each app.
     App(fn(&AppState, &mut Samples<'_>)),
     /// One gauge of everything.
-    All(fn(&State, Now, &mut Samples<'_>)),
+    All(fn(&State, &mut Samples<'_>)),
+    /// The same, moving with the clock.
+    Live(fn(&State, Now, &mut Samples<'_>)),
 }
 
 /// What a gauge can depend on besides the ledger.
@@ -77,7 +76,7 @@ pub const FAMILIES: [Family; 18] = [
         name: "cortex_workflow_exporter_poll_lag_seconds",
         help: "How far the most overdue workflow is behind the time when it was to be read.",
         labels: &[],
-        source: Source::All(poll_lag),
+        source: Source::Live(poll_lag),
     },
     Family {
         name: "cortex_workflow_exporter_held_increments",
@@ -159,130 +158,129 @@ pub const FAMILIES: [Family; 18] = [
     },
 ];
 
+/// What the samples of a family depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The numbers of each workflow that only grow, and its name.
+    Totals,
+    /// All of each workflow.
+    Workflows,
+    /// The state.
+    State,
+    /// The state and the clock.
+    Clock,
+}
+
+/// A workflow that is published.
+#[derive(Clone, Debug)]
+pub(super) struct Published {
+    pub(super) app_id: AppId,
+    pub(super) id: WorkflowId,
+    pub(super) state: Arc<WorkflowState>,
+}
+
 impl Family {
     /// Its type.
-    pub fn kind(&self) -> MetricType {
+    pub fn kind(&self) -> Kind {
         match self.source {
             Source::Total(Total::RunDuration | Total::QueueDuration | Total::StepDuration) => {
-                MetricType::HISTOGRAM
+                Kind::Histogram
             }
-            Source::Total(_) => MetricType::COUNTER,
-            Source::Workflow(_) | Source::App(_) | Source::All(_) => MetricType::GAUGE,
+            Source::Total(_) => Kind::Counter,
+            Source::Workflow(_) | Source::App(_) | Source::All(_) | Source::Live(_) => Kind::Gauge,
         }
     }
 
-    /// Whether it moves with the clock, and not only when the ledger changes.
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.source, Source::All(_))
+    pub(super) fn head(&self) -> Head<'static> {
+        Head { name: self.name, help: self.help, kind: self.kind() }
     }
 
-    /// Its samples as of this state.
-    pub(super) fn collect(&self, state: &State, now: Now) -> MetricFamily {
-        let mut samples = Samples { family: self, ids: Vec::new(), metrics: Vec::new() };
-        if let Source::All(collect) = self.source {
-            collect(state, now, &mut samples);
+    pub(super) fn scope(&self) -> Scope {
+        match self.source {
+            Source::Total(_) => Scope::Totals,
+            Source::Workflow(_) => Scope::Workflows,
+            Source::App(_) | Source::All(_) => Scope::State,
+            Source::Live(_) => Scope::Clock,
         }
-        for (app_id, app) in &state.apps {
-            if let Source::App(collect) = self.source {
-                samples.ids = vec![app_id.as_str().into()];
-                collect(app, &mut samples);
+    }
+
+    /// Its samples of these workflows.
+    pub(super) fn of_workflows(&self, workflows: &[Published], sink: &mut Sink<'_>) {
+        for Published { app_id, id, state } in workflows {
+            let name = Label::new(state.name(id));
+            let mut ids = vec![id.as_str(), name.as_str()];
+            if self.labels.contains(&"app_id") {
+                ids.push(app_id.as_str());
             }
-            for (id, workflow) in app.published() {
-                samples.collect_workflow(app_id, id, workflow);
+            let mut samples = Samples { names: self.labels, ids, sink };
+            match self.source {
+                Source::Total(total) => {
+                    for (key, series) in state.series_of(total) {
+                        let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
+                        samples.put(&labels, &of_series(series));
+                    }
+                }
+                Source::Workflow(collect) => collect(state, &mut samples),
+                Source::App(_) | Source::All(_) | Source::Live(_) => {}
             }
         }
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.into());
-        family.set_help(self.help.into());
-        family.set_field_type(self.kind());
-        family.set_metric(samples.metrics);
-        family
+    }
+
+    /// Its samples, if they are of no workflow.
+    pub(super) fn of_state(&self, state: &State, now: Now, sink: &mut Sink<'_>) {
+        let mut samples = Samples { names: self.labels, ids: Vec::new(), sink };
+        match self.source {
+            Source::App(collect) => {
+                for (app_id, app) in &state.apps {
+                    samples.ids = vec![app_id.as_str()];
+                    collect(app, &mut samples);
+                }
+            }
+            Source::All(collect) => collect(state, &mut samples),
+            Source::Live(collect) => collect(state, now, &mut samples),
+            Source::Total(_) | Source::Workflow(_) => {}
+        }
     }
 }
 
-/// The samples of a family, being collected.
+/// The samples of a family, on their way out.
 struct Samples<'a> {
-    family: &'a Family,
+    names: &'static [&'static str],
     /// The values of the first labels of the samples that come next.
-    ids: Vec<String>,
-    metrics: Vec<Metric>,
+    ids: Vec<&'a str>,
+    sink: &'a mut Sink<'a>,
 }
 
 impl Samples<'_> {
-    fn collect_workflow(&mut self, app_id: &AppId, id: &WorkflowId, workflow: &WorkflowState) {
-        let source = self.family.source;
-        if matches!(source, Source::App(_) | Source::All(_)) {
-            return;
-        }
-        self.ids = vec![id.as_str().into(), Label::new(workflow.name(id)).as_str().into()];
-        if self.family.labels.contains(&"app_id") {
-            self.ids.push(app_id.as_str().into());
-        }
-        match source {
-            Source::Total(total) => {
-                for (key, series) in workflow.series_of(total) {
-                    let labels = key.labels.iter().map(Label::as_str);
-                    let metric = self.metric(labels);
-                    self.metrics.push(with_value(metric, series.shown()));
-                }
-            }
-            Source::Workflow(collect) => collect(workflow, self),
-            Source::App(_) | Source::All(_) => {}
-        }
-    }
-
-    /// A sample's labels: the ids, then these. There must be as many as the family has names.
-    fn metric<'v>(&self, labels: impl Iterator<Item = &'v str>) -> Metric {
-        let values = self.ids.iter().cloned().chain(labels.map(str::to_owned));
-        let names = self.family.labels;
-        let pair = |(name, value): (&&str, String)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).into());
-            pair.set_value(value);
-            pair
-        };
-        let pairs: Vec<_> = names.iter().zip(values).map(pair).collect();
-        debug_assert_eq!(pairs.len(), names.len(), "labels of {}", self.family.name);
-        Metric::from_label(pairs)
+    /// A sample whose labels are the ids, then these. There must be as many as the family has names.
+    fn put(&mut self, labels: &[&str], sample: &Sample<'_>) {
+        let values = self.ids.iter().chain(labels).copied();
+        let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
+        debug_assert_eq!(self.ids.len() + labels.len(), self.names.len(), "{:?}", self.names);
+        (self.sink)(&pairs, sample);
     }
 
     fn gauge(&mut self, labels: &[&str], value: f64) {
-        let mut gauge = Gauge::default();
-        gauge.set_value(value);
-        let mut metric = self.metric(labels.iter().copied());
-        metric.set_gauge(gauge);
-        self.metrics.push(metric);
+        self.put(labels, &Sample::Gauge(value));
     }
 }
 
-fn with_value(mut metric: Metric, value: &Value) -> Metric {
-    match value {
+fn of_series(series: &Series) -> Sample<'_> {
+    let (start_ms, exemplars) = (series.start_ms, series.exemplars());
+    match series.shown() {
         Value::Counter(value) => {
-            let mut counter = Counter::default();
-            counter.set_value(*value);
-            metric.set_counter(counter);
+            let exemplar = exemplars.first().map(|(_, exemplar)| exemplar);
+            Sample::Counter { value: *value, start_ms, exemplar }
         }
-        Value::Histogram(histogram) => {
-            let mut cumulative = 0;
-            let buckets = histogram.bounds.iter().zip(&histogram.counts).map(|(bound, count)| {
-                cumulative += count;
-                let mut bucket = Bucket::default();
-                bucket.set_upper_bound(*bound);
-                bucket.set_cumulative_count(cumulative);
-                bucket
-            });
-            let mut sample = Histogram::default();
-            sample.set_bucket(buckets.collect());
-            sample.set_sample_count(histogram.count());
-            sample.set_sample_sum(histogram.sum);
-            metric.set_histogram(sample);
-        }
+        Value::Histogram(histogram) => Sample::Histogram(Distribution {
+            bounds: &histogram.bounds,
+            counts: &histogram.counts,
+            sum: histogram.sum,
+            native: Some(&histogram.native),
+            start_ms,
+            exemplars,
+        }),
     }
-    metric
-}
-
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 fn consecutive_failures(workflow: &WorkflowState, samples: &mut Samples<'_>) {
@@ -318,7 +316,7 @@ fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
     samples.gauge(&[], seconds(lags.max().unwrap_or(0)));
 }
 
-fn held_increments(state: &State, _: Now, samples: &mut Samples<'_>) {
+fn held_increments(state: &State, samples: &mut Samples<'_>) {
     let workflows = state.apps.values().flat_map(AppState::published);
     let held: u64 = workflows.map(|(_, workflow)| workflow.held_runs()).sum();
     samples.gauge(&[], held as f64);

@@ -5,9 +5,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Encoding, Exposition};
+use super::{Body, Exposition, Wanted};
 use crate::{ledger::Ledger, model::Clock};
 
 /// Shows what was counted, and releases what the ledger holds once its base has been scraped.
@@ -17,7 +17,12 @@ pub struct Publishing {
     clock: Arc<dyn Clock>,
     scrapes: Mutex<Scrapes>,
     releasing: tokio::sync::Mutex<()>,
+    rendering: Semaphore,
 }
+
+/// So many scrapes are rendered at once. Each takes memory of its own, and there are hardly more
+/// processors.
+const RENDERED_AT_ONCE: usize = 4;
 
 /// How long a scrape waits for what its predecessor released.
 const LONGEST_RELEASE: Duration = Duration::from_millis(500);
@@ -53,21 +58,24 @@ impl Publishing {
         hold: Duration,
     ) -> Self {
         let (scrapes, releasing) = (Mutex::new(Scrapes::new(hold)), tokio::sync::Mutex::default());
-        Self { exposition, ledger, clock, scrapes, releasing }
+        let rendering = Semaphore::new(RENDERED_AT_ONCE);
+        Self { exposition, ledger, clock, scrapes, releasing, rendering }
     }
 
     /// The exposition as of now, and which version of the state is in it.
-    pub async fn render(self: &Arc<Self>, encoding: Encoding) -> (Bytes, u64) {
+    pub async fn render(self: &Arc<Self>, wanted: Wanted) -> (Body, u64) {
         let this = Arc::clone(self);
         let releasing = tokio::spawn(async move { this.release().await });
         // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
         let _ = tokio::time::timeout(LONGEST_RELEASE, releasing).await;
+        // It fails only when closed, which it never is.
+        let _place = self.rendering.acquire().await;
         let exposition = Arc::clone(&self.exposition);
         // It takes milliseconds of processor time, which must hold up nobody else.
-        let rendered = tokio::task::spawn_blocking(move || exposition.render(encoding)).await;
+        let rendered = tokio::task::spawn_blocking(move || exposition.render(wanted)).await;
         rendered.unwrap_or_else(|error| {
             tracing::error!(%error, "The metrics could not be rendered; this is a bug.");
-            (Bytes::new(), 0)
+            (Bytes::new().into(), 0)
         })
     }
 

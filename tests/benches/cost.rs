@@ -16,7 +16,6 @@ use cortex_workflow_exporter::{
     app::Core,
     config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
-    metrics::Encoding,
     model::{AppId, Origin, Status, SystemClock},
     poller::CycleResult,
     simulator::{Run, Settings, Simulator, Step, StepDefinition, Workflow},
@@ -183,8 +182,7 @@ async fn cost_of_a_listed_run() {
 async fn cycle(core: &Core) {
     let cycle = core.pollers[0].cycle().await;
     assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
-    let text = core.exposition.render(Encoding::Identity).0;
-    let text = String::from_utf8(text.to_vec()).expect("text");
+    let text = core.exposition.text();
     let lines = text.lines().filter(|line| line.starts_with("cortex_workflow_runs_total"));
     let counted: f64 = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
     assert_eq!(counted as usize, RUNS, "each run is counted once");

@@ -13,6 +13,7 @@ mod dependencies;
 mod deploy;
 mod docs;
 mod exposition;
+mod formats;
 mod hostile;
 mod increase;
 mod layering;

@@ -193,6 +193,17 @@ pub struct WebArgs {
         default_value = "2m"
     )]
     pub(in crate::config) hold_timeout: String,
+    /// In OpenMetrics, tell the start of counters and histograms as samples (_created) of their own; only for a Prometheus that reads them as start times (created-timestamp-zero-ingestion).
+    #[arg(
+        long = "metrics.created-lines",
+        env = "CORTEX_EXPORTER_METRICS_CREATED_LINES",
+        value_name = "true|false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub(in crate::config) created_lines: String,
 }
 
 /// What to log.

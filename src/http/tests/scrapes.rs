@@ -18,9 +18,9 @@ pub(super) struct Recorder {
 
 #[async_trait]
 impl Exposition for Recorder {
-    async fn render(&self, _: Encoding) -> (Bytes, u64) {
+    async fn render(&self, _: Wanted) -> (Body, u64) {
         let before = self.rendered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (self.body.clone(), before + 1)
+        (self.body.clone().into(), before + 1)
     }
 
     fn completed(&self, _: u64, number: u64) {

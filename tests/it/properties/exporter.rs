@@ -15,7 +15,7 @@ use cortex_workflow_exporter::{
     api::{ApiMetrics, Backoff, Budget, Client},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Encoding, Exposition, Publishing},
+    metrics::{Exposition, Publishing, Wanted},
     model::{AppId, Clock},
     poller::{self, Poller, PollerMetrics},
 };
@@ -134,8 +134,7 @@ impl Exporter {
 
     /// What is published at this moment, without any effect on what is held.
     pub(super) fn look(&self) -> Scrape {
-        let (text, _) = self.exposition.render(Encoding::Identity);
-        Scrape::parse(std::str::from_utf8(&text).expect("the exposition is text"))
+        Scrape::parse(&self.exposition.text())
     }
 
     pub(super) fn publishing(&self) -> &Arc<Publishing> {
@@ -151,8 +150,8 @@ impl Exporter {
 
 /// Answers a scrape: the text, and its number.
 pub(super) async fn render(publishing: &Arc<Publishing>) -> (String, u64) {
-    let (text, version) = publishing.render(Encoding::Identity).await;
-    (String::from_utf8(text.to_vec()).expect("the exposition is text"), version)
+    let (body, version) = publishing.render(Wanted::PLAIN).await;
+    (String::from_utf8(body.concat()).expect("the exposition is text"), version)
 }
 
 /// A counter of a workflow, under the name that the workflow has.

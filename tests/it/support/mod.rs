@@ -7,6 +7,7 @@ mod postgres;
 mod process;
 mod prometheus;
 pub(crate) mod promql;
+mod python;
 pub(crate) mod readme;
 mod scrape;
 mod tool;
@@ -18,8 +19,9 @@ pub(crate) use config_file::ConfigFile;
 pub(crate) use postgres::Postgres;
 pub(crate) use process::{Process, ledger_url, run};
 pub(crate) use prometheus::{History, Prometheus};
+pub(crate) use python::python;
 pub(crate) use scrape::{Samples, Series, parse, scrape};
-pub(crate) use tool::tool;
+pub(crate) use tool::{newest_prometheus, tool};
 pub(crate) use wait::wait_until;
 
 /// An address on loopback for a program that can't tell which port it chose: one that is free now.

@@ -1,10 +1,10 @@
 //! A real Prometheus.
 
-use std::{collections::BTreeMap, fs, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::{Process, Series, client, free_address, tool, wait_until};
+use super::{Process, Series, client, free_address, newest_prometheus, tool, wait_until};
 
 /// A Prometheus that scrapes its targets every second.
 pub(crate) struct Prometheus {
@@ -22,29 +22,28 @@ impl Prometheus {
     /// Starts one for these exporters, with more lines in the scrape configuration, and waits until
     /// it answers.
     pub(crate) async fn start_for(targets: &[String], scrape: &str) -> Self {
-        let directory = tempfile::tempdir().expect("there is room for temporary files");
-        let targets = targets.iter().map(|target| target.trim_start_matches("http://"));
-        let targets = targets.collect::<Vec<_>>().join("', '");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
-             # When it scrapes within the second depends on this.\n  \
-             external_labels: {{replica: '{}'}}\n\
-             scrape_configs:\n\
-             - job_name: cortex\n{scrape}  \
-               static_configs: [{{targets: ['{targets}']}}]\n",
-            free_address(),
-        );
-        let config = directory.path().join("prometheus.yml");
-        fs::write(config, text).expect("there is room for temporary files");
-        Self::start_in(directory).await
+        Self::start_in(configured(targets, scrape)).await
+    }
+
+    /// Starts Prometheus 3 with these flags and lines for its scrape configuration. `None` if there
+    /// is only an older one.
+    pub(crate) async fn start_newest(target: &str, flags: &[&str], scrape: &str) -> Option<Self> {
+        let program = newest_prometheus()?;
+        let directory = configured(&[target.to_owned()], scrape);
+        Some(Self::start_program(&program, flags, directory).await)
     }
 
     /// Starts one with the `prometheus.yml` in this directory and waits until it answers.
     pub(crate) async fn start_in(directory: tempfile::TempDir) -> Self {
+        Self::start_program(&tool("prometheus"), &[], directory).await
+    }
+
+    async fn start_program(program: &Path, flags: &[&str], directory: tempfile::TempDir) -> Self {
         let address = free_address();
         let config = directory.path().join("prometheus.yml");
-        let mut command = Command::new(tool("prometheus"));
+        let mut command = Command::new(program);
         command
+            .args(flags)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
@@ -124,6 +123,25 @@ impl Prometheus {
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// A directory with the configuration of a Prometheus.
+fn configured(targets: &[String], scrape: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let targets = targets.iter().map(|target| target.trim_start_matches("http://"));
+    let targets = targets.collect::<Vec<_>>().join("', '");
+    let text = format!(
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
+         # When it scrapes within the second depends on this.\n  \
+         external_labels: {{replica: '{}'}}\n\
+         scrape_configs:\n\
+         - job_name: cortex\n{scrape}  \
+           static_configs: [{{targets: ['{targets}']}}]\n",
+        free_address(),
+    );
+    let config = directory.path().join("prometheus.yml");
+    fs::write(config, text).expect("there is room for temporary files");
+    directory
 }
 
 /// Samples by series: milliseconds and values.

@@ -16,3 +16,9 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .find_map(|directory| Some(directory.join(name)).filter(|file| file.is_file()))
         .unwrap_or_else(|| panic!("{name} is missing; tests/run installs it"))
 }
+
+/// Prometheus 3, if `tests/run` could get it.
+pub(crate) fn newest_prometheus() -> Option<PathBuf> {
+    let unpacked = "target/tools/prometheus3/usr/bin/prometheus";
+    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(unpacked)).filter(|file| file.is_file())
+}

@@ -1,0 +1,94 @@
+//! The text format OpenMetrics 1.0, <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
+
+use std::io::Write;
+
+use super::{
+    lines::{escape, labels, number, series},
+    sample::{Head, Kind, Labels, Sample, seconds},
+};
+use crate::ledger::Exemplar;
+
+/// With what every exposition ends.
+pub(super) const END: &[u8] = b"# EOF\n";
+
+pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>) {
+    let (name, kind) = named(head);
+    out.extend_from_slice(format!("# TYPE {name} {kind}\n# HELP {name} ").as_bytes());
+    escape(out, head.help, true);
+    out.push(b'\n');
+}
+
+/// A family's name, without the ending that its samples get, and its type.
+///
+/// A name that ends in `_created` belongs to the start times of the counter without that ending, so
+/// no counter may have it: `runs_created_total` beside `runs_total` would be refused. Its samples
+/// are what they are in the other formats; only their type isn't told.
+fn named<'a>(head: &Head<'a>) -> (&'a str, &'static str) {
+    match (head.kind, head.name.strip_suffix("_total")) {
+        (Kind::Counter, Some(stem)) if !stem.ends_with("_created") => (stem, "counter"),
+        (Kind::Counter, _) => (head.name, "unknown"),
+        (Kind::Gauge, _) => (head.name, "gauge"),
+        (Kind::Histogram, _) => (head.name, "histogram"),
+    }
+}
+
+/// `created` adds the start times as samples of their own.
+pub(super) fn sample(
+    out: &mut Vec<u8>,
+    head: &Head<'_>,
+    of: &Labels<'_>,
+    sample: &Sample<'_>,
+    created: bool,
+) {
+    let labels = labels(of);
+    let (stem, kind) = named(head);
+    let mut line = |name, bound: Option<&[u8]>, value, exemplar| {
+        series(out, name, &labels, bound);
+        number(out, value);
+        write_exemplar(out, exemplar);
+        out.push(b'\n');
+    };
+    match sample {
+        Sample::Gauge(value) => line([head.name, ""], None, *value, None),
+        Sample::Counter { value, start_ms, exemplar } => {
+            line([head.name, ""], None, *value, exemplar.filter(|_| kind == "counter"));
+            if created && kind == "counter" {
+                line([stem, "_created"], None, seconds(*start_ms), None);
+            }
+        }
+        Sample::Histogram(histogram) => {
+            let mut bound = Vec::new();
+            for bucket in histogram.buckets() {
+                bound.clear();
+                write_bound(&mut bound, bucket.bound);
+                let value = bucket.cumulative as f64;
+                line([stem, "_bucket"], Some(&bound), value, bucket.exemplar);
+            }
+            line([stem, "_sum"], None, histogram.sum, None);
+            line([stem, "_count"], None, histogram.count() as f64, None);
+            if created {
+                line([stem, "_created"], None, seconds(histogram.start_ms), None);
+            }
+        }
+    }
+}
+
+/// Always recognisable as a number with a fraction: `1.0`.
+fn write_bound(out: &mut Vec<u8>, bound: f64) {
+    if bound.is_finite() {
+        write!(out, "{bound:?}").expect("memory takes everything");
+    } else {
+        number(out, bound);
+    }
+}
+
+fn write_exemplar(out: &mut Vec<u8>, exemplar: Option<&Exemplar>) {
+    if let Some(exemplar) = exemplar {
+        out.extend_from_slice(b" # {");
+        out.extend(labels(&[("run_id", exemplar.run.as_str())]));
+        out.extend_from_slice(b"} ");
+        number(out, exemplar.value);
+        out.push(b' ');
+        number(out, seconds(exemplar.ended_ms));
+    }
+}

@@ -1,0 +1,188 @@
+//! What is kept from one state to the next.
+
+use std::{io::Read as _, time::Duration};
+
+use prometheus::{IntCounter, Registry};
+
+use super::*;
+use crate::{
+    config::{Buckets, WorkflowFilter},
+    ledger::{Closing, Ledger, LedgerMetrics, ReadAt, RunsRead, Settings},
+    model::{
+        AppId, Clock, Label, Origin, Run, RunId, Status, Step, StepDuration, Timestamp, Workflow,
+        WorkflowId,
+    },
+};
+use std::sync::Arc;
+
+const NOW: i64 = 1_700_000_000_000;
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now_ms(&self) -> i64 {
+        NOW
+    }
+}
+
+/// A ledger, and an exposition that lives as long as it.
+struct World {
+    ledger: Ledger,
+    workflows: Vec<Workflow>,
+    kept: Exposition,
+    runs: usize,
+}
+
+impl World {
+    async fn new(workflows: usize) -> Self {
+        let settings = Settings {
+            apps: vec![app()],
+            url: "sqlite::memory:".into(),
+            retention: None,
+            lookback: Some(Duration::ZERO),
+            buckets: Buckets::default(),
+            hold: false,
+        };
+        let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
+        let ledger = Ledger::open(settings, metrics, NOW).await.expect("it opens");
+        let kept = exposition(&ledger);
+        let workflows = (0..workflows).map(workflow).collect();
+        let world = Self { ledger, workflows, kept, runs: 0 };
+        world.list().await;
+        world
+    }
+
+    async fn list(&self) {
+        let filter = WorkflowFilter::default();
+        let listed = self.ledger.record_workflows(&app(), &self.workflows, &filter, at()).await;
+        listed.expect("it is recorded");
+    }
+
+    /// A run of a workflow, with so many steps, each of another key.
+    async fn run(&mut self, workflow: usize, steps: usize) {
+        self.runs += 1;
+        let moment = |seconds: i64| Some(Timestamp::Instant(NOW + seconds * 1000));
+        let step = |n: usize| Step {
+            key: Label::new(&format!("step{n}")),
+            step_type: Label::new("code"),
+            status: Status::Completed,
+            duration: StepDuration::Seconds(n as f64 / 10.0),
+            credits: None,
+        };
+        let run = Run {
+            id: RunId::new(&format!("run{}", self.runs)).expect("a plain id"),
+            status: Status::Failed,
+            origin: Origin::Webhook,
+            created_at: moment(1),
+            started_at: moment(2),
+            ended_at: moment(2 + self.runs as i64),
+            updated_at: None,
+            steps: (0..steps).map(step).collect(),
+            credits: None,
+            anomalies: Vec::new(),
+        };
+        let read = RunsRead {
+            runs: &[run],
+            read_at: at(),
+            newest_first: true,
+            closing: Closing::Yes,
+            old_end: false,
+        };
+        let id = &self.workflows[workflow].id;
+        self.ledger.record_runs(&app(), id, read).await.expect("it is recorded");
+    }
+
+    /// What was kept and brought up to date is what is rendered anew.
+    fn agrees(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for format in Format::ALL {
+            let [plain, zipped] = Encoding::ALL.map(|encoding| Wanted { format, encoding });
+            let expected = exposition(&self.ledger).render(plain).0.concat();
+            assert!(self.kept.render(plain).0.concat() == expected, "{format:?}");
+            let mut unzipped = Vec::new();
+            let zipped = self.kept.render(zipped).0.concat();
+            let mut decoder = flate2::bufread::GzDecoder::new(&zipped[..]);
+            decoder.read_to_end(&mut unzipped).expect("a whole member");
+            assert!(unzipped == expected, "{format:?}, compressed");
+            if format == Format::Text {
+                text = expected;
+            }
+        }
+        text
+    }
+}
+
+fn exposition(ledger: &Ledger) -> Exposition {
+    let own = Registry::new();
+    let counter = IntCounter::new("own_total", "Something of the exporter's own.");
+    own.register(Box::new(counter.expect("a good name"))).expect("a new registry");
+    Exposition::new(ledger.states(), own, Arc::new(Stopped))
+}
+
+fn app() -> AppId {
+    AppId::new("c").expect("a plain id")
+}
+
+fn at() -> ReadAt {
+    ReadAt { api_ms: NOW, local_ms: NOW }
+}
+
+fn workflow(n: usize) -> Workflow {
+    Workflow {
+        id: WorkflowId::new(&format!("work_{n}")).expect("a plain id"),
+        name: format!("Workflow \"{n}\""),
+        app: "App".into(),
+        key: String::new(),
+        version: None,
+        enabled: true,
+        deleted: false,
+        created_at: None,
+        runs_count: None,
+        tests: None,
+    }
+}
+
+#[tokio::test]
+async fn whatever_changes_what_is_kept_is_as_if_it_were_rendered_anew() {
+    let mut world = World::new(300).await;
+    world.agrees();
+    world.run(7, 2).await;
+    world.agrees();
+    world.run(7, 100).await;
+    world.run(299, 1).await;
+    let text = world.agrees();
+    let text = String::from_utf8(text).expect("it is text");
+    assert!(text.lines().count() > 300 * 20 + 100 * 16, "one workflow has more than a piece");
+    world.run(7, 101).await;
+    world.agrees();
+    world.workflows[7].name = "Another name".into();
+    world.list().await;
+    world.agrees();
+    world.workflows.push(workflow(1000));
+    world.workflows.insert(0, workflow(1001));
+    world.list().await;
+    world.agrees();
+    world.workflows.remove(150);
+    world.list().await;
+    world.agrees();
+}
+
+#[tokio::test]
+async fn what_has_not_changed_is_neither_rendered_nor_copied_again() {
+    let mut world = World::new(300).await;
+    world.run(7, 2).await;
+    let wanted = Wanted { format: Format::OpenMetrics, encoding: Encoding::Gzip };
+    let parts = |body: &Body| (0..).map_while(|at| body.part(at)).collect::<Vec<_>>();
+    let before = parts(&world.kept.render(wanted).0);
+    let again = parts(&world.kept.render(wanted).0);
+    let is_in = |all: &[bytes::Bytes], part: &bytes::Bytes| {
+        all.iter().any(|other| other.as_ptr() == part.as_ptr())
+    };
+    let new = again.iter().filter(|part| !is_in(&before, part)).count();
+    assert_eq!(new, 1, "only the end is new");
+    world.run(7, 2).await;
+    let after = parts(&world.kept.render(wanted).0);
+    let large = after.iter().filter(|part| part.len() > 1000);
+    let (old, new): (Vec<_>, Vec<_>) = large.partition(|part| is_in(&before, part));
+    assert!(old.len() > new.len(), "{} pieces kept, {} made", old.len(), new.len());
+}
