@@ -56,3 +56,23 @@ fn output(command: &mut Command) -> String {
     assert!(content, "{command:?}: {text}");
     text
 }
+
+/// Whether git leaves a file alone, as it does with secrets.
+fn is_ignored(file: &str) -> bool {
+    let mut git = Command::new("git");
+    verdict(git.current_dir(path("")).args(["check-ignore", file])).0
+}
+
+#[test]
+fn the_files_that_the_readme_tells_to_use_are_there() {
+    let readme = read("README.md");
+    let (_, chapter) = readme.split_once("\n## Deployment\n").expect("there is such a chapter");
+    let chapter = chapter.split("\n## ").next().unwrap_or_default();
+    let words = chapter.split(|c: char| c.is_whitespace() || "`()[]<>".contains(c));
+    let files: Vec<_> = words.filter(|word| word.starts_with("deploy/")).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        // What the reader makes holds secrets.
+        assert!(path(file).exists() || is_ignored(file), "{file} is not there");
+    }
+}
