@@ -4,6 +4,7 @@
 //! `model`.
 
 mod cycle;
+mod estimate;
 mod hint;
 mod list;
 mod metrics;
@@ -23,6 +24,7 @@ use std::{
 use tokio::sync::watch;
 
 pub use cycle::Cycle;
+pub use estimate::{Account, Estimate, estimate};
 pub use metrics::{CycleResult, PollerMetrics};
 pub use polling::Polling;
 pub use pulse::Pulse;
