@@ -30,7 +30,11 @@ fn run(command: Command) -> Result<(), Failure> {
                 println!("The configuration is valid.");
                 return Ok(());
             }
-            start(&config.log.clone(), commands::serve(config))
+            start(&config.log.clone(), commands::serve(config, line))
+        }
+        Command::Check(_) => {
+            let config = line.serve()?;
+            start(&config.log.clone(), commands::check(config))
         }
         Command::Once(_) => {
             let once = line.once()?;

@@ -1,22 +1,43 @@
 //! The exporter's own log, on standard error.
 
+use std::sync::OnceLock;
+
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
     fmt::MakeWriter,
     layer::SubscriberExt,
+    reload::{self, Handle},
     util::{SubscriberInitExt, TryInitError},
 };
 
 use crate::config::{Log, LogFormat};
 
+/// Changes the level of what is logged.
+type LevelHandle = Handle<Targets, Registry>;
+
+/// The one of what was installed.
+static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
+
 /// Sends what is logged to standard error from now on. Fails if something else is installed already.
 pub fn init(log: &Log) -> Result<(), TryInitError> {
-    subscriber(log, std::io::stderr).try_init()
+    let (subscriber, level) = subscriber(log, std::io::stderr);
+    subscriber.try_init()?;
+    LEVEL.get_or_init(|| level);
+    Ok(())
 }
 
-fn subscriber<W>(log: &Log, writer: W) -> impl Subscriber + Send + Sync + use<W>
+/// Shows messages of this level, and more important ones, from now on.
+pub fn set_level(level: tracing::Level) {
+    if let Some(handle) = LEVEL.get()
+        && let Err(error) = handle.reload(filter(level))
+    {
+        tracing::error!(%error, "The log's level stays as it was; this is a bug.");
+    }
+}
+
+fn subscriber<W>(log: &Log, writer: W) -> (impl Subscriber + Send + Sync + use<W>, LevelHandle)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -26,7 +47,8 @@ where
             tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
         }
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter(log.level)))
+    let (filter, level) = reload::Layer::new(filter(log.level));
+    (tracing_subscriber::registry().with(layer.with_filter(filter)), level)
 }
 
 /// The level is for this crate only: below warnings, libraries print headers, SQL and URLs with
@@ -47,12 +69,13 @@ mod tests {
 
     use super::*;
 
-    fn logged(level: Level, format: LogFormat, work: impl FnOnce()) -> String {
+    fn logged(level: Level, format: LogFormat, work: impl FnOnce(&LevelHandle)) -> String {
         let sink = Arc::new(Mutex::new(Vec::new()));
         let log = Log { level, format };
         let target = Arc::clone(&sink);
         let writer = move || Sink(Arc::clone(&target));
-        tracing::subscriber::with_default(subscriber(&log, writer), work);
+        let (subscriber, handle) = subscriber(&log, writer);
+        tracing::subscriber::with_default(subscriber, || work(&handle));
         let bytes = sink.lock().expect("no writer panicked").clone();
         String::from_utf8(bytes).expect("a log is text")
     }
@@ -73,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_logfmt_line_holds_level_message_and_fields_whatever_is_in_them() {
-        let log = logged(Level::INFO, LogFormat::Logfmt, || {
+        let log = logged(Level::INFO, LogFormat::Logfmt, |_| {
             info!(workflow = "a\nlevel=error", "Counted a run.");
         });
         assert_eq!(log.lines().count(), 1, "{log}");
@@ -84,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_json_line_is_one_object_with_the_message_beside_the_fields() {
-        let log = logged(Level::INFO, LogFormat::Json, || {
+        let log = logged(Level::INFO, LogFormat::Json, |_| {
             info!(runs = 3, "Counted.");
         });
         let line: serde_json::Value = serde_json::from_str(&log).expect("one object");
@@ -94,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_level_is_for_this_crate_and_libraries_only_warn() {
-        let work = || {
+        let work = |_: &LevelHandle| {
             debug!("own detail");
             debug!(target: "hyper::proto", "foreign detail");
             info!(target: "reqwest::connect", "foreign news");
@@ -105,5 +128,18 @@ mod tests {
         assert!(log.contains("own detail") && log.contains("foreign warning"));
         assert_eq!(log.lines().count(), 2, "{log}");
         assert_eq!(logged(Level::ERROR, LogFormat::Logfmt, work), "");
+    }
+
+    #[test]
+    fn the_level_can_change_while_it_runs() {
+        let log = logged(Level::INFO, LogFormat::Logfmt, |handle| {
+            debug!("before");
+            handle.reload(filter(Level::DEBUG)).expect("the subscriber is there");
+            debug!("between");
+            handle.reload(filter(Level::INFO)).expect("the subscriber is there");
+            debug!("after");
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("between"), "{log}");
     }
 }

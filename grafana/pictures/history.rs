@@ -83,7 +83,7 @@ async fn main() -> anyhow::Result<()> {
         for (_, event) in STORY.iter().filter(|(at, _)| *at == minute) {
             happen(&simulator, event, &mut stuck);
         }
-        core.pollers[0].cycle().await;
+        core.pollers()[0].cycle().await;
         write_scrape(&mut output, &core.exposition.text(), clock.now_ms())?;
         if minute % 30 == 0 {
             eprintln!("{minute} of {MINUTES} minutes");
@@ -121,7 +121,7 @@ async fn exporter(
     };
     let poll = Poll { interval: INTERVAL, sweep_interval: 5 * INTERVAL };
     let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
-    Core::build(&apps, 400, poll, counting, &BTreeMap::new(), clock).await
+    Core::build(&apps, 400, &poll, counting, &BTreeMap::new(), clock).await
 }
 
 fn happen(simulator: &Simulator, event: &Event, stuck: &mut Option<String>) {

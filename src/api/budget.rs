@@ -1,5 +1,8 @@
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -22,11 +25,7 @@ const TIMER_GRAIN: Duration = Duration::from_millis(1);
 /// and a burst at its edge would exceed it.
 #[derive(Debug)]
 pub struct Budget {
-    limit: u32,
-    spacing: Duration,
-    /// How much too early a request may go: nothing, unless the slots are closer together than the
-    /// timer can wait.
-    leeway: Duration,
+    limit: AtomicU32,
     /// When the next slot is. A queue, first come first served: its holder is the next to send.
     queue: tokio::sync::Mutex<Instant>,
     /// How many wait for a slot.
@@ -43,13 +42,9 @@ struct Pause {
 impl Budget {
     /// A budget of so many requests a minute; 0 is taken as 1.
     pub fn new(requests_per_minute: u32) -> Self {
-        let limit = requests_per_minute.max(1);
-        let spacing = Duration::from_secs(60) / limit;
         let now = Instant::now();
         Self {
-            limit,
-            spacing,
-            leeway: if spacing < TIMER_GRAIN { TIMER_GRAIN } else { Duration::ZERO },
+            limit: AtomicU32::new(requests_per_minute.max(1)),
             queue: tokio::sync::Mutex::new(now),
             waiting: watch::Sender::new(0),
             pause: Mutex::new(Pause { until: now, in_a_row: 0 }),
@@ -58,7 +53,12 @@ impl Budget {
 
     /// Requests a minute.
     pub fn limit(&self) -> u32 {
-        self.limit
+        self.limit.load(Relaxed)
+    }
+
+    /// Allows so many requests a minute from the next slot on; 0 is taken as 1.
+    pub fn set_limit(&self, requests_per_minute: u32) {
+        self.limit.store(requests_per_minute.max(1), Relaxed);
     }
 
     /// How much longer all requests wait because the API was asked too often; `None` if they don't.
@@ -80,8 +80,11 @@ impl Budget {
         let mut next = self.queue.lock().await;
         loop {
             let at = (*next).max(self.pause().until);
-            if at <= Instant::now() + self.leeway {
-                *next = at.max(Instant::now()) + self.spacing;
+            let spacing = Duration::from_secs(60) / self.limit();
+            // A request may go a little early where the slots are closer than the timer can wait.
+            let leeway = if spacing < TIMER_GRAIN { TIMER_GRAIN } else { Duration::ZERO };
+            if at <= Instant::now() + leeway {
+                *next = at.max(Instant::now()) + spacing;
                 return;
             }
             sleep_until(at).await;

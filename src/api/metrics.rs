@@ -105,7 +105,8 @@ impl ApiMetrics {
         self.retries.with_label_values(&[reason.as_str()]).inc();
     }
 
-    pub(super) fn rate_limit(&self, requests_per_minute: u32) {
+    /// Tells how many requests a minute may be sent.
+    pub fn rate_limit(&self, requests_per_minute: u32) {
         self.rate_limit.set(requests_per_minute.into());
     }
 }

@@ -1,9 +1,13 @@
 //! What people and health checks are shown of the apps.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use tokio::sync::watch;
 
+use super::operation::Now;
 use crate::{
     http::{AppView, Overview, WorkflowView},
     ledger::{AppState, Ledger, State},
@@ -15,32 +19,47 @@ use crate::{
 pub(super) struct View {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
-    /// The apps, and how the polls of each go.
-    pub(super) apps: Vec<(AppId, watch::Receiver<poller::Status>)>,
+    /// How the polls go.
+    pub(super) now: watch::Receiver<Arc<Now>>,
+    /// Whether it was ready once: a reload doesn't make it unready.
+    pub(super) was_ready: AtomicBool,
 }
 
 impl View {
     /// Whether the first poll cycle of each app has ended.
     pub(super) fn ready(&self) -> Result<(), String> {
-        let mut waiting = self.apps.iter().filter(|(_, status)| status.borrow().cycles == 0);
+        if self.was_ready.load(Relaxed) {
+            return Ok(());
+        }
+        let now = Arc::clone(&self.now.borrow());
+        let mut waiting = now.apps.iter().filter(|(_, status)| status.borrow().cycles == 0);
         match waiting.next() {
-            Some((app, _)) if self.apps.len() > 1 => {
+            Some((app, _)) if now.apps.len() > 1 => {
                 Err(format!("the first poll cycle of the app {app} has not ended yet"))
             }
             Some(_) => Err("the first poll cycle has not ended yet".into()),
-            None => Ok(()),
+            None => {
+                self.was_ready.store(true, Relaxed);
+                Ok(())
+            }
         }
     }
 
+    /// Whether the poll loop lives.
+    pub(super) fn healthy(&self) -> Result<(), String> {
+        self.now.borrow().healthy()
+    }
+
     /// The landing page's content.
-    pub(super) fn overview(&self, poll_interval: Duration) -> Overview {
+    pub(super) fn overview(&self) -> Overview {
+        let now = Arc::clone(&self.now.borrow());
         let now_ms = self.clock.now_ms();
         let state = self.ledger.state();
-        let apps = self.apps.iter().map(|(id, _)| state.apps.get(id));
+        let apps = now.apps.iter().map(|(id, _)| state.apps.get(id));
         let workflows = apps.flatten().flat_map(|app| workflows(app, now_ms));
         let workflows = workflows.collect();
-        let apps = self.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
-        Overview { now_ms, poll_interval, workflows, apps: apps.collect() }
+        let apps = now.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
+        Overview { now_ms, poll_interval: now.interval, workflows, apps: apps.collect() }
     }
 }
 

@@ -52,7 +52,9 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     };
     config.web.hold_timeout = config.web.hold_timeout.min(LONGEST_HOLD);
     let path = config.web.telemetry_path.clone();
-    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let fixed = config.clone();
+    let reread = Arc::new(move || fixed.with_web_config_read_anew());
+    let app = App::build(config, reread, Arc::new(SystemClock)).await?;
     for address in app.addresses() {
         let port = address.port();
         println!("Metrics:   http://localhost:{port}{path}");

@@ -1,12 +1,15 @@
 //! What the commands do. Uses all modules below it.
 
+mod check;
 mod demo;
 mod once;
 mod serve;
 mod simulate;
+mod table;
 
 use std::fmt;
 
+pub use check::check;
 pub use demo::demo;
 pub use once::once;
 pub use serve::serve;

@@ -20,8 +20,8 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
     };
     let clock = Arc::new(SystemClock);
     let (apps, limit, labels) = (&once.apps, once.rate_limit, &once.labels);
-    let core = Core::build(apps, limit, poll, counting, labels, clock).await?;
-    for poller in &core.pollers {
+    let core = Core::build(apps, limit, &poll, counting, labels, clock).await?;
+    for poller in core.pollers() {
         let cycle = poller.cycle().await;
         let error = cycle.error.unwrap_or_default();
         if cycle.refused {

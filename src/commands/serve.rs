@@ -1,10 +1,16 @@
 use std::sync::Arc;
 
 use super::Failure;
-use crate::{app::App, build_info, config::Config, model::SystemClock, shutdown};
+use crate::{
+    app::App,
+    build_info,
+    config::{Config, Line},
+    model::SystemClock,
+    shutdown,
+};
 
-/// Polls and serves until SIGTERM or SIGINT.
-pub async fn serve(config: Config) -> Result<(), Failure> {
+/// Polls and serves until SIGTERM or SIGINT. A reload reads the line anew.
+pub async fn serve(config: Config, line: Line) -> Result<(), Failure> {
     let stop = shutdown::on_signals()?;
     tracing::info!(
         version = build_info::VERSION,
@@ -12,7 +18,8 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
         rustc = build_info::RUSTC,
         "Starting cortex-workflow-exporter."
     );
-    let app = App::build(config, Arc::new(SystemClock)).await?;
+    let reread = move || line.serve().map_err(|errors| errors.to_string());
+    let app = App::build(config, Arc::new(reread), Arc::new(SystemClock)).await?;
     app.run(stop).await?;
     tracing::info!("Stopped.");
     Ok(())

@@ -18,6 +18,18 @@ pub enum ApiKey {
     File(PathBuf),
 }
 
+/// Whether they have the same source; a file's content may have changed meanwhile.
+impl PartialEq for ApiKey {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File(path), Self::File(other)) => path == other,
+            (Self::Variable { name, .. }, Self::Variable { name: other, .. }) => name == other,
+            (Self::Value(_), Self::Value(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why there is no usable key.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {

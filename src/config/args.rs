@@ -13,6 +13,9 @@ use crate::build_info;
 
 const EXAMPLES: &str = "\
 Examples:
+  Say what is wrong with the configuration, and show what would be exported:
+    CORTEX_API_KEY_FILE=/run/secrets/cortex cortex-workflow-exporter check
+
   Serve the workflows of the key's own app:
     CORTEX_API_KEY_FILE=/run/secrets/cortex cortex-workflow-exporter
 
@@ -55,6 +58,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Only the simulated Cortex API, to point an exporter at.
     Simulate(SimulateArgs),
+    /// Say everything that is wrong with the configuration, ask the API, and show what would be exported.
+    #[command(after_help = EXAMPLES)]
+    Check(Box<ServeArgs>),
     /// Poll once, counting every finished run that is listed, and print the metrics.
     Once(OnceArgs),
 }

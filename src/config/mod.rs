@@ -5,6 +5,7 @@ mod args;
 mod file;
 mod line;
 mod read;
+mod reload;
 mod validate;
 mod web;
 mod yaml;
@@ -86,7 +87,7 @@ pub struct Simulate {
 }
 
 /// An app whose workflows are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct App {
     /// How to speak to the Cortex API about it.
     pub cortex: Cortex,
@@ -95,7 +96,7 @@ pub struct App {
 }
 
 /// How to speak to the Cortex API about an app.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cortex {
     /// The base URL; https, or http where that was allowed.
     pub api_url: Url,
@@ -112,7 +113,7 @@ pub struct Cortex {
 }
 
 /// When to read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poll {
     /// From the start of one poll cycle to the start of the next.
     pub interval: Duration,
@@ -127,6 +128,23 @@ pub struct WorkflowFilter {
     pub include: Vec<Regex>,
     /// A workflow that matches one of these is left out, even if included.
     pub exclude: Vec<Regex>,
+}
+
+impl Config {
+    /// The ids of all apps, for people to read.
+    pub fn app_ids(&self) -> String {
+        let ids: Vec<_> = self.apps.iter().map(|app| app.cortex.app_id.as_str()).collect();
+        ids.join(", ")
+    }
+}
+
+impl PartialEq for WorkflowFilter {
+    fn eq(&self, other: &Self) -> bool {
+        let alike = |these: &[Regex], those: &[Regex]| {
+            these.iter().map(Regex::as_str).eq(those.iter().map(Regex::as_str))
+        };
+        alike(&self.include, &other.include) && alike(&self.exclude, &other.exclude)
+    }
 }
 
 impl WorkflowFilter {

@@ -20,6 +20,7 @@ mod watched;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 pub use landing::{AppView, Overview, WorkflowView};
 pub use protection::Protection;
@@ -43,6 +44,9 @@ pub trait Exposition: Send + Sync {
 /// Answers whether something is in order; the error says why it isn't.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
+/// Does something that takes a while; the error says why it could not be done.
+pub type Action = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// What there is to serve.
 #[derive(Clone)]
 pub struct Endpoints {
@@ -55,7 +59,7 @@ pub struct Endpoints {
     /// Whether the process and its poll loop live, for `/-/healthy`.
     pub healthy: Check,
     /// Reads the configuration anew, for `POST /-/reload`.
-    pub reload: Check,
+    pub reload: Action,
 }
 
 #[cfg(test)]

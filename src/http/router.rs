@@ -96,7 +96,7 @@ fn landing_page(page: landing::Page) -> Response {
 }
 
 async fn reload(State(endpoints): State<Endpoints>) -> Response {
-    match (endpoints.reload)() {
+    match (endpoints.reload)().await {
         Ok(()) => ([TEXT], "reloaded\n").into_response(),
         Err(why) => {
             let text = format!("not reloaded, the former configuration stays: {why}\n");

@@ -94,7 +94,7 @@ fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {
         }),
         ready: Arc::new(|| Err("the first poll cycle has not ended".into())),
         healthy: Arc::new(|| Ok(())),
-        reload: Arc::new(|| Ok(())),
+        reload: Arc::new(|| Box::pin(async { Ok(()) })),
     }
 }
 
@@ -251,7 +251,7 @@ async fn reload_is_a_post_whose_failure_is_explained() {
     let answer = site_that_reloads.ask("POST /-/reload", "").await;
     assert_holds(&answer, &["200 OK", "reloaded\n"]);
     let mut endpoints = endpoints(Arc::new(Text("")));
-    endpoints.reload = Arc::new(|| Err("line 3 is odd".into()));
+    endpoints.reload = Arc::new(|| Box::pin(async { Err("line 3 is odd".into()) }));
     let answer = site(endpoints, |_| ()).await.ask("POST /-/reload", "").await;
     assert_holds(&answer, &["500 Internal Server Error", "line 3 is odd\n"]);
 }

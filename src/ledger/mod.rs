@@ -34,6 +34,7 @@ pub use series::{Histogram, Series, SeriesKey, Total, Value};
 pub use state::{
     AppRecord, AppState, Listed, OpenRun, ReadAt, Shared, State, WorkflowRecord, WorkflowState,
 };
+pub use store::{Site, inspect};
 
 use crate::{
     config::{Buckets, WorkflowFilter},
@@ -46,7 +47,7 @@ use store::{Batch, Store};
 use writer::{Writer, put, workflow_of};
 
 /// How a ledger counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The apps that are read. What is known of others stays as it is, and unseen.
     pub apps: Vec<AppId>,
@@ -127,6 +128,7 @@ impl Ledger {
             settings,
             unsure: false,
             shared: BTreeSet::new(),
+            heard: BTreeSet::new(),
         };
         writer.load(now_ms).await?;
         Arc::make_mut(&mut writer.state).version += 1;
@@ -134,6 +136,27 @@ impl Ledger {
         let hold = writer.settings.hold;
         let writer = Arc::new(Mutex::new(writer));
         Ok(Self { writer, published: Arc::new(published), metrics, hold })
+    }
+
+    /// Counts on by other settings; where the ledger lies stays as it is. If this fails, nothing has
+    /// changed. As after a restart, what was not shown yet is held until a scrape has seen the rest.
+    pub async fn reconfigure(&self, settings: Settings, now_ms: i64) -> Result<()> {
+        let mut writer = self.ready(now_ms).await?;
+        let bounds = Bounds::new(&settings.buckets);
+        let before = std::mem::replace(&mut writer.settings, settings);
+        let bounds_before = std::mem::replace(&mut writer.bounds, bounds);
+        writer.settings.url.clone_from(&before.url);
+        writer.settings.hold = before.hold;
+        if let Err(error) = writer.load(now_ms).await {
+            (writer.settings, writer.bounds) = (before, bounds_before);
+            // Part of it may have been written; the next one to write finds out.
+            writer.unsure = true;
+            return Err(error);
+        }
+        let mut state = State::clone(&writer.state);
+        state.keep_what_is_not_written(&self.state());
+        self.publish(&mut writer, state);
+        Ok(())
     }
 
     /// What is durable, now and whenever it changes.
@@ -161,6 +184,9 @@ impl Ledger {
     ) -> Result<()> {
         let mut writer = self.ready(read_at.local_ms).await?;
         let writer = &mut *writer;
+        if !writer.settings.apps.contains(app) || writer.is_too_early_for(app) {
+            return Ok(());
+        }
         let mut state = State::clone(&writer.state);
         let (mut number, lookback) = (writer.highest_number, writer.settings.lookback);
         let born = state.version + 1;
@@ -301,6 +327,10 @@ impl Ledger {
     pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_at: ReadAt) -> Result<()> {
         let mut writer = self.ready(ended_at.local_ms).await?;
         let writer = &mut *writer;
+        if !writer.settings.apps.contains(app) {
+            return Ok(());
+        }
+        writer.heard.insert(app.clone());
         let mut state = State::clone(&writer.state);
         let record = &mut state.apps.entry(app.clone()).or_default().record;
         let before = record.clone();

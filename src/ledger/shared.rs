@@ -1,12 +1,13 @@
 //! Which app shows a workflow that several list. Two would give the same series twice, which
-//! Prometheus refuses; and an app that has shown it goes on, so that no counter steps back.
+//! Prometheus refuses. It is the one configured first; but an app that has shown it goes on, so that
+//! no counter steps back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Ledger, state::State};
+use super::{Ledger, state::State, writer::Writer};
 use crate::model::{Anomaly, AppId, WorkflowId};
 
 /// The workflows that other apps than this one show, and which.
@@ -36,6 +37,21 @@ pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppI
     dropped
 }
 
+impl Writer {
+    /// Whether an app that the ledger meets for the first time has to wait for one that is configured
+    /// before it: which app shows a shared workflow must not depend on whose answer comes first. An
+    /// app that can't be read is waited for until its first cycle has ended.
+    pub(super) fn is_too_early_for(&self, app: &AppId) -> bool {
+        let is_met = |app: &AppId| {
+            let known = self.state.apps.get(app);
+            known.is_some_and(|known| known.record.cold_start_ms.is_some())
+        };
+        let before = self.settings.apps.iter().take_while(|other| *other != app);
+        let mut waited_for = before.filter(|other| !is_met(other) && !self.heard.contains(*other));
+        !is_met(app) && waited_for.next().is_some()
+    }
+}
+
 impl Ledger {
     /// Tells of workflows that another app shows already, each once.
     pub(super) fn tell_shared<'a>(
@@ -53,7 +69,7 @@ impl Ledger {
                     app_id = %app,
                     workflow_id = %id,
                     %shown_by,
-                    "Two apps list this workflow; only the app that had it first shows it. Exclude \
+                    "Two apps list this workflow; only the other one shows it. Exclude \
                      it from one of them."
                 );
             }

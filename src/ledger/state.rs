@@ -145,6 +145,25 @@ pub(super) enum NewsSince {
     About(i64),
 }
 
+impl State {
+    /// Takes over from the state before what need not survive a restart, and so may not be in the
+    /// database.
+    pub(super) fn keep_what_is_not_written(&mut self, before: &Self) {
+        for (id, app) in &mut self.apps {
+            let Some(before) = before.apps.get(id) else { continue };
+            app.record = before.record.clone();
+            app.due = Arc::clone(&before.due);
+            for (id, workflow) in &mut app.workflows {
+                let Some(before) = before.workflows.get(id) else { continue };
+                let workflow = Arc::make_mut(workflow);
+                workflow.record.polled_ms = before.record.polled_ms;
+                workflow.record.listed_ms = before.record.listed_ms;
+                workflow.listed = before.listed;
+            }
+        }
+    }
+}
+
 /// A run that is PENDING or RUNNING.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRun {

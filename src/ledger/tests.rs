@@ -8,6 +8,7 @@ mod outage;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
+mod reconfigure;
 mod shared;
 
 use prometheus::Registry;

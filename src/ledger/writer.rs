@@ -28,6 +28,8 @@ pub(super) struct Writer {
     pub(super) unsure: bool,
     /// The apps and workflows of which it was told that another app shows them.
     pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
+    /// The apps of which a poll cycle has ended.
+    pub(super) heard: BTreeSet<AppId>,
 }
 
 impl Writer {

@@ -26,7 +26,7 @@ pub enum Anomaly {
     UndecodableWorkflow,
     /// A list moved while it was read, so that its pages did not join; it is read again.
     ShiftedPages,
-    /// Two apps list one workflow; only the app that had it first shows it.
+    /// Two apps list one workflow; only one of them shows it.
     SharedWorkflow,
 }
 

@@ -65,9 +65,19 @@ impl PollerMetrics {
         Ok(Self { up, polls, poll_duration })
     }
 
-    /// Makes the app's series exist, at 0.
+    /// Ends the series of an app that is no longer read.
+    pub fn forget(&self, app: &AppId) {
+        // What was never there needs no removal.
+        let _ = self.up.remove_label_values(&[app.as_str()]);
+        let _ = self.poll_duration.remove_label_values(&[app.as_str()]);
+        for result in CycleResult::ALL {
+            let _ = self.polls.remove_label_values(&[app.as_str(), result.as_str()]);
+        }
+    }
+
+    /// Makes the app's series exist, at 0 if they don't yet.
     pub(super) fn foresee(&self, app: &AppId) {
-        self.up.with_label_values(&[app.as_str()]).set(0.0);
+        self.up.with_label_values(&[app.as_str()]);
         self.poll_duration.with_label_values(&[app.as_str()]);
         for result in CycleResult::ALL {
             self.polls.with_label_values(&[app.as_str(), result.as_str()]);

@@ -6,7 +6,7 @@ use crate::support::{Api, KEY, ledger_url, run};
 
 #[tokio::test]
 async fn each_command_has_help_and_ends_well_after_it() {
-    for command in ["", "serve", "demo", "simulate", "once"] {
+    for command in ["", "serve", "check", "demo", "simulate", "once"] {
         let arguments: Vec<_> =
             [command, "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
         let (code, stdout, stderr) = run(&arguments, &[("CORTEX_API_KEY", KEY)]).await;

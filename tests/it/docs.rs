@@ -189,7 +189,7 @@ fn flags_of_help(help: &str) -> BTreeMap<String, Flag> {
 #[test]
 fn the_flags_tables_list_exactly_the_flags_with_their_variables_and_defaults() {
     let mut real = BTreeMap::new();
-    for command in ["serve", "once", "demo", "simulate"] {
+    for command in ["serve", "check", "once", "demo", "simulate"] {
         let output = Command::new(EXPORTER).args([command, "--help"]).env_clear().output();
         let help = String::from_utf8(output.expect("it runs").stdout).expect("help is text");
         let flags = flags_of_help(&help);

@@ -6,6 +6,7 @@
 mod support;
 
 mod alerting;
+mod check;
 mod cli;
 mod config_file;
 mod dashboards;
@@ -18,11 +19,13 @@ mod hostile;
 mod increase;
 mod layering;
 mod log_safety;
+mod logs;
 mod page;
 mod postgres;
 mod power_cut;
 mod prometheus;
 mod properties;
+mod reload;
 mod restart;
 mod rules;
 mod stop;

@@ -73,6 +73,7 @@ fn a_wrong_command_line_is_clap_s_to_refuse_with_exit_code_2() {
 #[test]
 fn the_help_teaches_and_shows_no_variable_s_value() {
     insta::assert_snapshot!("help", help(&[]));
+    insta::assert_snapshot!("help_check", help(&["check"]));
     insta::assert_snapshot!("help_demo", help(&["demo"]));
     insta::assert_snapshot!("help_once", help(&["once"]));
     insta::assert_snapshot!("help_simulate", help(&["simulate"]));

@@ -105,7 +105,7 @@ impl fmt::Display for Location {
 
 /// Looks at the file's header only (<https://www.sqlite.org/fileformat.html>): opening a foreign
 /// database would already change it.
-fn is_ours_or_new(path: &Path) -> std::io::Result<bool> {
+pub(super) fn is_ours_or_new(path: &Path) -> std::io::Result<bool> {
     let mut header = Vec::new();
     match File::open(path) {
         Ok(file) => file.take(100).read_to_end(&mut header)?,

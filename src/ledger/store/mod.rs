@@ -1,5 +1,6 @@
 //! All SQL. The same statements run on SQLite and PostgreSQL.
 
+mod inspect;
 mod location;
 mod rows;
 mod server;
@@ -7,6 +8,7 @@ mod server;
 use std::{collections::HashMap, fs::File, io::ErrorKind, time::Duration};
 
 use futures::future::BoxFuture;
+pub use inspect::{Site, inspect};
 use location::{APPLICATION_ID, Location};
 use sqlx::{
     Any, AnyConnection, AssertSqlSafe, Connection, Row, any::AnyArguments, error::DatabaseError,

@@ -48,7 +48,7 @@ async fn lock(connection: &mut AnyConnection) -> sqlx::Result<()> {
 }
 
 /// A new schema has no tables of our names; in ours the first migration is ours.
-async fn is_ours_or_new(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+pub(super) async fn is_ours_or_new(connection: &mut AnyConnection) -> sqlx::Result<bool> {
     let sql = "SELECT c.relname::TEXT FROM pg_catalog.pg_class c \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = current_schema() \

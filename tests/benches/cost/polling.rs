@@ -69,13 +69,13 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
     let poll = Poll { interval: second, sweep_interval: second };
     let (clock, labels) = (Arc::new(SystemClock), BTreeMap::new());
     let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
-    let core = Core::build(&apps, 1_000_000, poll, counting, &labels, clock);
+    let core = Core::build(&apps, 1_000_000, &poll, counting, &labels, clock);
     core.await.expect("a core")
 }
 
 /// Polls once; all that is listed is counted, and rendered.
 async fn cycle(core: &Core) {
-    let cycle = core.pollers[0].cycle().await;
+    let cycle = core.pollers()[0].cycle().await;
     assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
     let text = core.exposition.text();
     let lines = text.lines().filter(|line| line.starts_with("cortex_workflow_runs_total"));

@@ -1,0 +1,202 @@
+//! The polls that go on, and what a reload makes of them.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinHandle, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::shared::{Pollers, Shared, counting};
+use crate::{
+    api::Client,
+    config::Config,
+    http::Protection,
+    model::AppId,
+    poller::{self, Polling, Pulse},
+    telemetry,
+};
+
+/// Reads the configuration anew; the error says everything that is wrong with it.
+pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+
+/// Asks for a reload, and is told how it went.
+pub(super) type Request = oneshot::Sender<Result<(), String>>;
+
+/// How the polls go, for whoever looks.
+pub(super) struct Now {
+    /// The apps, and how the polls of each go.
+    pub(super) apps: Vec<(AppId, watch::Receiver<poller::Status>)>,
+    /// The poll interval.
+    pub(super) interval: Duration,
+    pulse: Pulse,
+    alive: AbortHandle,
+}
+
+/// Polls by a configuration, until there is another one.
+pub(super) struct Operation {
+    shared: Shared,
+    config: Config,
+    reread: Reread,
+    protection: Arc<Protection>,
+    now: watch::Sender<Arc<Now>>,
+    running: Running,
+    stop: CancellationToken,
+}
+
+/// Polls that go on.
+struct Running {
+    clients: Vec<Client>,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Now {
+    /// Whether the poll loop lives.
+    pub(super) fn healthy(&self) -> Result<(), String> {
+        if self.alive.is_finished() {
+            return Err("the poll loop has ended".into());
+        }
+        self.pulse.check()
+    }
+}
+
+impl Operation {
+    /// Begins to poll.
+    pub(super) fn start(
+        shared: Shared,
+        config: Config,
+        pollers: Pollers,
+        reread: Reread,
+        protection: Arc<Protection>,
+        stop: CancellationToken,
+    ) -> Self {
+        let (running, now) = begin(pollers, config.poll.interval, &stop);
+        let now = watch::Sender::new(Arc::new(now));
+        Self { shared, config, reread, protection, now, running, stop }
+    }
+
+    /// How the polls go, also after reloads.
+    pub(super) fn now(&self) -> watch::Receiver<Arc<Now>> {
+        self.now.subscribe()
+    }
+
+    /// Polls until told to stop, and reloads when asked to. The error says what ended by itself.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        mut hangups: impl Stream<Item = ()> + Unpin,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                ended = &mut self.running.task => {
+                    let by_itself = !self.stop.is_cancelled();
+                    return match ended {
+                        Err(error) => Err(anyhow::anyhow!("the poll loop failed: {error}")),
+                        Ok(()) if by_itself => Err(anyhow::anyhow!("the poll loop ended by itself")),
+                        Ok(()) => Ok(()),
+                    };
+                }
+                Some(answer) = requests.recv() => {
+                    let outcome = self.reload().await;
+                    // Who asked may have gone away.
+                    let _ = answer.send(outcome);
+                }
+                Some(()) = hangups.next() => {
+                    // What went wrong is in the log already.
+                    let _ = self.reload().await;
+                }
+            }
+        }
+    }
+
+    /// Takes over a new configuration whole, or nothing of it.
+    async fn reload(&mut self) -> Result<(), String> {
+        let outcome = self.take_over().await;
+        self.shared.reloads.reloaded(outcome.is_ok(), self.shared.clock.now_ms());
+        match &outcome {
+            Ok(keys_changed) => {
+                let apps = self.config.app_ids();
+                let tls = self.protection.is_tls();
+                tracing::info!(apps, keys_changed, tls, "Reloaded the configuration.");
+            }
+            Err(error) => {
+                tracing::error!(error, "Cannot reload; what was in force stays so.");
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Returns how many keys are others than before.
+    async fn take_over(&mut self) -> Result<usize, String> {
+        let reread = Arc::clone(&self.reread);
+        let read = spawn_blocking(move || reread()).await;
+        let config = read.map_err(|error| format!("reading it failed: {error}"))??;
+        let fixed = config.fixed_settings_changed(&self.config);
+        if !fixed.is_empty() {
+            let fixed = fixed.join(", ");
+            return Err(format!("only a restart can change {fixed}; undo that, or restart"));
+        }
+        let polls_alike = config.apps == self.config.apps && config.poll == self.config.poll;
+        let pollers = if polls_alike {
+            None
+        } else {
+            let made = self.shared.pollers(&config.apps, &config.poll);
+            Some(made.map_err(|error| format!("{error:#}"))?)
+        };
+        let settings = counting(&config);
+        if settings != counting(&self.config) {
+            let now_ms = self.shared.clock.now_ms();
+            if let Err(error) = self.shared.ledger.reconfigure(settings, now_ms).await {
+                self.shared.forget_all_but(&config.apps, &self.config.apps);
+                return Err(error.to_string());
+            }
+        }
+        // From here on nothing can fail.
+        let keys_changed = refresh_keys(&self.running.clients);
+        self.shared.limit(config.rate_limit);
+        self.protection.replace(config.web.config.clone());
+        telemetry::set_level(config.log.level);
+        if let Some(pollers) = pollers {
+            self.replace_polls(pollers, &config).await;
+        }
+        self.config = config;
+        Ok(keys_changed)
+    }
+
+    /// What is under way is given up: what was read of it is in the ledger, and the rest is read
+    /// again at once.
+    async fn replace_polls(&mut self, pollers: Pollers, config: &Config) {
+        self.running.stop.cancel();
+        if let Err(error) = (&mut self.running.task).await {
+            tracing::error!(%error, "The poll loop failed; another one begins.");
+        }
+        self.shared.forget_all_but(&self.config.apps, &config.apps);
+        let (running, now) = begin(pollers, config.poll.interval, &self.stop);
+        self.running = running;
+        self.now.send_replace(Arc::new(now));
+    }
+}
+
+fn begin(
+    Pollers { pollers, clients }: Pollers,
+    interval: Duration,
+    stop: &CancellationToken,
+) -> (Running, Now) {
+    let apps = pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
+    let apps = apps.collect();
+    let polling = Polling::new(pollers);
+    let (pulse, stop) = (polling.pulse(), stop.child_token());
+    tokio::spawn(pulse.clone().watch(stop.clone()));
+    let task = tokio::spawn(polling.run(stop.clone()));
+    let alive = task.abort_handle();
+    (Running { clients, task, stop }, Now { apps, interval, pulse, alive })
+}
+
+/// The configuration was found valid, and with it the keys; one that went away since stays in use,
+/// as it does between reloads.
+fn refresh_keys(clients: &[Client]) -> usize {
+    clients.iter().filter(|client| matches!(client.refresh_key(), Ok(true))).count()
+}

@@ -1,0 +1,249 @@
+//! Says what is wrong with a configuration, and what would be exported by it.
+
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc};
+
+use super::{Failure, table::Table};
+use crate::{
+    api::{ApiError, Client, PageRequest},
+    app::Core,
+    config::{App, Config},
+    ledger::{self, ReadAt, Site},
+    model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
+    poller::{Account, Estimate, estimate},
+};
+
+/// So many workflows are shown one by one.
+const MOST_ROWS: usize = 50;
+
+/// So many pages of a list of workflows are read.
+const MOST_PAGES: u32 = 100;
+
+/// A clock that differs by more is worth a word, in seconds.
+const SKEW_WORTH_A_WORD: f64 = 5.0;
+
+/// What was found out.
+struct Findings {
+    /// What keeps the exporter from doing its work, each with the next step.
+    problems: Vec<String>,
+    /// What does not, and yet may not be as intended.
+    remarks: Vec<String>,
+    /// Whether the API rejected a key.
+    rejected: bool,
+}
+
+/// An app, as the API tells of it.
+struct Told<'a> {
+    app: &'a App,
+    workflows: Vec<Workflow>,
+    read_at_ms: i64,
+    skew_ms: Option<i64>,
+}
+
+/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and tells
+/// what would come of this configuration. Touches no ledger.
+pub async fn check(config: Config) -> Result<(), Failure> {
+    let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
+    let mut text = String::from("The configuration is valid.\n");
+    match ledger::inspect(&config.state.url).await {
+        Ok((place, site)) => _ = writeln!(text, "Ledger: {place}{}", in_words(site)),
+        Err(error) => findings.problems.push(error.to_string()),
+    }
+    let core = throw_away(&config).await?;
+    let mut told = Vec::new();
+    for (app, client) in config.apps.iter().zip(core.clients()) {
+        match list(app, client).await {
+            Ok(app) => told.push(app),
+            Err(error) => {
+                findings.rejected |= error.is_auth();
+                findings.problems.push(format!("app {}: {error}", app.cortex.app_id));
+            }
+        }
+    }
+    for one in &told {
+        let read_at = ReadAt { api_ms: one.read_at_ms, local_ms: SystemClock.now_ms() };
+        let (id, filter) = (&one.app.cortex.app_id, &one.app.workflows);
+        core.ledger().record_workflows(id, &one.workflows, filter, read_at).await?;
+    }
+    if !told.is_empty() {
+        text += &report(&config, &core, &told, &mut findings);
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
+    for remark in &findings.remarks {
+        eprintln!("note: {remark}");
+    }
+    findings.verdict()
+}
+
+impl Findings {
+    fn verdict(self) -> Result<(), Failure> {
+        let text = match &self.problems[..] {
+            [] => return Ok(()),
+            [problem] => problem.clone(),
+            problems => {
+                let lines = problems.iter().map(|problem| format!("\n  {problem}"));
+                format!("{} problems:{}", problems.len(), lines.collect::<String>())
+            }
+        };
+        Err(if self.rejected { Failure::KeyRejected(text) } else { anyhow::anyhow!(text).into() })
+    }
+}
+
+fn in_words(site: Site) -> &'static str {
+    match site {
+        Site::New => " (does not exist yet; the first start makes it)",
+        Site::Idle => " (exists, and is free)",
+        Site::InUse => " (exists, and is in use by a running exporter)",
+        Site::Fleeting => " (forgets everything at the end)",
+    }
+}
+
+/// What polls and renders, on a ledger that is thrown away.
+async fn throw_away(config: &Config) -> anyhow::Result<Core> {
+    let counting = ledger::Settings {
+        apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
+        url: "sqlite::memory:".into(),
+        retention: None,
+        lookback: Some(config.history_lookback),
+        buckets: config.buckets.clone(),
+        hold: false,
+    };
+    let (apps, limit, clock) = (&config.apps, config.rate_limit, Arc::new(SystemClock));
+    Core::build(apps, limit, &config.poll, counting, &config.labels, clock).await
+}
+
+/// Reads an app's list of workflows.
+async fn list<'a>(app: &'a App, client: &Client) -> Result<Told<'a>, ApiError> {
+    let take = app.cortex.page_size;
+    let mut workflows = BTreeMap::new();
+    let mut read_at_ms = None;
+    for number in 1..=MOST_PAGES {
+        let page = client.workflows(PageRequest { number, take }).await?;
+        read_at_ms.get_or_insert(page.read_at_ms);
+        let before = workflows.len();
+        workflows.extend(page.items.into_iter().map(|workflow| (workflow.id.clone(), workflow)));
+        let full = page.listed >= page.take.unwrap_or(take) as usize;
+        let more = page.total.is_none_or(|total| total > workflows.len() as u64);
+        if !full || !more || workflows.len() == before {
+            break;
+        }
+    }
+    Ok(Told {
+        app,
+        workflows: workflows.into_values().collect(),
+        read_at_ms: read_at_ms.unwrap_or_default(),
+        skew_ms: client.clock_skew_ms(),
+    })
+}
+
+/// The tables, and what is to be said about them.
+fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
+    let mut workflows = Table::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
+    let mut apps = Table::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
+    let mut account = Account { page_size: config.apps[0].cortex.page_size, ..Account::default() };
+    let (mut rows, mut left_out) = (0, 0);
+    for one in told {
+        let id = one.app.cortex.app_id.as_str();
+        let followed = followed(core, &one.app.cortex.app_id);
+        let there = one.workflows.iter().filter(|workflow| !workflow.deleted);
+        for workflow in there.clone() {
+            let is_followed = followed.contains(&workflow.id);
+            account_for(&mut account, workflow, is_followed, one.read_at_ms);
+            rows += 1;
+            if rows > MOST_ROWS {
+                left_out += 1;
+                continue;
+            }
+            let name = Label::new(&workflow.name).to_string();
+            let runs = workflow.runs_count.map_or("?".into(), |count| count.to_string());
+            let exported = if is_followed { "yes" } else { "no" };
+            let row = [id, workflow.id.as_str(), &name, &runs, exported];
+            workflows.row(row.map(str::to_owned));
+        }
+        let skew = one.skew_ms.map(|ms| ms as f64 / 1000.0);
+        let shown = skew.map_or("unknown".into(), |seconds| format!("{seconds:+.1} s"));
+        let (listed, exported) = (there.count().to_string(), followed.len().to_string());
+        apps.row([id.to_owned(), listed, exported, shown]);
+        remark(findings, id, followed.len(), skew);
+    }
+    let mut text = format!("\n{workflows}");
+    if left_out > 0 {
+        _ = writeln!(text, "… and {left_out} more");
+    }
+    _ = writeln!(text, "\n{apps}");
+    let estimate = estimate(&account, &config.poll, config.rate_limit);
+    text += &expectation(&estimate, config.rate_limit, findings);
+    _ = writeln!(
+        text,
+        "Series: {} at the start; each status, origin and step that comes up later adds some",
+        series(core)
+    );
+    text
+}
+
+/// The workflows of an app that would be exported.
+fn followed(core: &Core, app: &AppId) -> Vec<WorkflowId> {
+    let state = core.ledger().state();
+    let app = state.apps.get(app);
+    let followed = app.into_iter().flat_map(ledger::AppState::published);
+    followed.map(|(id, _)| id.clone()).collect()
+}
+
+fn account_for(account: &mut Account, workflow: &Workflow, followed: bool, now_ms: i64) {
+    account.listed += 1;
+    if !followed {
+        return;
+    }
+    account.followed += 1;
+    let Some(runs) = workflow.runs_count else {
+        account.uncounted += 1;
+        return;
+    };
+    // As many as there were on average since it was made.
+    let born_ms = workflow.created_at.map(Timestamp::latest);
+    let minutes = born_ms.map_or(0.0, |ms| (now_ms - ms) as f64 / 60_000.0);
+    if minutes > 0.0 {
+        account.runs_per_minute += runs as f64 / minutes.max(1.0);
+    }
+}
+
+fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>) {
+    if followed == 0 {
+        findings.remarks.push(format!(
+            "app {app}: nothing would be exported; look at --workflows.include, \
+             --workflows.exclude and whose key it is"
+        ));
+    }
+    if let Some(seconds) = skew.filter(|seconds| seconds.abs() > SKEW_WORTH_A_WORD) {
+        findings.remarks.push(format!(
+            "app {app}: the API's clock and this one differ by {seconds:+.1} s; counting is right \
+             all the same, but set this one by NTP"
+        ));
+    }
+}
+
+fn expectation(estimate: &Estimate, limit: u32, findings: &mut Findings) -> String {
+    let Estimate { lists, readings, sweeps, stretch, .. } = estimate;
+    let seconds = |duration: std::time::Duration| duration.as_secs_f64().ceil();
+    if *stretch > 1.0 {
+        findings.remarks.push(format!(
+            "more requests are needed than --cortex.rate-limit allows, so intervals get {stretch:.1} \
+             times as long; follow fewer workflows, or raise --poll.interval"
+        ));
+    }
+    format!(
+        "Requests: {:.1} a minute of {limit} (lists {lists:.1}, readings {readings:.1}, sweeps \
+         {sweeps:.1})\nA run is counted {} s after its end on average, {} s at the most; {} s where \
+         the list of workflows does not tell of it\n",
+        estimate.requests(),
+        seconds(estimate.mean_delay),
+        seconds(estimate.longest_delay),
+        seconds(estimate.longest_untold_delay)
+    )
+}
+
+/// How many series there are before any run has ended.
+fn series(core: &Core) -> String {
+    let text = core.exposition.text();
+    let line = text.lines().find(|line| line.starts_with("cortex_workflow_exporter_series"));
+    line.and_then(|line| line.rsplit(' ').next()).unwrap_or("?").to_owned()
+}

@@ -1,0 +1,145 @@
+//! What `check` tells of a configuration.
+
+use std::fs;
+
+use cortex_workflow_exporter::simulator::{Fault, Rule, RunsCount, Workflow};
+
+use crate::support::{Api, ConfigFile, KEY, Process, ledger_url, run};
+
+/// Runs `check` for this API; the exit code and what it wrote.
+async fn check(api: &Api, more: &[&str]) -> (i32, String, String) {
+    let url = format!("--cortex.api-url={}", api.url());
+    let first = ["check", &url, "--cortex.timeout=1s"];
+    let arguments: Vec<_> = first.into_iter().chain(more.iter().copied()).collect();
+    run(&arguments, &[("CORTEX_API_KEY", KEY)]).await
+}
+
+/// The cells of the first row that begins with these.
+fn row<'t>(text: &'t str, begins: &[&str]) -> Vec<&'t str> {
+    let mut rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|cells| cells.starts_with(begins));
+    row.unwrap_or_else(|| panic!("no row begins with {begins:?}:\n{text}"))
+}
+
+#[tokio::test]
+async fn it_shows_what_would_be_exported_and_touches_no_ledger() {
+    let api = Api::start().await;
+    api.simulator().world(|world| {
+        for (id, count) in [("work_one", RunsCount::Ever), ("work_two", RunsCount::Absent)] {
+            let mut workflow = Workflow::new(&format!("Name of {id}")).with_id(id);
+            workflow.runs_count = count;
+            world.add_workflow(workflow);
+        }
+    });
+    api.add_workflow("work_skipped");
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let state = format!("--state.url={}", ledger_url(directory.path()));
+    let flags = ["--workflows.exclude=work_skipped", &state, "--metrics.hold-timeout=1m"];
+    let (code, stdout, stderr) = check(&api, &flags).await;
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert_eq!(row(&stdout, &["c", "work_one"]).last(), Some(&"yes"));
+    assert_eq!(row(&stdout, &["c", "work_two"])[5..], ["?", "yes"]);
+    assert_eq!(row(&stdout, &["c", "work_skipped"]).last(), Some(&"no"));
+    assert_eq!(row(&stdout, &["c", "3"])[..3], ["c", "3", "2"]);
+    // A list and the workflow without a number, every 30 seconds; a sweep of the other in 5 minutes.
+    let requests = row(&stdout, &["Requests:"]);
+    assert_eq!(requests[1..6], ["4.2", "a", "minute", "of", "400"], "{stdout}");
+    assert!(stdout.contains("after its end on average") && stdout.contains("does not exist yet"));
+    let series: usize = row(&stdout, &["Series:"])[1].parse().expect("a number");
+    assert!(series > 100, "{stdout}");
+    assert!(!stdout.contains(KEY) && !stderr.contains(KEY));
+    let written = directory.path().read_dir().expect("it can be listed");
+    assert_eq!(written.count(), 0, "nothing was written");
+    assert_eq!(api.simulator().requests().len(), 1, "one request is enough");
+}
+
+#[tokio::test]
+async fn a_rejected_key_ends_it_with_4_and_anything_else_with_1() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    for (rule, expected, part) in [
+        (Rule::new(Fault::status(401)), 4, "the Cortex API rejected the key with 401"),
+        (Rule::new(Fault::status(404)), 1, "check --cortex.app-id"),
+        (Rule::new(Fault::html()), 1, "website or a proxy"),
+        (Rule::new(Fault::Disconnect), 1, "no answer from the Cortex API"),
+    ] {
+        api.simulator().inject(rule);
+        let (code, stdout, stderr) = check(&api, &["--state.url=sqlite::memory:"]).await;
+        api.simulator().clear_faults();
+        assert_eq!(code, expected, "{stdout}\n{stderr}");
+        assert!(stderr.contains(part) && !stderr.contains(KEY), "{stderr}");
+        assert!(stdout.contains("The configuration is valid."), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn all_problems_are_told_together() {
+    let (good, bad) = (Api::start().await, Api::start().await);
+    good.add_workflow("work_one");
+    bad.simulator().inject(Rule::new(Fault::status(403)));
+    let file = ConfigFile::new(&format!(
+        "cortex: {{api_key_file: key}}\nstate: {{url: 'sqlite:no/such/ledger.db'}}\napps:\n\
+         - app_id: c\n  api_url: {}\n- app_id: app_2\n  api_url: {}\n",
+        good.url(),
+        bad.url()
+    ));
+    file.write("key", KEY);
+    let (code, stdout, stderr) = run(&["check", &file.flag()], &[]).await;
+    assert_eq!(code, 4, "{stderr}");
+    assert!(stderr.contains("2 problems"), "{stderr}");
+    assert!(stderr.contains("no/such/ledger.db"), "{stderr}");
+    assert!(stderr.contains("app app_2: the Cortex API rejected the key with 403"), "{stderr}");
+    assert_eq!(row(&stdout, &["c", "work_one"]).last(), Some(&"yes"), "{stdout}");
+    file.write("config.yml", "poll: {interval: soon}\nlog: {level: loud}\n");
+    let (code, stdout, stderr) = run(&["check", &file.flag()], &[]).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    for part in ["config.yml:1:18", "config.yml:2:14", "there is no API key"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn it_says_whether_the_ledger_s_place_can_be_used() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let url = ledger_url(directory.path());
+    let state = format!("--state.url={url}");
+    let mut exporter = Process::serve(&api, &url, &[]);
+    exporter.ready_url().await;
+    let (code, stdout, stderr) = check(&api, &[&state]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("in use by a running exporter"), "{stdout}");
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+    let file = directory.path().join("ledger.db");
+    let before = fs::read(&file).expect("the ledger is there");
+    let (code, stdout, stderr) = check(&api, &[&state]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("exists, and is free"), "{stdout}");
+    assert!(fs::read(&file).expect("the ledger is there") == before, "it was left as it is");
+    fs::write(&file, "dear diary, ".repeat(100)).expect("the file can be written");
+    let (code, _, stderr) = check(&api, &[&state]).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("not a ledger of this exporter"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_may_not_be_as_intended_is_noted() {
+    let api = Api::start().await;
+    for number in 0..60 {
+        api.add_workflow(&format!("work_{number}"));
+    }
+    api.simulator().world(|world| world.date_skew_ms = 60_000);
+    let flags = ["--state.url=sqlite::memory:", "--cortex.rate-limit=1", "--poll.interval=10s"];
+    let (code, stdout, stderr) = check(&api, &flags).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("… and 10 more"), "{stdout}");
+    for part in ["note: app c: the API's clock", "than --cortex.rate-limit allows"] {
+        assert!(stderr.contains(part), "{part} is missing: {stderr}");
+    }
+    let nothing = ["--state.url=sqlite::memory:", "--workflows.include=nothing"];
+    let (code, _, stderr) = check(&api, &nothing).await;
+    assert_eq!(code, 0);
+    assert!(stderr.contains("note: app c: nothing would be exported"), "{stderr}");
+}
