@@ -274,10 +274,15 @@ impl Story {
 
     /// What each server's `increase()` tells is what was counted.
     async fn check_increases(&mut self) {
-        // The first scrape may bring bases, the second shows that they were received.
-        for _ in 0..3 {
+        // The first scrape may bring bases, the second shows that they were received. On a busy
+        // machine a scrape doesn't wait for what it releases.
+        for _ in 0..100 {
             self.scrape(false).await;
+            if self.exporter().shows_everything() {
+                break;
+            }
         }
+        self.scrape(false).await;
         let scrape = self.exporter().look();
         let truth = self.truth();
         let deleted: Vec<_> =

@@ -66,6 +66,7 @@ pub(super) struct Exporter {
     pub(super) poller: Poller,
     exposition: Arc<Exposition>,
     publishing: Arc<Publishing>,
+    ledger: Ledger,
     connections: u64,
 }
 
@@ -118,8 +119,8 @@ impl Exporter {
         );
         let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
         let exposition = Arc::new(exposition);
-        let publishing = Publishing::new(Arc::clone(&exposition), ledger, clock, HOLD);
-        Self { poller, exposition, publishing: Arc::new(publishing), connections: 0 }
+        let publishing = Publishing::new(Arc::clone(&exposition), ledger.clone(), clock, HOLD);
+        Self { poller, exposition, publishing: Arc::new(publishing), ledger, connections: 0 }
     }
 
     /// Ends it as a crash does. The database's own thread needs a moment to notice, and a new
@@ -135,6 +136,14 @@ impl Exporter {
     /// What is published at this moment, without any effect on what is held.
     pub(super) fn look(&self) -> Scrape {
         Scrape::parse(&self.exposition.text())
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn shows_everything(&self) -> bool {
+        let state = self.ledger.state();
+        let workflows = state.apps.values().flat_map(|app| app.workflows.values());
+        let mut series = workflows.flat_map(|workflow| workflow.series.values());
+        series.all(|series| *series.shown() == series.value)
     }
 
     pub(super) fn publishing(&self) -> &Arc<Publishing> {
