@@ -20,6 +20,7 @@ mod increase;
 mod layering;
 mod log_safety;
 mod logs;
+mod operations;
 mod page;
 mod postgres;
 mod power_cut;
