@@ -49,6 +49,15 @@ fn compose_understands_the_files_and_would_tell_if_it_did_not() {
 }
 
 #[test]
+fn images_of_others_have_a_version() {
+    let all = composed(&[DEMO, CORTEX]);
+    for (name, service) in services(&all).filter(|(_, service)| service["build"].is_null()) {
+        let (_, tag) = text(&service["image"]).rsplit_once(':').unwrap_or_default();
+        assert!(tag.contains('.'), "{name} takes whatever is newest: {}", service["image"]);
+    }
+}
+
+#[test]
 fn every_file_that_is_mounted_is_there() {
     let all = composed(&[DEMO, CORTEX]);
     let mut mounted = 0;

@@ -176,6 +176,15 @@ fn health_check(url: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_build_uses_the_oldest_compiler_that_is_supported() {
+    let manifest = read("Cargo.toml");
+    let line = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let oldest = line.expect("the manifest names it").trim_matches('"');
+    let bases = all("FROM ");
+    assert!(bases[0].starts_with(&format!("rust:{oldest}-")), "{oldest}: {bases:?}");
+}
+
+#[test]
 fn the_image_has_the_libraries_that_the_program_links() {
     // What gcr.io/distroless/cc has: the C library's, and GCC's runtime.
     let there = ["libc.so.6", "libm.so.6", "libgcc_s.so.1"];

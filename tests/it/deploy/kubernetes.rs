@@ -256,6 +256,8 @@ async fn the_exporter_takes_what_the_deployment_tells_it() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     let ledger = format!("CORTEX_EXPORTER_STATE_URL=sqlite:{}/", mounted("ledger"));
     assert!(read("deploy/Dockerfile").contains(&ledger), "{ledger} is not in the Dockerfile");
+    let image = text(&container["image"]);
+    assert!(image.ends_with(concat!(":", env!("CARGO_PKG_VERSION"))), "{image}");
     // Its user is the image's, so it may write there.
     let user = &deployment["spec"]["template"]["spec"]["securityContext"]["runAsUser"];
     assert!(read("deploy/Dockerfile").contains(&format!("USER {user}:")), "{user}");
