@@ -37,26 +37,24 @@ const NOISE: [&str; 6] = ["id", "version", "iteration", "__inputs", "__requires"
 #[test]
 fn the_dashboards_hold_together() {
     let all = all();
-    assert_eq!(errors(&all, &Catalogue::new()), [""; 0]);
+    assert_eq!(errors(&all), [""; 0]);
 }
 
 /// All that is wrong with these dashboards.
-fn errors(all: &[Dashboard], catalogue: &Catalogue) -> Vec<String> {
-    let mut errors = Vec::new();
-    let uids: BTreeSet<_> = all.iter().map(Dashboard::uid).collect();
-    if uids.len() != all.len() {
-        errors.push(format!("two dashboards share a uid: {uids:?}"));
-    }
-    for dashboard in all {
-        let mut wrong = of_dashboard(dashboard, &uids);
-        wrong.extend(asking::errors(dashboard, all, catalogue));
-        wrong.extend(dashboard.panels_and_rows().iter().flat_map(of_panel));
-        errors.extend(wrong.into_iter().map(|error| format!("{}: {error}", dashboard.file)));
-    }
-    errors
+fn errors(all: &[Dashboard]) -> Vec<String> {
+    let catalogue = Catalogue::new();
+    all.iter().flat_map(|dashboard| errors_of(dashboard, all, &catalogue)).collect()
 }
 
-fn of_dashboard(dashboard: &Dashboard, uids: &BTreeSet<&str>) -> Vec<String> {
+/// All that is wrong with one of them.
+fn errors_of(dashboard: &Dashboard, all: &[Dashboard], catalogue: &Catalogue) -> Vec<String> {
+    let mut errors = of_dashboard(dashboard, all);
+    errors.extend(asking::errors(dashboard, all, catalogue));
+    errors.extend(dashboard.panels_and_rows().iter().flat_map(of_panel));
+    errors.into_iter().map(|error| format!("{}: {error}", dashboard.file)).collect()
+}
+
+fn of_dashboard(dashboard: &Dashboard, all: &[Dashboard]) -> Vec<String> {
     let json = &dashboard.json;
     let mut errors = Vec::new();
     let stem = dashboard.file.trim_end_matches(".json");
@@ -79,7 +77,7 @@ fn of_dashboard(dashboard: &Dashboard, uids: &BTreeSet<&str>) -> Vec<String> {
         .iter()
         .filter_map(|link| text(link, "url").strip_prefix("/d/"))
         .collect();
-    let others = uids.iter().copied().filter(|uid| *uid != dashboard.uid()).collect();
+    let others = all.iter().map(Dashboard::uid).filter(|uid| *uid != dashboard.uid()).collect();
     if linked != others {
         errors.push(format!("its links lead to {linked:?}, not to {others:?}"));
     }
@@ -164,21 +162,18 @@ mod the_checks_themselves {
     const SKIPPED: &str =
         r#""options":"SKIPPED"},"properties":[{"id":"color","value":{"fixedColor":"purple""#;
 
-    /// What is wrong once the first of these texts stands in the place of the other, in the first
-    /// dashboard that has it.
-    fn after(from: &str, to: &str, catalogue: &Catalogue) -> Vec<String> {
-        let mut all = all();
-        let holds = |dashboard: &&mut Dashboard| dashboard.json.to_string().contains(from);
-        let broken = all.iter_mut().find(holds);
-        let broken = broken.unwrap_or_else(|| panic!("no dashboard has {from}"));
-        let text = broken.json.to_string().replacen(from, to, 1);
-        broken.json = serde_json::from_str(&text).expect("it is JSON still");
-        errors(&all, catalogue)
-    }
-
     #[test]
     fn what_is_broken_is_told() {
-        let catalogue = Catalogue::new();
+        let (all, catalogue) = (all(), Catalogue::new());
+        let texts: Vec<_> = all.iter().map(|dashboard| dashboard.json.to_string()).collect();
+        // What is wrong with the first dashboard that has a text, once another stands in its place.
+        let after = |from: &str, to: &str| {
+            let found = texts.iter().zip(&all).find(|(text, _)| text.contains(from));
+            let (text, whole) = found.unwrap_or_else(|| panic!("no dashboard has {from}"));
+            let json = serde_json::from_str(&text.replacen(from, to, 1));
+            let json = json.expect("it is JSON still");
+            errors_of(&Dashboard { json, ..whole.clone() }, &all, &catalogue)
+        };
         for (from, to, told) in [
             (r#""uid":"cortex-workflows-fleet""#, r#""uid":"other""#, "does not follow"),
             (r#""schemaVersion":39"#, r#""schemaVersion":39,"version":7"#, "has version"),
@@ -206,7 +201,7 @@ mod the_checks_themselves {
             ("${__field.labels.workflow_id:", "${__field.labels.id:", "no label id"),
             (r#""Value #B":"#, r#""Value #Z":"#, "has no column Value #Z"),
         ] {
-            let errors = after(from, to, &catalogue);
+            let errors = after(from, to);
             assert!(errors.iter().any(|error| error.contains(told)), "{from} is {to}: {errors:?}");
         }
     }
