@@ -14,7 +14,7 @@ use super::{
     Page, PageRequest,
     budget::Budget,
     error::{ApiError, Said},
-    exchange::{self, Answer},
+    exchange::{self, Answer, Handler, Transport},
     metrics::{ApiMetrics, Endpoint},
     retry::{self, Backoff, Reason},
     wire::{self, List, Listed},
@@ -31,7 +31,7 @@ const USER_AGENT: &str = concat!("cortex-workflow-exporter/", env!("CARGO_PKG_VE
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    transport: Transport,
     settings: config::Cortex,
     key: RwLock<SecretString>,
     budget: Arc<Budget>,
@@ -67,26 +67,38 @@ impl Client {
         clock: Arc<dyn Clock>,
         backoff: Backoff,
     ) -> Result<Self, ApiError> {
+        let transport = Transport::Network(network(settings)?);
+        Self::over(transport, settings, budget, metrics, clock, backoff)
+    }
+
+    /// A client whose requests this answers, rather than a server.
+    pub fn in_process(
+        answer: Handler,
+        settings: &config::Cortex,
+        budget: Arc<Budget>,
+        metrics: ApiMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ApiError> {
+        let transport = Transport::InProcess(answer);
+        Self::over(transport, settings, budget, metrics, clock, Backoff::DEFAULT)
+    }
+
+    fn over(
+        transport: Transport,
+        settings: &config::Cortex,
+        budget: Arc<Budget>,
+        metrics: ApiMetrics,
+        clock: Arc<dyn Clock>,
+        backoff: Backoff,
+    ) -> Result<Self, ApiError> {
         let key = settings.api_key.read()?;
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            // Every attempt must take its slot of the budget, so none may happen out of sight.
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if settings.api_url.scheme() == "http" {
-            // To a proxy, the key would go in clear.
-            http = http.no_proxy();
-        }
         if settings.api_url.cannot_be_a_base() {
             let text = format!("{} cannot be the base of an address", settings.api_url);
             return Err(ApiError::Setup(text));
         }
         metrics.rate_limit(budget.limit());
         Ok(Self(Arc::new(Inner {
-            http: http
-                .build()
-                .map_err(|error| ApiError::Setup(format!("{:#}", anyhow::Error::new(error))))?,
+            transport,
             settings: settings.clone(),
             key: RwLock::new(key),
             budget,
@@ -157,6 +169,21 @@ impl Client {
     }
 }
 
+/// A client of the network. Sends nothing.
+fn network(settings: &config::Cortex) -> Result<reqwest::Client, ApiError> {
+    let mut http = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        // Every attempt must take its slot of the budget, so none may happen out of sight.
+        .retry(reqwest::retry::never())
+        .referer(false);
+    if settings.api_url.scheme() == "http" {
+        // To a proxy, the key would go in clear.
+        http = http.no_proxy();
+    }
+    http.build().map_err(|error| ApiError::Setup(format!("{:#}", anyhow::Error::new(error))))
+}
+
 fn none_if_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
     match outcome {
         Ok(read) => Ok(Some(read)),
@@ -220,7 +247,7 @@ impl Inner {
     async fn attempt(&self, endpoint: Endpoint, url: &Url) -> Result<Read, ApiError> {
         let (started, sent_ms) = (Instant::now(), self.clock.now_ms());
         let timeout = self.settings.timeout;
-        let outcome = exchange::get(&self.http, url, self.authorization()?, timeout).await;
+        let outcome = exchange::get(&self.transport, url, self.authorization()?, timeout).await;
         let code = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
         self.metrics.attempt(endpoint, code, started.elapsed());
         let answer = outcome?;

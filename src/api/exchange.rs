@@ -1,9 +1,10 @@
 //! One request and its answer, without any second thoughts.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use reqwest::{
-    Client, Response, StatusCode, Url,
+    Client, Method, Request, Response, StatusCode, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
 };
 
@@ -56,9 +57,28 @@ pub(super) fn host(url: &Url) -> String {
     }
 }
 
+/// Answers requests within the process.
+pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+
+/// How requests get to the API.
+pub(super) enum Transport {
+    Network(Client),
+    /// For simulations, in which time is no real one.
+    InProcess(Handler),
+}
+
+impl Transport {
+    async fn send(&self, request: Request) -> reqwest::Result<Response> {
+        match self {
+            Self::Network(client) => client.execute(request).await,
+            Self::InProcess(answer) => Ok(answer(request).await),
+        }
+    }
+}
+
 /// Sends a GET and reads the whole answer, within the client's timeout.
 pub(super) async fn get(
-    http: &Client,
+    transport: &Transport,
     url: &Url,
     authorization: HeaderValue,
     timeout: Duration,
@@ -67,14 +87,11 @@ pub(super) async fn get(
     let failed = |error: &reqwest::Error| {
         error.is_timeout().then(|| ApiError::Timeout { host: host(), timeout })
     };
-    let sent = http
-        .get(url.clone())
-        .header(AUTHORIZATION, authorization)
-        .header(ACCEPT, "application/json")
-        .timeout(timeout)
-        .send()
-        .await;
-    let mut response = sent.map_err(|error| {
+    let mut request = Request::new(Method::GET, url.clone());
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    *request.timeout_mut() = Some(timeout);
+    let mut response = transport.send(request).await.map_err(|error| {
         failed(&error).unwrap_or_else(|| ApiError::Network { host: host(), cause: causes(&error) })
     })?;
     let status = response.status();

@@ -17,6 +17,7 @@ mod tests;
 pub use budget::Budget;
 pub use client::Client;
 pub use error::{ApiError, Said};
+pub use exchange::Handler;
 pub use metrics::ApiMetrics;
 pub use retry::Backoff;
 

@@ -1,6 +1,7 @@
 //! When and what to read. The pure part decides: `plan` and `hint` what is due, `pager`, `order` and
 //! `reading` which pages to ask for. `polling` is the loop over all apps, `list` and `workflow` read,
-//! `cycle` says how it went, `pulse` whether it goes on at all. Uses `api`, `config`, `ledger` and
+//! `cycle` says how it went, `pace` whether it keeps up, `pulse` whether it goes on at all, and `estimate`
+//! calculates what it costs. Uses `api`, `config`, `ledger` and
 //! `model`.
 
 mod cycle;
@@ -9,6 +10,7 @@ mod hint;
 mod list;
 mod metrics;
 mod order;
+mod pace;
 mod pager;
 mod plan;
 mod polling;

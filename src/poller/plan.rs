@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::hint::Hint;
+use super::{estimate::Account, hint::Hint};
 use crate::{config, model::WorkflowId};
 
 /// When the workflows of one app are to be read.
@@ -20,6 +20,8 @@ pub(super) struct Plan {
     list_due_ms: i64,
     listing: bool,
     cycle: Option<Cycle>,
+    /// How many workflows the last list had, those included that aren't followed.
+    listed: usize,
 }
 
 /// The cycle that goes on.
@@ -118,6 +120,7 @@ impl Plan {
             list_due_ms: now_ms,
             listing: false,
             cycle: None,
+            listed: 0,
         }
     }
 
@@ -162,6 +165,7 @@ impl Plan {
         if let Some(listing) = listing {
             let least_ms = listing.cost_ms.saturating_mul(MOST_FOR_LISTS).max(self.interval_ms);
             self.list_due_ms = begun_ms + least_ms;
+            self.listed = listing.counts.len();
         }
         let Some(cycle) = self.cycle else { return };
         let (interval_ms, sweep_ms) = (self.interval_ms, self.sweep_ms);
@@ -258,6 +262,26 @@ impl Plan {
         }
         let cycle = self.cycle.take_if(|cycle| cycle.listed)?;
         Some(cycle.begun_ms)
+    }
+
+    /// How long ago the most overdue workflow should have been read.
+    pub(super) fn lag_ms(&self, now_ms: i64) -> i64 {
+        self.due(now_ms).map(|(_, late_ms)| late_ms).max().unwrap_or(0)
+    }
+
+    /// What there is to poll, as far as it decides what that costs.
+    pub(super) fn account(&self) -> Account {
+        let count = |fits: &dyn Fn(&Entry) -> bool| {
+            self.workflows.values().filter(|entry| fits(entry)).count() as u32
+        };
+        let often = |entry: &Entry| entry.period_ms <= self.interval_ms;
+        Account {
+            listed: self.listed.max(self.workflows.len()) as u32,
+            followed: self.workflows.len() as u32,
+            open: count(&|it| often(it) && it.urgency == Urgency::Active),
+            uncounted: count(&|it| often(it) && it.urgency != Urgency::Active),
+            ..Account::default()
+        }
     }
 
     /// The workflows that are to be read, and how long ago they should have been.

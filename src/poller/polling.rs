@@ -6,7 +6,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Poller,
+    Poller, pace,
     plan::{Begun, By},
     pulse::Pulse,
 };
@@ -52,7 +52,9 @@ impl Polling {
 
     /// Polls until told to stop.
     pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(drive(&self.pollers, || false)).await;
+        let polling = drive(&self.pollers, || false);
+        let both = async { tokio::join!(polling, pace::tell(&self.pollers)) };
+        stop.run_until_cancelled(both).await;
     }
 }
 

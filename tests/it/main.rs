@@ -29,6 +29,7 @@ mod properties;
 mod reload;
 mod restart;
 mod rules;
+mod schedule;
 mod stop;
 mod troubles;
 mod undecodable;

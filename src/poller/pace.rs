@@ -1,0 +1,117 @@
+//! Whether polling keeps up. Tells when that changes, once, with the numbers.
+
+use std::time::Duration;
+
+use super::{Account, Poller, estimate};
+use crate::config;
+
+/// Whether polling was behind when last looked.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    behind: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    FellBehind,
+    CaughtUp,
+}
+
+impl Pace {
+    /// What has changed now that the most overdue workflow is this late. Less than two intervals
+    /// are nothing: within a cycle, some always wait for others.
+    fn turn(&mut self, lag: Duration, interval: Duration) -> Option<Turn> {
+        let behind = if self.behind { lag > interval } else { lag > interval * 2 };
+        let before = std::mem::replace(&mut self.behind, behind);
+        match (before, behind) {
+            (false, true) => Some(Turn::FellBehind),
+            (true, false) => Some(Turn::CaughtUp),
+            _ => None,
+        }
+    }
+}
+
+/// Looks once per interval. Before the first cycles have ended, everything is overdue; while the
+/// API can't be asked, the cycles say so.
+pub(super) async fn tell(pollers: &[Poller]) {
+    let Some(first) = pollers.first() else { return };
+    let poll = &first.settings.poll;
+    let limit = first.client.budget().limit();
+    let mut pace = Pace::default();
+    let mut looks = tokio::time::interval(poll.interval);
+    loop {
+        looks.tick().await;
+        let ended_well = |poller: &Poller| {
+            poller.status.borrow().last.as_ref().is_some_and(|cycle| cycle.error.is_none())
+        };
+        if !pollers.iter().all(ended_well) {
+            continue;
+        }
+        let lags = pollers.iter().map(|poller| poller.plan().lag_ms(poller.clock.steady_ms()));
+        let lag = Duration::from_millis(lags.max().unwrap_or(0) as u64);
+        let turn = pace.turn(lag, poll.interval);
+        if let Some(turn) = turn {
+            log(turn, &account(pollers), poll, limit, lag);
+        }
+    }
+}
+
+fn account(pollers: &[Poller]) -> Account {
+    let mut sum = Account::default();
+    for poller in pollers {
+        let account = poller.plan().account();
+        sum.listed += account.listed;
+        sum.followed += account.followed;
+        sum.open += account.open;
+        sum.uncounted += account.uncounted;
+        sum.page_size = poller.settings.page_size;
+    }
+    sum
+}
+
+fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Duration) {
+    let needed = estimate(account, poll, limit);
+    let requests = needed.requests().round();
+    let (workflows, lag_seconds) = (account.followed, lag.as_secs());
+    match turn {
+        Turn::FellBehind if needed.stretch > 1.0 => tracing::warn!(
+            workflows,
+            needed_per_minute = requests,
+            rate_limit = limit,
+            lag_seconds,
+            "More requests are needed than --cortex.rate-limit allows, so all poll intervals get \
+             longer. Follow fewer workflows, or raise --poll.interval or --poll.sweep-interval."
+        ),
+        Turn::FellBehind => tracing::warn!(
+            workflows,
+            needed_per_minute = requests,
+            rate_limit = limit,
+            lag_seconds,
+            "Polling has fallen behind, although --cortex.rate-limit would do: there is more to \
+             read than usual, or the API is slow."
+        ),
+        Turn::CaughtUp => tracing::info!(
+            workflows,
+            needed_per_minute = requests,
+            rate_limit = limit,
+            "Polling keeps up again."
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falling_behind_and_catching_up_are_told_once_each() {
+        let (mut pace, interval) = (Pace::default(), Duration::from_secs(30));
+        let lags = [0, 20, 59, 61, 45, 300, 31, 30, 59, 0, 70];
+        let turns: Vec<_> = lags
+            .iter()
+            .filter_map(|lag| Some((*lag, pace.turn(Duration::from_secs(*lag), interval)?)))
+            .collect();
+        let expected = [(61, Turn::FellBehind), (30, Turn::CaughtUp), (70, Turn::FellBehind)];
+        assert_eq!(turns, expected);
+    }
+}

@@ -1,0 +1,96 @@
+//! What polling costs in requests, and how late it finds the end of runs: the table in the README.
+//!
+//! `cargo bench --bench schedule` prints it. Time is simulated, so the machine's speed changes nothing
+//! in it.
+
+#[path = "../it/schedule/account.rs"]
+mod account;
+
+use std::time::{Duration, Instant};
+
+use account::{Figures, Setting, live};
+use cortex_workflow_exporter::{
+    config::Poll,
+    poller::{self, Account, estimate},
+    simulator::RunsCount,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// How busy workflows are: how long it is from one run to the next.
+const ACTIVITIES: [(&str, Option<Duration>); 3] = [
+    ("a run a day", Some(Duration::from_secs(86_400))),
+    ("a run an hour", Some(HOUR)),
+    ("a run every five minutes", Some(Duration::from_secs(300))),
+];
+/// Part of each run's life in which it is open: pending for a second or so, then running for 46.
+const OPEN_MINUTES: f64 = 0.79;
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().collect();
+    let hours = arguments.get(1).and_then(|hours| hours.parse().ok()).unwrap_or(6);
+    println!(
+        "| workflows | each has | requests/min: lists | runs | most in any minute | 429s | delay: \
+         median | 99 % | calculated: requests/min | mean delay |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for workflows in [100, 1_000, 5_000] {
+        for (activity, every) in ACTIVITIES {
+            let measured = HOUR * hours;
+            row(activity, &Setting { workflows, every, measured, ..Setting::default() });
+        }
+    }
+    println!("\nWithout a number of runs:\n");
+    for workflows in [100, 1_000] {
+        let (every, runs_count) = (Some(HOUR), RunsCount::Absent);
+        let setting = Setting { workflows, every, runs_count, ..Setting::default() };
+        row("a run an hour", &Setting { measured: HOUR, ..setting });
+    }
+    println!("\nNothing happens:\n");
+    row("no run", &Setting { workflows: 300, measured: HOUR, ..Setting::default() });
+    println!("\nThe first cycle:\n");
+    for (workflows, history) in [(10, 20_000), (1_000, 200)] {
+        let measured = Duration::from_secs(60);
+        let figures = live(&Setting { workflows, history, measured, ..Setting::default() });
+        let Figures { first_cycle, first_requests, .. } = figures;
+        println!(
+            "{workflows} workflows with {history} old runs: {first_requests} requests in {first_cycle:.0?}"
+        );
+    }
+}
+
+fn row(activity: &str, setting: &Setting) {
+    let begun = Instant::now();
+    let figures = live(setting);
+    assert_eq!((figures.missing, figures.surplus), (0, 0), "all runs are counted once");
+    let expected = expected(setting);
+    println!(
+        "| {} | {activity} | {:.0} | {:.0} | {} | {} | {:.0} s | {:.0} s | {:.0} | {:.0} s |",
+        setting.workflows,
+        figures.lists,
+        figures.requests - figures.lists,
+        figures.most_sliding.max(figures.most_fixed),
+        figures.refused,
+        figures.delay(0.5),
+        figures.delay(0.99),
+        expected.requests(),
+        expected.mean_delay.as_secs_f64(),
+    );
+    eprintln!("{} runs, simulated in {:.0?}", figures.delays.len(), begun.elapsed());
+}
+
+fn expected(setting: &Setting) -> poller::Estimate {
+    let workflows = setting.workflows as f64;
+    let each = setting.every.map_or(0.0, |every| 60.0 / every.as_secs_f64());
+    let open = workflows * (1.0 - (-each * OPEN_MINUTES).exp());
+    let uncounted = setting.runs_count == RunsCount::Absent;
+    let account = Account {
+        listed: setting.workflows as u32,
+        followed: setting.workflows as u32,
+        open: open as u32,
+        uncounted: if uncounted { (workflows - open) as u32 } else { 0 },
+        runs_per_minute: workflows * each,
+        page_size: 100,
+    };
+    let (interval, sweep_interval) = (Duration::from_secs(30), setting.sweep_interval);
+    estimate(&account, &Poll { interval, sweep_interval }, 400)
+}
