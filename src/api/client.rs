@@ -282,6 +282,7 @@ impl Inner {
             items,
             listed,
             undecodable,
+            bytes: answer.body.len(),
             total: answer.number("pagination-count"),
             take: answer.number("pagination-take"),
             read_at_ms: read.at_ms,

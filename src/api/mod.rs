@@ -39,6 +39,8 @@ pub struct Page<T> {
     pub listed: usize,
     /// What couldn't be decoded. Of an absurd number, only the first thousand.
     pub undecodable: Vec<Undecodable>,
+    /// How many bytes the answer had, decompressed.
+    pub bytes: usize,
     /// How many items the whole list has (`pagination-count`), if told.
     pub total: Option<u64>,
     /// How many items a page really has (`pagination-take`), if told.

@@ -1,5 +1,5 @@
-//! When and what to read. The pure part decides: `plan` and `hint` what is due, `pager`, `order` and
-//! `reading` which pages to ask for. `polling` is the loop over all apps, `list` and `workflow` read,
+//! When and what to read. The pure part decides: `plan` and `hint` what is due, `pager`, `order`,
+//! `reading` and `page_size` which pages to ask for. `polling` is the loop over all apps, `list` and `workflow` read,
 //! `cycle` says how it went, `pace` whether it keeps up, `pulse` whether it goes on at all, and `estimate`
 //! calculates what it costs. Uses `api`, `config`, `ledger` and
 //! `model`.
@@ -11,6 +11,7 @@ mod list;
 mod metrics;
 mod order;
 mod pace;
+mod page_size;
 mod pager;
 mod plan;
 mod polling;
@@ -84,6 +85,8 @@ pub struct Status {
 struct Memory {
     /// The young end of lists with the oldest run first.
     last_pages: HashMap<WorkflowId, LastPage>,
+    /// How many runs to ask for per page, where that isn't as many as may be.
+    takes: HashMap<WorkflowId, u32>,
     /// Why there was no usable key when it was last looked for.
     key_error: Option<String>,
     /// How many cycles in a row ended because the key was refused.

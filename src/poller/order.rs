@@ -1,7 +1,9 @@
 //! In which order a server lists runs: found out by looking. Pure.
 
+use std::ops::Range;
+
 use crate::{
-    ledger::Closing,
+    ledger::{Closing, old_half},
     model::{Run, Timestamp},
 };
 
@@ -31,8 +33,9 @@ pub(super) struct Evidence {
     created: Trend,
     started: Trend,
     updated: Trend,
-    /// Whether the page added last has a run that was started.
-    any_started: bool,
+    /// Whether there is a run that was started in the first half of the page added last, and in the
+    /// second.
+    any_started: (bool, bool),
 }
 
 /// Neighbours of which one is surely the later.
@@ -55,7 +58,9 @@ impl Evidence {
         self.created.add(runs, |run| run.created_at);
         self.started.add(runs, |run| run.started_at);
         self.updated.add(runs, |run| run.updated_at);
-        self.any_started = runs.iter().any(|run| run.started_at.is_some());
+        let started = |part: Range<usize>| runs[part].iter().any(|run| run.started_at.is_some());
+        let old_half = |newest_first| old_half(runs.len(), newest_first);
+        self.any_started = (started(old_half(false)), started(old_half(true)));
     }
 
     /// The order, if there is one and enough was seen of it.
@@ -72,16 +77,18 @@ impl Evidence {
         })
     }
 
-    /// When the page added last ends the reading of an ordered list. Several orders can explain
-    /// what was seen, and it must do so in each of them:
+    /// When the old half of the page added last ends the reading of an ordered list. Several orders
+    /// can explain what was seen, and it must do so in each of them:
     ///
     /// - By `created_at` a run's place never changes.
     /// - By `updated_at` or `started_at` a run that was followed and went on moves to the young
     ///   end, so one that still stands among the known ones proves nothing.
     /// - By `started_at`, runs that never started stand before the young end, as databases sort
-    ///   what is missing. A page of nothing else tells nothing of what lies behind.
+    ///   what is missing. Nothing but such runs tells nothing of what lies behind.
     pub(super) fn closing(&self, newest_first: bool) -> Closing {
-        if self.started.allows(newest_first) && !self.any_started {
+        let (first_half, second_half) = self.any_started;
+        let any_started = if newest_first { second_half } else { first_half };
+        if self.started.allows(newest_first) && !any_started {
             Closing::No
         } else if self.started.allows(newest_first) || self.updated.allows(newest_first) {
             Closing::IfSettled

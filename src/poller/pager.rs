@@ -105,13 +105,20 @@ impl Pager {
         self.end
     }
 
-    /// A smaller page is asked for from now on, because one of this size is too large to be read.
-    /// `false` if there is no smaller one.
+    /// Pages of at most this size are asked for from now on, where the server obeys.
+    pub(super) fn aim(&mut self, take: u32) {
+        if !self.ignores_take {
+            self.take = self.take.min(take).max(1);
+        }
+    }
+
+    /// A page of a quarter of this size is asked for from now on, because one of this size is too
+    /// large to be read. `false` if there is no smaller one.
     pub(super) fn shrink(&mut self) -> bool {
         if self.ignores_take || self.request.take <= 1 {
             return false;
         }
-        self.take = self.request.take / 2;
+        self.take = (self.request.take / 4).max(1);
         self.request = self.next_request();
         true
     }
@@ -334,14 +341,19 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_too_large_is_asked_for_in_halves() {
+    fn a_page_that_is_too_large_is_asked_for_in_quarters() {
         let mut pager = Pager::new(100);
         assert!(pager.shrink());
-        assert_eq!(pager.request(), PageRequest { number: 1, take: 50 });
-        let keys: Vec<_> = (0..50).collect();
+        assert_eq!(pager.request(), PageRequest { number: 1, take: 25 });
+        let keys: Vec<_> = (0..25).collect();
         let facts = Facts { keys: &keys, total: None, take: None };
         assert_eq!(pager.answered(facts), Paged::More);
-        assert!(pager.request().take <= 50);
+        assert!(pager.request().take <= 25);
+        let mut pager = Pager::new(25);
+        pager.aim(100);
+        pager.aim(10);
+        assert_eq!(pager.answered(facts), Paged::More);
+        assert!(pager.request().take <= 10);
     }
 
     proptest! {

@@ -90,14 +90,23 @@ impl Reading {
         self.last_page
     }
 
+    /// Asks for pages of at most this size from now on, unless page numbers are known already that
+    /// belong to another size.
+    pub(super) fn aim(&mut self, take: u32) {
+        if let Way::Forward(pager) = &mut self.way {
+            pager.aim(take);
+        }
+    }
+
     /// Asks for smaller pages from now on; `false` if there are no smaller ones.
     pub(super) fn shrink(&mut self) -> bool {
         if let Way::Forward(pager) = &mut self.way {
             return pager.shrink();
         }
-        self.take /= 2;
-        self.way = Way::Forward(Pager::new(self.take.max(1)));
-        self.take > 0
+        let smaller = self.take > 1;
+        self.take = (self.take / 4).max(1);
+        self.way = Way::Forward(Pager::new(self.take));
+        smaller
     }
 
     /// Takes in the page that was asked for.

@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    Poller, ReadError,
+    Poller, ReadError, page_size,
     pager::{Facts, Paged, Pager},
     reading::Reading,
 };
@@ -14,9 +14,7 @@ use crate::{
     model::{Anomaly, Run, RunId, Status, WorkflowId},
 };
 
-/// From so many open runs on that a reading didn't meet, the lists of open runs are read rather
-/// than each run.
-const MANY_OPEN: usize = 5;
+const RUNNING: [Status; 1] = [Status::Running];
 
 /// What one reading of a workflow has met.
 #[derive(Default)]
@@ -57,7 +55,7 @@ impl Poller {
         // runs; unless it will read everything anyway.
         let mut to_the_end = first_reading && few_runs;
         if first_reading && !few_runs && !all_is_news {
-            to_the_end = !self.read_open_lists(id, &mut met).await?;
+            to_the_end = !self.read_open_lists(id, &Status::OPEN, &mut met).await?;
         }
         self.read_list(id, to_the_end, &mut met).await?;
         self.follow(id, &mut met).await?;
@@ -71,8 +69,12 @@ impl Poller {
         to_the_end: bool,
         met: &mut Met,
     ) -> Result<(), ReadError> {
-        let last_page = self.memory().last_pages.remove(id);
-        let mut reading = Reading::new(self.settings.page_size, to_the_end, last_page);
+        let most = self.settings.page_size;
+        let mut reading = {
+            let mut memory = self.memory();
+            let take = memory.takes.get(id).copied().unwrap_or(most);
+            Reading::new(take, to_the_end, memory.last_pages.remove(id))
+        };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
             self.pulse.beat();
@@ -83,6 +85,7 @@ impl Poller {
             let Some(page) = page else { return self.missing(id) };
             let keys = self.keys(id, &page);
             let facts = Facts { keys: &keys, total: page.total, take: page.take };
+            self.fit(id, &mut reading, &page);
             let verdict = reading.answered(&page.items, facts);
             let read = RunsRead {
                 runs: &page.items,
@@ -107,6 +110,22 @@ impl Poller {
         }
     }
 
+    /// Has pages asked for as their bytes allow, now and in readings to come.
+    fn fit(&self, id: &WorkflowId, reading: &mut Reading, page: &Page<Run>) {
+        let most = self.settings.page_size;
+        let mut memory = self.memory();
+        let before = memory.takes.get(id).copied().unwrap_or(most);
+        let take = page_size::fitting(before, page.listed, page.bytes, most);
+        if take < before {
+            reading.aim(take);
+        }
+        if take < most {
+            memory.takes.insert(id.clone(), take);
+        } else {
+            memory.takes.remove(id);
+        }
+    }
+
     /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it is
     /// gone; its open runs are asked for one by one, and vanish.
     fn missing(&self, id: &WorkflowId) -> Result<(), ReadError> {
@@ -114,10 +133,15 @@ impl Poller {
         if listed { Err(ReadError::Missing) } else { Ok(()) }
     }
 
-    /// Reads the lists of PENDING and of RUNNING runs; in this order, so that a run that moves on
-    /// from one to the other meanwhile is met. Returns whether the server has such lists.
-    async fn read_open_lists(&self, id: &WorkflowId, met: &mut Met) -> Result<bool, ReadError> {
-        for status in Status::OPEN {
+    /// Reads the lists of runs with these statuses: PENDING before RUNNING, so that a run that moves
+    /// on from one to the other meanwhile is met. Returns whether the server has such lists.
+    async fn read_open_lists(
+        &self,
+        id: &WorkflowId,
+        statuses: &[Status],
+        met: &mut Met,
+    ) -> Result<bool, ReadError> {
+        for status in statuses {
             let mut pager = Pager::new(self.settings.page_size);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
@@ -128,7 +152,7 @@ impl Poller {
                 };
                 // If the list of all runs is there nevertheless, it has to tell of these too.
                 let Some(page) = page else { return Ok(false) };
-                if page.items.iter().any(|run| run.status != status) {
+                if page.items.iter().any(|run| run.status != *status) {
                     return Ok(false);
                 }
                 let keys = self.keys(id, &page);
@@ -149,8 +173,9 @@ impl Poller {
 
     /// Looks at the open runs that weren't met.
     async fn follow(&self, id: &WorkflowId, met: &mut Met) -> Result<(), ReadError> {
-        if self.unmet(id, met).len() > MANY_OPEN {
-            self.read_open_lists(id, met).await?;
+        let lists = self.lists_worth_reading(id, met);
+        if !lists.is_empty() {
+            self.read_open_lists(id, lists, met).await?;
         }
         let mut vanished = Vec::new();
         for run_id in self.unmet(id, met) {
@@ -172,6 +197,21 @@ impl Poller {
             self.ledger.record_vanished(app, id, &vanished, self.now()).await?;
         }
         Ok(())
+    }
+
+    /// The lists of open runs that cost less than asking for each run that wasn't met. No run is
+    /// PENDING again once it was RUNNING.
+    fn lists_worth_reading(&self, id: &WorkflowId, met: &Met) -> &'static [Status] {
+        let Some(state) = self.workflow_state(id) else {
+            return &[];
+        };
+        let unmet = state.open.iter().filter(|(run, _)| !met.runs.contains(*run));
+        let count = |status: Status| unmet.clone().filter(|(_, run)| run.status == status).count();
+        match (count(Status::Pending), count(Status::Running)) {
+            (0, 2..) => &RUNNING,
+            (pending @ 1.., running) if pending + running > Status::OPEN.len() => &Status::OPEN,
+            _ => &[],
+        }
     }
 
     /// The open runs that weren't met.

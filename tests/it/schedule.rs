@@ -4,9 +4,16 @@ mod account;
 
 use std::time::Duration;
 
-use cortex_workflow_exporter::simulator::RunsCount;
+use cortex_workflow_exporter::{
+    config::ApiKey,
+    model::{Origin, Status},
+    poller::{CycleResult, Polling},
+    simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use account::{Figures, Setting, live};
+use account::{Figures, Setting, Stage, live, simulated};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -18,7 +25,7 @@ fn counted_rightly_and_never_refused(figures: &Figures) {
 
 #[test]
 fn idle_workflows_cost_their_list_and_their_sweeps() {
-    let figures = live(&Setting { workflows: 300, measured: 30 * MINUTE, ..Setting::default() });
+    let figures = live(&Setting { workflows: 300, measured: 20 * MINUTE, ..Setting::default() });
     counted_rightly_and_never_refused(&figures);
     // Three pages, which overlap, every 30 seconds; one reading each every five minutes.
     assert!(figures.lists <= 8.2, "{figures:?}");
@@ -26,7 +33,7 @@ fn idle_workflows_cost_their_list_and_their_sweeps() {
     // Without sweeps there is the list alone.
     let sweep_interval = Duration::from_secs(86_400);
     let setting = Setting { workflows: 300, sweep_interval, ..Setting::default() };
-    let figures = live(&Setting { measured: 30 * MINUTE, ..setting });
+    let figures = live(&Setting { measured: 10 * MINUTE, ..setting });
     assert!(figures.requests <= 8.2, "{figures:?}");
 }
 
@@ -63,7 +70,7 @@ fn a_number_of_runs_that_is_missing_or_wrong_loses_nothing() {
 fn above_the_budget_everything_comes_later_and_nothing_is_refused_or_lost() {
     let (every, runs_count) = (Some(30 * MINUTE), RunsCount::Absent);
     let setting = Setting { workflows: 500, every, runs_count, ..Setting::default() };
-    let figures = live(&Setting { measured: 20 * MINUTE, ..setting });
+    let figures = live(&Setting { measured: 10 * MINUTE, ..setting });
     counted_rightly_and_never_refused(&figures);
     // 500 readings and six lists in the time of 400 requests a minute.
     assert!(figures.requests > 390.0, "{figures:?}");
@@ -89,4 +96,135 @@ fn the_first_cycle_costs_the_same_however_long_the_history() {
     let cost = [cost(200), cost(20_000)];
     // The list of workflows; of each the open runs, which are two lists, and the young end.
     assert_eq!(cost, [16, 16]);
+}
+
+/// The requests for runs since last asked.
+fn for_runs(simulator: &Simulator) -> Vec<RequestSeen> {
+    let requests = simulator.take_requests().into_iter();
+    requests.filter(|request| request.endpoint != Some(Endpoint::Workflows)).collect()
+}
+
+/// One workflow of which the list tells no number of runs, so that it is read in every cycle.
+fn one() -> Setting {
+    Setting { workflows: 1, history: 0, runs_count: RunsCount::Absent, ..Setting::default() }
+}
+
+#[test]
+fn many_open_runs_cost_two_requests_and_not_one_each() {
+    simulated(async {
+        let Stage { simulator, poller, .. } = Stage::new(&one()).await;
+        simulator.world(|world| {
+            let id = world.workflows[0].id.clone();
+            let at = world.now_ms() - 3_600_000;
+            for n in 0..240 {
+                let old = n < 40;
+                let status = if old { Status::Running } else { Status::Completed };
+                let ended = (!old).then_some(at + n + 1);
+                let run = Run::new(status, Origin::Workflow);
+                world.add_run(&id, run.with_times(at + n, Some(at + n), ended));
+            }
+        });
+        for _ in 0..2 {
+            simulator.take_requests();
+            let cycle = poller.cycle().await;
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+        }
+        let queries: Vec<_> = for_runs(&simulator).into_iter().map(|it| it.query).collect();
+        assert_eq!(queries.len(), 2, "{queries:?}");
+        assert!(queries[1].contains("status=RUNNING"), "{queries:?}");
+    });
+}
+
+#[test]
+fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
+    simulated(async {
+        let Stage { simulator, poller, .. } = Stage::new(&one()).await;
+        let fill = |padding: usize| {
+            simulator.world(|world| {
+                let workflow = &mut world.workflows[0];
+                workflow.runs.clear();
+                let id = workflow.id.clone();
+                for n in 0..150 {
+                    let mut run = Run::new(Status::Completed, Origin::Workflow);
+                    run = run.with_times(n, Some(n), Some(n + 1));
+                    run.padding = padding;
+                    world.add_run(&id, run);
+                }
+            });
+        };
+        let takes = async || {
+            simulator.take_requests();
+            let cycle = poller.cycle().await;
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+            let queries = for_runs(&simulator).into_iter().map(|request| request.query);
+            let young_end = queries.filter(|query| !query.contains("status="));
+            young_end.map(|query| query.rsplit('=').next().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        fill(60_000);
+        assert_eq!(takes().await, [Some("100".into())]);
+        // Six megabytes were too many.
+        assert_eq!(takes().await, [Some("25".into())]);
+        fill(100);
+        assert_eq!(takes().await, [Some("25".into())]);
+        assert_eq!(takes().await, [Some("100".into())]);
+    });
+}
+
+#[test]
+fn a_refused_key_is_tried_ever_more_slowly_until_its_file_holds_another() {
+    simulated(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("key");
+        std::fs::write(&file, "a-wrong-one").expect("it can be written");
+        let setting = Setting { key: ApiKey::File(file.clone()), ..Setting::default() };
+        let Stage { simulator, poller, .. } = Stage::new(&setting).await;
+        let mut status = poller.status();
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        tokio::spawn(Polling::new(vec![poller]).run(stop));
+        sleep(10 * MINUTE).await;
+        let requests = simulator.take_requests();
+        assert!(requests.iter().all(|request| request.status == Some(401)), "{requests:?}");
+        let gaps: Vec<_> =
+            requests.windows(2).map(|pair| (pair[1].at_ms - pair[0].at_ms + 500) / 1000).collect();
+        assert_eq!(gaps[..6], [1, 2, 4, 8, 16, 30], "{gaps:?}");
+        assert!(gaps[6..].iter().all(|gap| (29..=31).contains(gap)), "{gaps:?}");
+        assert!(status.borrow_and_update().last.as_ref().is_some_and(|last| last.refused));
+        std::fs::write(&file, "demo-key\n").expect("it can be written");
+        let well = status.wait_for(|status| {
+            status.last.as_ref().is_some_and(|last| last.result == CycleResult::Success)
+        });
+        let well = tokio::time::timeout(3 * MINUTE, well).await;
+        assert!(well.is_ok(), "the new key is used");
+    });
+}
+
+#[test]
+fn a_poll_loop_that_hangs_is_noticed_and_so_is_that_it_goes_on() {
+    simulated(async {
+        let Stage { simulator, poller, .. } = Stage::new(&Setting::default()).await;
+        simulator.inject(Rule::new(Fault::Hang));
+        let polling = Polling::new(vec![poller]);
+        let pulse = polling.pulse();
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        tokio::spawn(polling.run(stop));
+        sleep(MINUTE).await;
+        assert_eq!(pulse.check(), Ok(()), "a slow answer is none of its business");
+        sleep(5 * MINUTE).await;
+        let error = pulse.check().expect_err("nothing goes on");
+        assert!(error.contains("stopped advancing"), "{error}");
+        simulator.clear_faults();
+        sleep(MINUTE).await;
+        assert_eq!(pulse.check(), Ok(()));
+        // Waiting for the next cycle is no hanging either, nor is a pause that the API asked for.
+        sleep(10 * MINUTE).await;
+        assert_eq!(pulse.check(), Ok(()));
+        let busy = Fault::Status { code: 429, retry_after: Some("290".into()) };
+        simulator.inject(Rule::new(busy).times(1));
+        for _ in 0..30 {
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(pulse.check(), Ok(()));
+        }
+    });
 }

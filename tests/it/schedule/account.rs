@@ -50,6 +50,8 @@ pub(crate) struct Setting {
     /// How long the API takes for an answer, in milliseconds.
     pub(crate) latency_ms: Range<u64>,
     pub(crate) sweep_interval: Duration,
+    /// Where the exporter's key comes from; the API's is `demo-key`.
+    pub(crate) key: ApiKey,
 }
 
 impl Default for Setting {
@@ -62,6 +64,7 @@ impl Default for Setting {
             measured: Duration::from_secs(3600),
             latency_ms: 20..200,
             sweep_interval: Duration::from_secs(300),
+            key: ApiKey::Value("demo-key".into()),
         }
     }
 }
@@ -113,28 +116,52 @@ struct Truth {
     surplus: usize,
 }
 
-/// Lives through it.
-pub(crate) fn live(setting: &Setting) -> Figures {
+/// An API and what polls it, which time is simulated for.
+pub(crate) struct Stage {
+    pub(crate) simulator: Simulator,
+    pub(crate) poller: Poller,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+}
+
+impl Stage {
+    /// Nothing has been polled yet. To be made within [`simulated`].
+    pub(crate) async fn new(setting: &Setting) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SimulatedClock(Instant::now()));
+        let api = Settings {
+            rate_limit: Some(ALLOWED),
+            api_key: "demo-key".into(),
+            ..Settings::default()
+        };
+        let simulator = Simulator::new(api, Arc::clone(&clock));
+        people(&simulator, setting);
+        let ledger = ledger(&clock).await;
+        tokio::spawn(stand_still_for(ledger.clone()));
+        let poller = poller(setting, &simulator, &ledger, &clock);
+        Self { simulator, poller, ledger, clock }
+    }
+}
+
+/// Runs it in a time that goes by whenever there is nothing to do.
+pub(crate) fn simulated<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(lived(setting))
+    runtime.block_on(story)
+}
+
+/// Lives through it.
+pub(crate) fn live(setting: &Setting) -> Figures {
+    simulated(lived(setting))
 }
 
 async fn lived(setting: &Setting) -> Figures {
-    let clock: Arc<dyn Clock> = Arc::new(SimulatedClock(Instant::now()));
-    let api =
-        Settings { rate_limit: Some(ALLOWED), api_key: "demo-key".into(), ..Settings::default() };
-    let simulator = Simulator::new(api, Arc::clone(&clock));
-    people(&simulator, setting);
-    let ledger = ledger(&clock).await;
-    let poller = poller(setting, &simulator, &ledger, &clock);
+    let Stage { simulator, poller, ledger, clock } = Stage::new(setting).await;
     let mut status = poller.status();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    tokio::spawn(stand_still_for(ledger.clone()));
     let truth = Arc::new(Mutex::new(Truth::default()));
     tokio::spawn(watch(ledger.states(), Arc::clone(&truth), Arc::clone(&clock)));
     let begun = Instant::now();
@@ -225,7 +252,7 @@ fn poller(
     let cortex = Cortex {
         api_url: "http://127.0.0.1".parse().expect("a URL"),
         app_id: app(),
-        api_key: ApiKey::Value("demo-key".into()),
+        api_key: setting.key.clone(),
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,
@@ -270,11 +297,11 @@ fn handler(simulator: &Simulator, latency_ms: Range<u64>) -> Handler {
 }
 
 /// SQLite works in a thread of its own, which the runtime takes for idleness: it would let time go
-/// by. So twenty times a second somebody waits for the ledger in a way that time does not pass.
+/// by. So five times a second somebody waits for the ledger in a way that time does not pass.
 async fn stand_still_for(ledger: Ledger) {
     let nobody = AppId::new("nobody").expect("a plain id");
     loop {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let (ledger, nobody) = (ledger.clone(), nobody.clone());
         let runtime = tokio::runtime::Handle::current();
         let wait = move || runtime.block_on(ledger.record_due(&nobody, BTreeMap::new()));

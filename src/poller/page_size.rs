@@ -1,0 +1,68 @@
+//! How many runs to ask for at once, so that a page is neither a burden nor a waste. Pure.
+
+/// The most bytes that a page should have, decompressed.
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+
+/// Smaller pages aren't asked for on account of their bytes: several dozen small ones cost more than a
+/// large one.
+const LEAST: u32 = 5;
+
+/// How many runs to ask for after a page of so many runs and bytes was the answer to this many. Whole
+/// fractions of the most that may be asked for, and growing only when there is room to spare, so that
+/// pages stay the same from one reading to the next.
+pub(super) fn fitting(asked: u32, listed: usize, bytes: usize, most: u32) -> u32 {
+    if listed == 0 {
+        return asked;
+    }
+    let each = bytes.div_ceil(listed);
+    let fits = |take: u32, room: usize| each.saturating_mul(take as usize) <= room;
+    if !fits(asked, MOST_BYTES) {
+        let fractions = (1..).map(|halvings| most.checked_shr(halvings).unwrap_or(0));
+        let smaller = fractions.take_while(|take| *take >= LEAST);
+        let found = smaller.filter(|take| *take < asked).find(|take| fits(*take, MOST_BYTES));
+        return found.unwrap_or(LEAST.min(asked));
+    }
+    let larger = (0..32).map(|halvings| most >> halvings).take_while(|take| *take > asked);
+    larger.into_iter().find(|take| fits(*take, MOST_BYTES / 2)).unwrap_or(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pages_of_usual_runs_stay_as_they_are_configured() {
+        assert_eq!(fitting(100, 100, 900_000, 100), 100);
+        assert_eq!(fitting(100, 3, 27_000, 100), 100);
+        assert_eq!(fitting(100, 0, 2, 100), 100);
+    }
+
+    #[test]
+    fn pages_of_fat_runs_become_small_and_those_of_thin_ones_large_again() {
+        assert_eq!(fitting(100, 100, 5_000_000, 100), 25);
+        assert_eq!(fitting(100, 100, 30_000_000, 100), 6);
+        assert_eq!(fitting(25, 25, 25_000_000, 100), LEAST);
+        assert_eq!(fitting(6, 6, 60_000, 100), 100);
+        assert_eq!(fitting(3, 3, 60_000_000, 3), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_one_size_settle_at_one_size_of_page(
+            each in 1_usize..3_000_000,
+            most in 1_u32..1000,
+            start in 1_u32..1000,
+        ) {
+            let step = |take: u32| fitting(take, take as usize, each * take as usize, most);
+            let mut take = start.min(most);
+            for _ in 0..3 {
+                take = step(take);
+            }
+            prop_assert_eq!(step(take), take);
+            prop_assert!(take <= most && take >= 1);
+            prop_assert!(take <= LEAST || each * take as usize <= MOST_BYTES);
+        }
+    }
+}
