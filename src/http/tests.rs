@@ -1,4 +1,5 @@
 mod accept;
+mod handshake;
 mod http2;
 mod limits;
 mod protection;

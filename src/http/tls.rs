@@ -10,8 +10,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 const HANDSHAKE: u8 = 22;
 
 /// For a client that speaks plain HTTP; it is left to its connection's end then.
-const HINT: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Connection: close\r\n\r\nthis is HTTPS; ask with https:// instead of http://\n";
+const HINT: &str = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    \r\nthis is HTTPS; ask with https:// instead of http://\n";
 
 /// Agrees on TLS with a client, within so long.
 pub(super) async fn accept(

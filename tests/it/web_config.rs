@@ -1,6 +1,7 @@
 //! The web configuration file at work: curl and a real Prometheus against the real binary.
 
 mod curl;
+mod parity;
 
 use std::{fs, path::PathBuf};
 
