@@ -63,5 +63,8 @@ fn start(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> Resul
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    // A password may still be being checked, which can take very long; nobody waits for the result.
+    runtime.shutdown_background();
+    ended
 }

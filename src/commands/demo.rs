@@ -52,13 +52,14 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
     };
     config.web.hold_timeout = config.web.hold_timeout.min(LONGEST_HOLD);
     let path = config.web.telemetry_path.clone();
+    let scheme = if config.web.config.tls.is_some() { "https" } else { "http" };
     let fixed = config.clone();
     let reread = Arc::new(move || fixed.with_web_config_read_anew());
     let app = App::build(config, reread, Arc::new(SystemClock)).await?;
     for address in app.addresses() {
         let port = address.port();
-        println!("Metrics:   http://localhost:{port}{path}");
-        println!("Overview:  http://localhost:{port}/");
+        println!("Metrics:   {scheme}://localhost:{port}{path}");
+        println!("Overview:  {scheme}://localhost:{port}/");
     }
     println!("Simulated API and what it can do on command: http://{simulator}/_simulator/");
     println!("A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'");

@@ -229,6 +229,24 @@ async fn a_reload_takes_all_of_a_valid_file_and_nothing_of_an_invalid_one() {
 }
 
 #[tokio::test]
+async fn a_password_that_takes_hours_to_check_keeps_nothing_waiting() {
+    let (site, api) = (Site::new(), Api::start().await);
+    let costly = format!("  bob: $2y$31${}\n", ".".repeat(53));
+    site.write_tls("", &(users(PASSWORD) + &costly));
+    let (mut exporter, address) = site.serve(&api, &[]).await;
+    let wonder = format!("alice:{PASSWORD}");
+    told(&exporter, "not 31").await;
+    let curl = || site.curl(&address);
+    // Somebody that nobody knows costs as much as bob does.
+    let waiting = curl().user("bob:guess").with(&["--max-time", "3"]).get("/metrics").await;
+    assert_eq!(waiting.status, 0, "{waiting:?}");
+    // There is room for a second check beside that one.
+    assert_eq!(curl().user(&wonder).get("/metrics").await.status, 200);
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+}
+
+#[tokio::test]
 async fn an_invalid_file_is_told_with_all_that_is_wrong_before_anything_starts() {
     let site = Site::new();
     site.write_tls("  cipher_suites: [TLS_RSA_WITH_AES_128_CBC_SHA]\n  curve: X25519\n", "");
