@@ -29,7 +29,7 @@
 //! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
-//! | [`commands`] | `serve`, `once`, `demo`, `simulate`, and their exit codes | all above |
+//! | [`commands`] | `serve`, `check`, `once`, `demo`, `simulate`, and their exit codes | all above |
 //! | [`shutdown`], [`systemd`], [`telemetry`], [`build_info`] | signals, readiness and watchdog, the log, which build this is | `config` |
 //!
 //! # The ideas that carry it
@@ -66,6 +66,9 @@
 //!   pieces, rendered and compressed; a change renders the workflows around it, and a scrape sends
 //!   shared bytes (`metrics/rendering.rs`, `metrics/exposition.rs`). The families are one table,
 //!   and a format is a small encoder (`metrics/text.rs`, `openmetrics.rs`, `protobuf`).
+//! - **A configuration is taken over whole or not at all.** A reload makes everything that can fail
+//!   first, then exchanges it; what outlives it (ledger, budget, metrics) stands apart from what is
+//!   replaced (`app/operation.rs`, `app/shared.rs`).
 //! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an
 //!   [`model::Anomaly`], told once.
 //!

@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn another_limit_holds_from_the_next_slot_on() {
+        let budget = Budget::new(60);
+        assert_eq!(send_times(&budget, 3).await, [0, 1000, 2000]);
+        budget.set_limit(600);
+        assert_eq!(send_times(&budget, 3).await, [1000, 1100, 1200]);
+        budget.set_limit(0);
+        assert_eq!(budget.limit(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced_even_after_an_idle_hour() {
         let budget = Budget::new(400);
         assert_eq!(send_times(&budget, 4).await, [0, 150, 300, 450]);

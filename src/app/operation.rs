@@ -89,6 +89,7 @@ impl Operation {
         mut requests: mpsc::Receiver<Request>,
         mut hangups: impl Stream<Item = ()> + Unpin,
     ) -> anyhow::Result<()> {
+        let stop = self.stop.clone();
         loop {
             tokio::select! {
                 ended = &mut self.running.task => {
@@ -100,13 +101,13 @@ impl Operation {
                     };
                 }
                 Some(answer) = requests.recv() => {
-                    let outcome = self.reload().await;
-                    // Who asked may have gone away.
-                    let _ = answer.send(outcome);
+                    // Without an answer, whoever asked is told that this is the end.
+                    let outcome = stop.run_until_cancelled(self.reload()).await;
+                    let _ = outcome.map(|outcome| answer.send(outcome));
                 }
                 Some(()) = hangups.next() => {
                     // What went wrong is in the log already.
-                    let _ = self.reload().await;
+                    let _ = stop.run_until_cancelled(self.reload()).await;
                 }
             }
         }
