@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::Duration,
 };
 
+use humantime::parse_duration;
 use regex::Regex;
 use serde::Deserialize;
 
@@ -170,8 +170,9 @@ fn untested(alerts: &[String], files: &[TestFile]) -> Vec<String> {
         let (mut fired, mut stays_silent, mut recovers) = (false, false, false);
         for test in files.iter().flat_map(|file| &file.tests) {
             let cases = test.alert_rule_test.iter().filter(|case| case.alertname == *alert);
-            let mut cases: Vec<_> =
-                cases.map(|case| (minutes(&case.eval_time), case.exp_alerts.len())).collect();
+            let mut cases: Vec<_> = cases
+                .map(|case| (parse_duration(&case.eval_time).ok(), case.exp_alerts.len()))
+                .collect();
             cases.sort_unstable();
             fired |= cases.iter().any(|(_, firing)| *firing > 0);
             stays_silent |= cases.iter().any(|(_, firing)| *firing == 0);
@@ -182,10 +183,6 @@ fn untested(alerts: &[String], files: &[TestFile]) -> Vec<String> {
         missing.extend(untold.map(|(_, what)| format!("no test in which {alert} {what}")));
     }
     missing
-}
-
-fn minutes(text: &str) -> Duration {
-    humantime::parse_duration(text).expect("a time like 5m")
 }
 
 #[test]
