@@ -1,7 +1,7 @@
 //! What polling costs in requests, and how late it finds the end of runs: the table in the README.
 //!
-//! `cargo bench --bench schedule` prints it. Time is simulated, so the machine's speed changes nothing
-//! in it.
+//! `cargo bench --bench schedule` prints it; `-- 30 5000` measures 30 minutes rather than an hour, and
+//! only 5,000 workflows. Time is simulated, so the machine's speed changes nothing in it.
 
 #[path = "../it/schedule/account.rs"]
 mod account;
@@ -15,45 +15,55 @@ use cortex_workflow_exporter::{
     simulator::RunsCount,
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 /// How busy workflows are: how long it is from one run to the next.
 const ACTIVITIES: [(&str, Option<Duration>); 3] = [
     ("a run a day", Some(Duration::from_secs(86_400))),
-    ("a run an hour", Some(HOUR)),
+    ("a run an hour", Some(Duration::from_secs(3600))),
     ("a run every five minutes", Some(Duration::from_secs(300))),
 ];
 /// Part of each run's life in which it is open: pending for a second or so, then running for 46.
 const OPEN_MINUTES: f64 = 0.79;
 
 fn main() {
-    let arguments: Vec<_> = std::env::args().collect();
-    let hours = arguments.get(1).and_then(|hours| hours.parse().ok()).unwrap_or(6);
+    let numbers = std::env::args().filter_map(|argument| argument.parse::<u32>().ok());
+    let numbers: Vec<_> = numbers.collect();
+    let measured = MINUTE * numbers.first().copied().unwrap_or(60);
+    let only = numbers.get(1).map(|only| *only as usize);
     println!(
         "| workflows | each has | requests/min: lists | runs | most in any minute | 429s | delay: \
          median | 99 % | calculated: requests/min | mean delay |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    for workflows in [100, 1_000, 5_000] {
+    for workflows in
+        [100, 1_000, 5_000].into_iter().filter(|it| only.is_none_or(|only| *it == only))
+    {
         for (activity, every) in ACTIVITIES {
-            let measured = HOUR * hours;
             row(activity, &Setting { workflows, every, measured, ..Setting::default() });
         }
     }
+    if only.is_none() {
+        others();
+    }
+}
+
+/// What else there is to know.
+fn others() {
     println!("\nWithout a number of runs:\n");
     for workflows in [100, 1_000] {
-        let (every, runs_count) = (Some(HOUR), RunsCount::Absent);
+        let (every, runs_count) = (Some(60 * MINUTE), RunsCount::Absent);
         let setting = Setting { workflows, every, runs_count, ..Setting::default() };
-        row("a run an hour", &Setting { measured: HOUR, ..setting });
+        row("a run an hour", &Setting { measured: 30 * MINUTE, ..setting });
     }
     println!("\nNothing happens:\n");
-    row("no run", &Setting { workflows: 300, measured: HOUR, ..Setting::default() });
+    row("no run", &Setting { workflows: 300, measured: 60 * MINUTE, ..Setting::default() });
     println!("\nThe first cycle:\n");
     for (workflows, history) in [(10, 20_000), (1_000, 200)] {
-        let measured = Duration::from_secs(60);
-        let figures = live(&Setting { workflows, history, measured, ..Setting::default() });
+        let figures = live(&Setting { workflows, history, measured: MINUTE, ..Setting::default() });
         let Figures { first_cycle, first_requests, .. } = figures;
         println!(
-            "{workflows} workflows with {history} old runs: {first_requests} requests in {first_cycle:.0?}"
+            "{workflows} workflows with {history} old runs: {first_requests} requests in \
+             {first_cycle:.0?}"
         );
     }
 }
