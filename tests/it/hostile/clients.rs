@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::{Mutex, MutexGuard},
     task::JoinSet,
 };
 use tokio_rustls::TlsConnector;
@@ -27,6 +28,9 @@ const MOST_CONNECTIONS: usize = 512;
 /// What it has open besides connections: listeners, the ledger, its log.
 const OTHER_FILES: usize = 60;
 
+/// All tests share the files that this process may have open, so one crowd waits for the other.
+static ROOM: Mutex<()> = Mutex::const_new(());
+
 /// An exporter, and a Prometheus that has its connection already.
 struct Scene {
     exporter: Process,
@@ -34,6 +38,7 @@ struct Scene {
     address: SocketAddr,
     scraper: TcpStream,
     _api: Api,
+    _room: MutexGuard<'static, ()>,
 }
 
 /// Clients that go on until this is dropped.
@@ -44,13 +49,14 @@ struct Crowd {
 
 impl Scene {
     async fn start() -> Self {
+        let room = ROOM.lock().await;
         let api = Api::start().await;
         api.add_workflow("work_one");
         let mut exporter = Process::serve(&api, "sqlite::memory:", &[]);
         let url = exporter.ready_url().await;
         let address = url.trim_start_matches("http://").parse().expect("an address");
         let scraper = TcpStream::connect(address).await.expect("it listens");
-        let mut scene = Self { exporter, url, address, scraper, _api: api };
+        let mut scene = Self { exporter, url, address, scraper, _api: api, _room: room };
         scene.scrape().await;
         scene
     }
@@ -187,6 +193,7 @@ async fn headers_and_bodies_without_an_end_are_refused() {
 
 #[tokio::test]
 async fn clients_that_speak_tls_and_then_fall_silent() {
+    let _room = ROOM.lock().await;
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
     let pair = pair.expect("there is randomness");
