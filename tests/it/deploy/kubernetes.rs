@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 
 use super::{items, output, path, read, text, verdict, yaml};
-use crate::support::{KEY, run, tool};
+use crate::support::{KEY, python, run, tool};
 
 const KUBERNETES: &str = "deploy/kubernetes";
 const RULES: &str = "deploy/prometheus/rules";
@@ -88,9 +88,7 @@ fn kubernetes_understands_all_of_it() {
 
 /// What the operator has against resources.
 fn operator_says(resources: &[&Value]) -> (bool, String) {
-    let python = path("target/tools/python/bin/python3");
-    assert!(python.exists(), "{} is missing; tests/run installs it", python.display());
-    let judge = Command::new(python)
+    let judge = Command::new(python())
         .arg(path("tests/it/deploy/operator_models.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
