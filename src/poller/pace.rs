@@ -36,7 +36,6 @@ impl Pace {
 pub(super) async fn tell(pollers: &[Poller]) {
     let Some(first) = pollers.first() else { return };
     let poll = &first.settings.poll;
-    let limit = first.client.budget().limit();
     let mut pace = Pace::default();
     let mut looks = tokio::time::interval(poll.interval);
     loop {
@@ -51,6 +50,8 @@ pub(super) async fn tell(pollers: &[Poller]) {
         let lag = Duration::from_millis(lags.max().unwrap_or(0) as u64);
         let turn = pace.turn(lag, poll.interval);
         if let Some(turn) = turn {
+            // A reload may have changed it.
+            let limit = first.client.budget().limit();
             log(turn, &account(pollers), poll, limit, lag);
         }
     }

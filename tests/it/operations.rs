@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use cortex_workflow_exporter::{
     model::Status,
-    simulator::{Fault, Rule},
+    simulator::{Fault, Rule, RunsCount, Workflow},
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
@@ -37,6 +37,7 @@ impl Scene {
     }
 
     async fn restart(&mut self) {
+        self.exporter.ready_url().await;
         self.exporter.terminate();
         assert_eq!(self.exporter.exit_code().await, 0, "{}", self.exporter.log());
         self.exporter = Process::spawn(&["serve", &self.file.flag()], &[]);
@@ -123,6 +124,30 @@ async fn throttling_is_waited_out_and_the_limit_lowered_without_a_restart() {
     let samples = scene.when("the limit holds", |it| it.sum(limit, &[]) == Some(1234.0)).await;
     let throttled = [("code", "429")];
     assert!(samples.sum("cortex_workflow_exporter_api_requests_total", &throttled) >= Some(1.0));
+}
+
+#[tokio::test]
+async fn an_exporter_that_lags_catches_up_once_less_is_to_be_read() {
+    let mut scene = Scene::start(KEY).await;
+    scene.api.simulator().world(|world| {
+        for number in 0..40 {
+            let mut workflow = Workflow::new(&format!("Idle {number}"));
+            // Without a number of runs, each is read in every interval.
+            workflow.runs_count = RunsCount::Absent;
+            world.add_workflow(workflow);
+        }
+    });
+    let text = configuration(&scene.api, 600);
+    scene.file.write("config.yml", &text);
+    scene.restart().await;
+    scene.tells("More requests are needed than --cortex.rate-limit allows", 1).await;
+    let lag = "cortex_workflow_exporter_poll_lag_seconds";
+    scene.when("the lag shows", |samples| samples.sum(lag, &[]) > Some(1.0)).await;
+    scene.file.write("config.yml", &format!("{text}workflows: {{exclude: ['Idle .*']}}\n"));
+    scene.exporter.signal("HUP");
+    scene.tells("Reloaded the configuration.", 1).await;
+    let settled = |samples: &Samples| samples.sum(lag, &[]).is_some_and(|lag| lag < 2.0);
+    scene.when("the lag is gone", settled).await;
 }
 
 #[tokio::test]
