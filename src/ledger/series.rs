@@ -70,7 +70,7 @@ pub struct SeriesKey {
     /// What is added up.
     pub total: Total,
     /// The label values.
-    pub labels: Box<[Label]>,
+    pub labels: Arc<[Label]>,
 }
 
 impl SeriesKey {

@@ -222,7 +222,7 @@ impl WorkflowState {
 
     /// Its series of one total.
     pub fn series_of(&self, total: Total) -> impl Iterator<Item = (&SeriesKey, &Series)> {
-        let first = SeriesKey { total, labels: Box::default() };
+        let first = SeriesKey { total, labels: Arc::default() };
         self.series.range(first..).take_while(move |(key, _)| key.total == total)
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     model::{Origin, Status, SystemClock},
-    simulator::{Run, Settings, Simulator, Step, StepDefinition, Workflow},
+    simulator::{Run, RunsCount, Settings, Simulator, Step, StepDefinition, Workflow},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +69,9 @@ pub(crate) async fn serve(make: fn(&Simulator)) {
 fn one_large_workflow(simulator: &Simulator) {
     simulator.world(|world| {
         let steps = ["fetch", "ask", "check", "tell"];
-        let workflow = Workflow::new("large");
+        let mut workflow = Workflow::new("large");
+        // Then it is read in every cycle.
+        workflow.runs_count = RunsCount::Absent;
         let workflow =
             steps.iter().fold(workflow, |workflow, key| workflow.with_step(key, "model"));
         let id = world.add_workflow(workflow);

@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cortex_workflow_exporter::{
+    api::{ApiMetrics, Budget, Client, PageRequest},
     app::Core,
     config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
     model::{AppId, SystemClock},
     poller::CycleResult,
 };
+use prometheus::Registry;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -39,24 +41,62 @@ pub(crate) fn measure(runtime: &Runtime) {
     row("processor time per new run of 9 KB, until it is durable", new, "µs");
     let (_directory, core) = polled.expect("there is a last one");
     let known = Samples::of(SAMPLES, || {
-        let cpu = cpu_seconds();
-        for _ in 0..CYCLES {
-            runtime.block_on(cycle(&core));
-        }
-        (cpu_seconds() - cpu) * 1e6 / f64::from(CYCLES * PAGE)
+        let before = pages(&core);
+        let used = per_run(|| runtime.block_on(cycle(&core)));
+        assert_eq!(pages(&core) - before, u64::from(CYCLES), "each cycle reads a page");
+        used
     });
     row("processor time per listed run of 9 KB that is known", known, "µs");
+    parts(runtime, &api.url);
 }
 
-async fn core(url: &str, directory: &std::path::Path) -> Core {
-    let cortex = Cortex {
+/// Where that goes: the answer as it comes, and decoded; the rest is the ledger and the rendering.
+fn parts(runtime: &Runtime, url: &str) {
+    let metrics = ApiMetrics::new(&Registry::new()).expect("a new registry");
+    let budget = Arc::new(Budget::new(1_000_000));
+    let client = Client::new(&cortex(url), budget, metrics, Arc::new(SystemClock));
+    let client = client.expect("a client");
+    let request = PageRequest { number: 1, take: PAGE };
+    let workflows = runtime.block_on(client.workflows(request)).expect("a list");
+    let id = &workflows.items[0].id;
+    let address = format!("{url}/apps/c/workflows/{id}/runs?take={PAGE}&page=1");
+    let plain = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let fetch = async || {
+        let answer = plain.get(&address).bearer_auth(KEY).send().await.expect("an answer");
+        assert!(answer.bytes().await.expect("all of it").len() > 8_000 * PAGE as usize);
+    };
+    let decode = async || {
+        let page = client.runs(id, None, request).await.expect("an answer");
+        assert_eq!(page.expect("it is there").items.len(), PAGE as usize);
+    };
+    let fetched = Samples::of(SAMPLES, || per_run(|| runtime.block_on(fetch())));
+    row("– of that, the answer from the socket", fetched, "µs");
+    let decoded = Samples::of(SAMPLES, || per_run(|| runtime.block_on(decode())));
+    row("– the same, decoded", decoded, "µs");
+}
+
+/// Processor time of reading a page, in µs per run.
+fn per_run(mut read: impl FnMut()) -> f64 {
+    let cpu = cpu_seconds();
+    for _ in 0..CYCLES {
+        read();
+    }
+    (cpu_seconds() - cpu) * 1e6 / f64::from(CYCLES * PAGE)
+}
+
+fn cortex(url: &str) -> Cortex {
+    Cortex {
         api_url: url.parse().expect("a URL"),
         app_id: AppId::new("c").expect("a plain id"),
         api_key: ApiKey::Value(KEY.into()),
         timeout: Duration::from_secs(60),
         page_size: PAGE,
         verbose: false,
-    };
+    }
+}
+
+async fn core(url: &str, directory: &std::path::Path) -> Core {
+    let cortex = cortex(url);
     let counting = ledger::Settings {
         apps: vec![cortex.app_id.clone()],
         url: format!("sqlite:{}/ledger.db", directory.display()),
@@ -71,6 +111,14 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
     let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
     let core = Core::build(&apps, 1_000_000, &poll, counting, &labels, clock);
     core.await.expect("a core")
+}
+
+/// How many pages of runs were read.
+fn pages(core: &Core) -> u64 {
+    let mark = "cortex_workflow_exporter_api_requests_total{code=\"200\",endpoint=\"runs\"} ";
+    let text = core.exposition.text();
+    let number = text.lines().find_map(|line| line.strip_prefix(mark)?.parse().ok());
+    number.expect("pages were read")
 }
 
 /// Polls once; all that is listed is counted, and rendered.
