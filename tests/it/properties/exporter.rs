@@ -177,7 +177,7 @@ pub(super) fn is_counter((name, ..): &Sample) -> bool {
 }
 
 /// The samples of workflows in an exposition.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Scrape(BTreeMap<Sample, f64>);
 
 /// Which sample: its name, its workflow's id, and its other labels without the workflow's name.

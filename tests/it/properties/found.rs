@@ -163,3 +163,22 @@ fn runs_that_are_open_at_the_cold_start_are_met_although_their_list_is_said_to_b
     let first = Event::Cycle { meanwhile: Vec::new(), troubles: vec![gone] };
     play(&conditions, &[Now(burst(Status::Completed, 30)), first]);
 }
+
+#[test]
+fn what_only_the_second_of_two_servers_was_shown_is_not_lost_when_a_workflow_is_renamed() {
+    let mut conditions = one(Created, NewestFirst, 1, 0);
+    conditions.workflows.push(Character { open: 1, ..conditions.workflows[0].clone() });
+    let conditions = Conditions { max_take: 1, servers: 2, ..conditions };
+    let create = || Create { workflow: 1, origin: Origin::Workflow, count: 1 };
+    let scrape = || Event::Scrape { aborted: false };
+    let script = [
+        scrape(),
+        scrape(),
+        CYCLE,
+        scrape(),
+        cycle(vec![vec![create(), create()]]),
+        scrape(),
+        Now(Happening::Rename { workflow: 1 }),
+    ];
+    play(&conditions, &script);
+}
