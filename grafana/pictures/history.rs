@@ -116,6 +116,7 @@ async fn exporter(
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
         buckets: Buckets::default(),
+        max_series: usize::MAX,
         // Nothing is to be waited for: each exposition is taken for scraped.
         hold: false,
     };

@@ -45,6 +45,7 @@ pub(super) fn counting(config: &Config) -> ledger::Settings {
         retention: Some(config.state.retention),
         lookback: Some(config.history_lookback),
         buckets: config.buckets.clone(),
+        max_series: config.web.max_series,
         hold: !config.web.hold_timeout.is_zero(),
     }
 }

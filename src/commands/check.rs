@@ -105,6 +105,7 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
         retention: None,
         lookback: Some(config.history_lookback),
         buckets: config.buckets.clone(),
+        max_series: config.web.max_series,
         hold: false,
     };
     let (apps, limit, clock) = (&config.apps, config.rate_limit, Arc::new(SystemClock));

@@ -12,6 +12,7 @@ pub async fn once(once: config::Once) -> Result<(), Failure> {
         retention: None,
         lookback: None,
         buckets: once.buckets,
+        max_series: usize::MAX,
         hold: false,
     };
     let poll = config::Poll {

@@ -241,6 +241,8 @@ pub struct Web {
     pub max_requests: usize,
     /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
     pub hold_timeout: Duration,
+    /// Past so many series, what is new is counted in one group.
+    pub max_series: usize,
     /// Whether OpenMetrics tells start times as samples of their own.
     pub created_lines: bool,
     /// Who may connect, and how.

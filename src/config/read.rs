@@ -47,7 +47,7 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
 }
 
 pub(super) fn app_id(text: &str) -> Result<AppId, String> {
-    AppId::new(text).ok_or_else(|| {
+    AppId::new(text).filter(|id| id.as_str() != "_other").ok_or_else(|| {
         "an app id has 1 to 128 printable characters; \"c\" lets the key tell the app".into()
     })
 }

@@ -242,6 +242,9 @@ impl<'a> Checks<'a> {
             read::duration(text, Duration::ZERO..=DAY)
         });
         let config = self.web_config(args.web_config_file.as_deref());
+        let max_series = self.flag("metrics.max-series", &args.max_series, |text| {
+            read::number(text, 100..=100_000_000)
+        });
         let created_lines = self.flag("metrics.created-lines", &args.created_lines, read::switch);
         Some(Web {
             listen_addresses: addresses?,
@@ -249,6 +252,7 @@ impl<'a> Checks<'a> {
             max_requests: max_requests?,
             hold_timeout: hold_timeout?,
             config: config?,
+            max_series: max_series?,
             created_lines: created_lines?,
         })
     }

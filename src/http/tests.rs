@@ -105,6 +105,7 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
         telemetry_path: "/metrics".into(),
         max_requests: 1,
         hold_timeout: Duration::ZERO,
+        max_series: 1000,
         config: WebConfig::default(),
         created_lines: false,
     }

@@ -56,21 +56,24 @@ impl WorkflowState {
         self.held.first_key_value().is_some_and(|(born, _)| *born <= confirmed)
     }
 
-    /// Adds what one run moves: held until the youngest of its series has been scraped, or shown
-    /// at once.
+    /// The version of the state in which the youngest of these series was published.
+    pub(super) fn born(&self, amounts: &[(SeriesKey, f64)]) -> u64 {
+        let series = amounts.iter().filter_map(|(key, _)| self.series.get(key));
+        series.map(|series| series.born).max().unwrap_or(0)
+    }
+
+    /// Adds what one run moves: held until that version has been scraped, or shown at once.
     pub(super) fn add(
         &mut self,
         amounts: Vec<(SeriesKey, f64)>,
         run: Option<&Exemplar>,
-        hold: bool,
+        held_until: Option<u64>,
     ) {
-        let series = |(key, _): &(SeriesKey, f64)| self.series.get(key);
-        let born = amounts.iter().filter_map(series).map(|series| series.born).max().unwrap_or(0);
         for (key, amount) in amounts {
             let Some(series) = self.series.get_mut(&key) else { continue };
             let run = run.filter(|_| key.total.has_exemplars());
             let exemplar = run.map(|run| (series.value.bucket(amount), run.with_value(amount)));
-            if hold {
+            if let Some(born) = held_until {
                 series.shown.get_or_insert_with(|| series.value.clone());
                 let shares = self.held.entry(born).or_default();
                 let share = shares.entry(key).or_insert_with(|| series.value.zero().into());

@@ -1,4 +1,4 @@
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::model::Anomaly;
 
@@ -9,6 +9,8 @@ pub struct LedgerMetrics {
     pub(super) commit_duration: Histogram,
     pub(super) detection_delay: Histogram,
     anomalies: IntCounterVec,
+    series_limit: IntGauge,
+    pub(super) folded_workflows: IntGauge,
 }
 
 impl LedgerMetrics {
@@ -44,6 +46,14 @@ impl LedgerMetrics {
             ),
             &["reason"],
         )?;
+        let series_limit = IntGauge::new(
+            "cortex_workflow_exporter_series_limit",
+            "Past so many series, what is new is counted together as workflow_id _other.",
+        )?;
+        let folded_workflows = IntGauge::new(
+            "cortex_workflow_exporter_folded_workflows",
+            "Workflows without series of their own, since there was no room for them.",
+        )?;
         for result in ["success", "failure"] {
             commits.with_label_values(&[result]);
         }
@@ -54,12 +64,25 @@ impl LedgerMetrics {
         registry.register(Box::new(commit_duration.clone()))?;
         registry.register(Box::new(detection_delay.clone()))?;
         registry.register(Box::new(anomalies.clone()))?;
-        Ok(Self { commits, commit_duration, detection_delay, anomalies })
+        registry.register(Box::new(series_limit.clone()))?;
+        registry.register(Box::new(folded_workflows.clone()))?;
+        Ok(Self {
+            commits,
+            commit_duration,
+            detection_delay,
+            anomalies,
+            series_limit,
+            folded_workflows,
+        })
     }
 
     /// Counts an oddity.
     pub fn anomaly(&self, anomaly: Anomaly) {
         self.anomalies.with_label_values(&[anomaly.as_str()]).inc();
+    }
+
+    pub(super) fn limited_to(&self, max_series: usize) {
+        self.series_limit.set(i64::try_from(max_series).unwrap_or(i64::MAX));
     }
 
     pub(super) fn committed(&self, well: bool) {

@@ -9,6 +9,7 @@ mod hold;
 mod metrics;
 mod native;
 mod observe;
+mod room;
 mod series;
 mod shared;
 mod state;
@@ -31,6 +32,7 @@ pub use exemplar::Exemplar;
 pub use failures::FailureRow;
 pub use metrics::LedgerMetrics;
 pub use native::Native;
+pub use room::OTHER;
 pub use series::{Histogram, Series, SeriesKey, Total, Value};
 pub use state::{
     AppRecord, AppState, Listed, OpenRun, ReadAt, Shared, State, WorkflowRecord, WorkflowState,
@@ -42,6 +44,7 @@ use crate::{
     model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
 };
 use observe::{Changes, Standing, finish_ms};
+use room::Room;
 use series::Bounds;
 use state::List;
 use store::{Batch, Store};
@@ -60,6 +63,8 @@ pub struct Settings {
     pub lookback: Option<Duration>,
     /// The histograms' buckets.
     pub buckets: Buckets,
+    /// Past so many series, what is new is counted in one group ([`OTHER`]).
+    pub max_series: usize,
     /// Whether what was counted is held back until [`Ledger::confirm`] releases it.
     pub hold: bool,
 }
@@ -121,6 +126,7 @@ impl Ledger {
     pub async fn open(settings: Settings, metrics: LedgerMetrics, now_ms: i64) -> Result<Self> {
         let store = Store::open(&settings.url).await?;
         let bounds = Bounds::new(&settings.buckets);
+        metrics.limited_to(settings.max_series);
         let mut writer = Writer {
             store,
             state: Arc::default(),
@@ -128,6 +134,8 @@ impl Ledger {
             bounds,
             settings,
             unsure: false,
+            room: Room::default(),
+            folded: 0,
             shared: BTreeSet::new(),
             heard: BTreeSet::new(),
         };
@@ -154,6 +162,7 @@ impl Ledger {
             writer.unsure = true;
             return Err(error);
         }
+        self.metrics.limited_to(writer.settings.max_series);
         let mut state = State::clone(&writer.state);
         state.keep_what_is_not_written(&self.state());
         self.publish(&mut writer, state);
@@ -194,6 +203,7 @@ impl Ledger {
         let app_state = state.apps.entry(app.clone()).or_default();
         let cold_start = app_state.record.cold_start_ms.is_none();
         let elsewhere = shared::shown_by_others(&writer.state, app);
+        let mut room = writer.room;
         let list = List {
             workflows,
             read_at,
@@ -203,11 +213,14 @@ impl Ledger {
         };
         let changed = app_state.list(
             &list,
-            |id, name| filter.admits(id, name) && !elsewhere.contains_key(id),
+            |id, name| {
+                filter.admits(id, name) && !elsewhere.contains_key(id) && id.as_str() != OTHER
+            },
             || {
                 number += 1;
                 number
             },
+            &mut room,
         );
         let mut batch = Batch::default();
         if cold_start {
@@ -224,6 +237,8 @@ impl Ledger {
         }
         writer.highest_number = number;
         self.publish(writer, state);
+        writer.measure();
+        self.tell_folded(writer);
         let admitted = workflows.iter().filter(|one| filter.admits(&one.id, &one.name));
         self.tell_shared(app, admitted.map(|one| &one.id), &elsewhere, &mut writer.shared);
         Ok(())
@@ -243,7 +258,7 @@ impl Ledger {
         };
         let ids: Vec<_> = read.runs.iter().map(|run| &run.id).collect();
         let records = writer.runs(now.number, &ids).await?;
-        let mut changes = Changes::default();
+        let mut changes = writer.changes();
         let before = now.record.clone();
         let mut observer = writer.observer(app, &mut now, &mut changes, read.read_at);
         let proof = &read.runs[old_half(read.runs.len(), read.newest_first)];
@@ -275,6 +290,7 @@ impl Ledger {
             let batch = changes.batch(app, workflow, &now);
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
             self.tell(&changes);
+            writer.take_room(&changes, &mut state);
         }
         if closed {
             now.record.polled_ms = Some(read.read_at.local_ms);
@@ -299,7 +315,7 @@ impl Ledger {
         };
         let ids: Vec<_> = runs.iter().collect();
         let records = writer.runs(now.number, &ids).await?;
-        let mut changes = Changes::default();
+        let mut changes = writer.changes();
         let mut observer = writer.observer(app, &mut now, &mut changes, read_at);
         for (run, record) in &records {
             observer.vanished(run, record);
@@ -421,6 +437,23 @@ impl Ledger {
         self.metrics.committed(written.is_ok());
         self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
         written
+    }
+
+    /// Tells when the budget of series begins and ceases to be too small.
+    fn tell_folded(&self, writer: &mut Writer) {
+        let folded = writer.state.folded();
+        let before = std::mem::replace(&mut writer.folded, folded);
+        self.metrics.folded_workflows.set(folded as i64);
+        if folded > 0 && before == 0 {
+            tracing::warn!(
+                workflows = folded,
+                max_series = writer.settings.max_series,
+                "There is no room for more series: these workflows are counted together as \
+                 workflow_id=\"_other\". Raise --metrics.max-series, or exclude workflows."
+            );
+        } else if folded == 0 && before > 0 {
+            tracing::info!("Every workflow has series of its own again.");
+        }
     }
 
     fn tell(&self, changes: &Changes) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     exemplar::Exemplar,
+    room::{Room, stand_in},
     series::{Bounds, Series, SeriesKey, Total},
     state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
@@ -44,9 +45,13 @@ pub(super) enum Standing {
 }
 
 /// What observations changed in a workflow, to be written in one transaction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Changes {
     pub(super) series: BTreeSet<SeriesKey>,
+    /// Room for more series, and the group that counts what has none, and what changed in it.
+    pub(super) room: Room,
+    pub(super) group: WorkflowState,
+    pub(super) in_group: BTreeSet<SeriesKey>,
     pub(super) runs: BTreeMap<RunId, RunRecord>,
     pub(super) anomalies: Vec<Anomaly>,
     /// Whether something was met that didn't follow from what was known: a run, or a replay, that
@@ -55,6 +60,9 @@ pub(super) struct Changes {
     /// Seconds from the end of runs until they were counted.
     pub(super) detection_delays: Vec<f64>,
 }
+
+/// Of so many outcomes it is remembered when a run last ended so; this version knows four.
+const MOST_OUTCOMES: usize = 32;
 
 /// Takes in runs of one workflow, read at one moment.
 pub(super) struct Observer<'a> {
@@ -65,8 +73,9 @@ pub(super) struct Observer<'a> {
     /// Runs created before this are forgotten and never news.
     pub(super) pruned_before_ms: i64,
     pub(super) showing: Showing,
-    /// What the run being observed moves.
+    /// What the run being observed moves, here and in the group.
     pub(super) moved: Vec<(SeriesKey, f64)>,
+    pub(super) moved_in_group: Vec<(SeriesKey, f64)>,
 }
 
 /// When what is added may be shown.
@@ -114,11 +123,23 @@ impl Observer<'_> {
             Phase::Open => self.open(run, record),
             Phase::Finished => self.finished(run, record),
         };
-        let moved = std::mem::take(&mut self.moved);
-        // What an open run moves is its creation, which has no example.
-        let exemplar = if moved.is_empty() { None } else { Exemplar::of(run) };
-        self.workflow.add(moved, exemplar.as_ref(), self.showing.hold);
+        self.move_together(run);
         standing
+    }
+
+    /// Adds what the run moves, so that all of it is shown together.
+    fn move_together(&mut self, run: &Run) {
+        let moved = std::mem::take(&mut self.moved);
+        let in_group = std::mem::take(&mut self.moved_in_group);
+        if moved.is_empty() && in_group.is_empty() {
+            return;
+        }
+        let exemplar = Exemplar::of(run);
+        let group = &mut self.changes.group;
+        let born = self.workflow.born(&moved).max(group.born(&in_group));
+        let held = self.showing.hold.then_some(born);
+        self.workflow.add(moved, exemplar.as_ref(), held);
+        group.add(in_group, exemplar.as_ref(), held);
     }
 
     /// The API no longer knows an open run.
@@ -317,9 +338,18 @@ impl Observer<'_> {
         let key = SeriesKey::new(total, labels);
         let zero =
             || Series::zero(self.bounds.zero(total), self.showing.born, self.read_at.local_ms);
-        self.workflow.series.entry(key.clone()).or_insert_with(zero);
-        self.changes.series.insert(key.clone());
-        self.moved.push((key, amount));
+        let Changes { series, room, group, in_group, .. } = &mut *self.changes;
+        let is_there = self.workflow.series.contains_key(&key);
+        if is_there || (!self.workflow.is_folded() && room.take(total, self.bounds)) {
+            self.workflow.series.entry(key.clone()).or_insert_with(zero);
+            series.insert(key.clone());
+            self.moved.push((key, amount));
+        } else {
+            let key = stand_in(total, labels);
+            group.series.entry(key.clone()).or_insert_with(zero);
+            in_group.insert(key.clone());
+            self.moved_in_group.push((key, amount));
+        }
     }
 
     /// The latest end of a run with this outcome: history counts, and telling it twice does no
@@ -327,8 +357,11 @@ impl Observer<'_> {
     fn note_end(&mut self, run: &Run) {
         let Some(ended) = run.ended_at else { return };
         let latest = &mut self.workflow.record.last_run_ms;
+        // An API that makes words up must not make series without end.
+        let is_full = latest.len() >= MOST_OUTCOMES;
         match latest.get_mut(&run.status) {
             Some(ms) => *ms = (*ms).max(ended.earliest()),
+            None if is_full => {}
             None => drop(latest.insert(run.status.clone(), ended.earliest())),
         }
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     failures::FailureRow,
     hold::Held,
+    room::Room,
     series::{Bounds, Series, SeriesKey, Total},
 };
 use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
@@ -236,8 +237,8 @@ impl WorkflowState {
         self.record.news_since == NewsSince::Beginning
     }
 
-    /// Makes every series exist that can be foreseen, at 0. Returns the new ones.
-    pub(super) fn foresee(&mut self, bounds: &Bounds, born: u64, now_ms: i64) -> Vec<SeriesKey> {
+    /// Makes every series exist that can be foreseen, at 0, if there is room. Returns the new ones.
+    fn foresee(&mut self, list: &List<'_>, room: &mut Room) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
         for origin in &Origin::FORESEEN {
             foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
@@ -246,8 +247,12 @@ impl WorkflowState {
             }
         }
         foreseen.retain(|key| !self.series.contains_key(key));
+        if self.is_folded() && !room.take_workflow(foreseen.len()) {
+            return Vec::new();
+        }
         for key in &foreseen {
-            let zero = Series::zero(bounds.zero(key.total), born, now_ms);
+            let zero = list.bounds.zero(key.total);
+            let zero = Series::zero(zero, list.born, list.read_at.local_ms);
             self.series.insert(key.clone(), zero);
         }
         foreseen
@@ -281,6 +286,7 @@ impl AppState {
         list: &List<'_>,
         admits: impl Fn(&WorkflowId, &str) -> bool,
         mut new_number: impl FnMut() -> i64,
+        room: &mut Room,
     ) -> Vec<(WorkflowId, Vec<SeriesKey>)> {
         let read_at = list.read_at;
         let cold_start = self.record.cold_start_ms.is_none();
@@ -331,7 +337,7 @@ impl AppState {
             state.record.listed_ms = read_at.local_ms;
             let mut new_series = Vec::new();
             if followed {
-                new_series = state.foresee(list.bounds, list.born, read_at.local_ms);
+                new_series = state.foresee(list, room);
             }
             // That it was listed again is no news worth a write while it may be published anyway.
             let worth_writing = before.is_none_or(|before| {

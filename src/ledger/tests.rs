@@ -9,6 +9,7 @@ mod place;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 mod reconfigure;
+mod room;
 mod shared;
 
 use prometheus::Registry;
@@ -41,6 +42,7 @@ fn settings(url: &str) -> Settings {
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
         buckets: Buckets::default(),
+        max_series: usize::MAX,
         hold: false,
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Result, Settings,
     observe::{Changes, Observer, RunRecord, Showing},
+    room::{GROUP, Room},
     series::Bounds,
     shared,
     state::{ReadAt, State, WorkflowState},
@@ -26,6 +27,10 @@ pub(super) struct Writer {
     pub(super) settings: Settings,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
     pub(super) unsure: bool,
+    /// Room for more series.
+    pub(super) room: Room,
+    /// How many workflows had none when that was told last.
+    pub(super) folded: usize,
     /// The apps and workflows of which it was told that another app shows them.
     pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
     /// The apps of which a poll cycle has ended.
@@ -49,6 +54,37 @@ impl Writer {
             pruned_before_ms: pruned_before_ms(&self.state, app),
             showing: Showing { born: self.state.version + 1, hold: self.settings.hold },
             moved: Vec::new(),
+            moved_in_group: Vec::new(),
+        }
+    }
+
+    /// No changes yet.
+    pub(super) fn changes(&self) -> Changes {
+        Changes {
+            series: BTreeSet::new(),
+            room: self.room,
+            group: self.state.group(self.highest_number + 1),
+            in_group: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            anomalies: Vec::new(),
+            news: false,
+            detection_delays: Vec::new(),
+        }
+    }
+
+    /// Measures what room there is for more series.
+    pub(super) fn measure(&mut self) {
+        self.room = Room::left_by(&self.state, &self.bounds, self.settings.max_series);
+    }
+
+    /// Takes over what changes left of the room, and the group, into the state to come.
+    pub(super) fn take_room(&mut self, changes: &Changes, state: &mut State) {
+        self.room = changes.room;
+        if !changes.in_group.is_empty() {
+            self.highest_number = self.highest_number.max(changes.group.number);
+            let (app, id) = &*GROUP;
+            let workflows = &mut state.apps.entry(app.clone()).or_default().workflows;
+            workflows.insert(id.clone(), Arc::new(changes.group.clone()));
         }
     }
 
@@ -91,7 +127,8 @@ impl Writer {
         self.highest_number = loaded.highest_number;
         let mut state = std::mem::take(&mut loaded.state);
         state.version = version;
-        state.apps.retain(|app, _| self.settings.apps.contains(app));
+        let (group, _) = &*GROUP;
+        state.apps.retain(|app, _| self.settings.apps.contains(app) || app == group);
         let dropped = shared::drop_all_but_first(&mut state, &self.settings.apps);
         let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
         let batch = Batch { workflows: workflows.collect(), ..Batch::default() };
@@ -99,6 +136,7 @@ impl Writer {
             self.store.commit(&batch).await?;
         }
         self.state = Arc::new(state);
+        self.measure();
         Ok(())
     }
 }
@@ -112,9 +150,17 @@ impl Changes {
         workflow: &'a WorkflowState,
     ) -> Batch<'a> {
         let number = workflow.number;
+        let mut workflows = vec![(app, id, workflow)];
+        let series = self.series.iter().map(|key| (number, key, &workflow.series[key]));
+        let group = &self.group;
+        let in_group = self.in_group.iter().map(|key| (group.number, key, &group.series[key]));
+        if !self.in_group.is_empty() {
+            let (group_app, group_id) = &*GROUP;
+            workflows.push((group_app, group_id, group));
+        }
         Batch {
-            workflows: vec![(app, id, workflow)],
-            series: self.series.iter().map(|key| (number, key, &workflow.series[key])).collect(),
+            workflows,
+            series: series.chain(in_group).collect(),
             runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
             ..Batch::default()
         }

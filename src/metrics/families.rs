@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
 use crate::{
-    ledger::{AppState, Series, State, Total, Value, WorkflowState},
+    ledger::{AppState, OTHER, Series, State, Total, Value, WorkflowState},
     model::{AppId, Label, Origin, Status, WorkflowId},
 };
 
@@ -206,7 +206,12 @@ impl Family {
 
     /// Its samples of these workflows.
     pub(super) fn of_workflows(&self, workflows: &[Published], sink: &mut Sink<'_>) {
+        let gauges = !matches!(self.source, Source::Total(_));
         for Published { app_id, id, state } in workflows {
+            // What is counted in the group has none, nor has the group itself.
+            if gauges && (state.is_folded() || id.as_str() == OTHER) {
+                continue;
+            }
             let name = Label::new(state.name(id));
             let mut ids = vec![id.as_str(), name.as_str()];
             if self.labels.contains(&"app_id") {
@@ -287,6 +292,10 @@ fn consecutive_failures(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     samples.gauge(&[], workflow.record.failures.len() as f64);
 }
 
+/// An API that makes words up must not make series without end: past so many, they are all one.
+const MOST_WORDS: usize = 64;
+const OTHER_WORD: &str = "OTHER";
+
 fn active(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     let mut counts = BTreeMap::new();
     for status in &Status::OPEN {
@@ -294,8 +303,13 @@ fn active(workflow: &WorkflowState, samples: &mut Samples<'_>) {
             counts.insert((status, origin), 0_u32);
         }
     }
+    let other = (Status::new(OTHER_WORD), Origin::new(OTHER_WORD));
     for run in workflow.open.values() {
-        *counts.entry((&run.status, &run.origin)).or_default() += 1;
+        let mut words = (&run.status, &run.origin);
+        if counts.len() >= MOST_WORDS && !counts.contains_key(&words) {
+            words = (&other.0, &other.1);
+        }
+        *counts.entry(words).or_default() += 1;
     }
     for ((status, origin), count) in counts {
         samples.gauge(&[status.as_str(), origin.as_str()], f64::from(count));

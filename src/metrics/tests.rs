@@ -41,6 +41,7 @@ impl World {
             retention: None,
             lookback: Some(Duration::ZERO),
             buckets: Buckets::default(),
+            max_series: usize::MAX,
             hold: false,
         };
         let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");

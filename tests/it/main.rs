@@ -30,6 +30,7 @@ mod reload;
 mod restart;
 mod rules;
 mod schedule;
+mod series_budget;
 mod stop;
 mod troubles;
 mod undecodable;

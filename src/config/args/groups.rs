@@ -193,6 +193,14 @@ pub struct WebArgs {
         default_value = "2m"
     )]
     pub(in crate::config) hold_timeout: String,
+    /// Past so many series, new workflows, steps and outcomes are counted together as workflow_id="_other". Example: 50000.
+    #[arg(
+        long = "metrics.max-series",
+        env = "CORTEX_EXPORTER_METRICS_MAX_SERIES",
+        value_name = "NUMBER",
+        default_value = "200000"
+    )]
+    pub(in crate::config) max_series: String,
     /// In OpenMetrics, tell the start of counters and histograms as samples (_created) of their own; only for a Prometheus that reads them as start times (created-timestamp-zero-ingestion).
     #[arg(
         long = "metrics.created-lines",

@@ -54,6 +54,7 @@ async fn filled() -> (Ledger, Exposition) {
         retention: None,
         lookback: None,
         buckets: Buckets::default(),
+        max_series: usize::MAX,
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");

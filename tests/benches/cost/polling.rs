@@ -103,6 +103,7 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
         retention: None,
         lookback: None,
         buckets: Buckets::default(),
+        max_series: usize::MAX,
         hold: false,
     };
     let second = Duration::from_secs(1);

@@ -84,6 +84,7 @@ impl Exporter {
             retention: Some(Duration::from_secs(30 * 86_400)),
             lookback: Some(Duration::ZERO),
             buckets: Buckets::default(),
+            max_series: usize::MAX,
             hold: place.hold,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");

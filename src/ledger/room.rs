@@ -1,0 +1,134 @@
+//! How many series there may be, and where what has no place of its own is counted. Pure.
+//!
+//! An exposition that grows without bound is an outage of the Prometheus server that scrapes it. So
+//! past the budget a new workflow gets no series, and neither does a new step or outcome of a known
+//! one: their runs are counted in one group, in which everything that names them is `_other`. What
+//! has a place keeps it, and the totals over all workflows stay right.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use super::{
+    failures::FailureRow,
+    series::{Bounds, SeriesKey, Total},
+    state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
+};
+use crate::model::{AppId, Origin, Status, WorkflowId};
+
+/// The id of the group in which is counted what has no place of its own, and its name, and what
+/// stands for steps in it.
+pub const OTHER: &str = "_other";
+
+/// How many gauges a workflow has: 6 of its open runs and 2 of the oldest of them, 4 of its last
+/// runs, 4 of its tests, and 3 others.
+const GAUGES: usize = 19;
+
+/// How many more series there may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Room {
+    left: usize,
+}
+
+impl Room {
+    /// What the published workflows leave of so many series.
+    pub(super) fn left_by(state: &State, bounds: &Bounds, most: usize) -> Self {
+        let published = state.apps.values().flat_map(super::AppState::published);
+        let taken = published.filter(|(_, workflow)| !workflow.is_folded()).map(|(_, workflow)| {
+            GAUGES + workflow.series.keys().map(|key| width(key.total, bounds)).sum::<usize>()
+        });
+        Self { left: most.saturating_sub(taken.sum()) }
+    }
+
+    /// Takes the place of one more series, if there is one.
+    pub(super) fn take(&mut self, total: Total, bounds: &Bounds) -> bool {
+        self.take_all(width(total, bounds))
+    }
+
+    /// Takes the place of a new workflow with so many counters, if there is one.
+    pub(super) fn take_workflow(&mut self, counters: usize) -> bool {
+        self.take_all(GAUGES + counters)
+    }
+
+    fn take_all(&mut self, series: usize) -> bool {
+        let left = self.left.checked_sub(series);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+/// How many series Prometheus makes of one of this total.
+fn width(total: Total, bounds: &Bounds) -> usize {
+    // Besides the buckets of these bounds: the one without bound, the sum and the count.
+    bounds.of(total).map_or(1, |bounds| bounds.len() + 3)
+}
+
+/// The series of the group that stands for one without a place. Only words that this version knows
+/// are kept, so that there are few of them.
+pub(super) fn stand_in(total: Total, labels: &[&str]) -> SeriesKey {
+    let status =
+        |word: &'_ str| if Status::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
+    let origin =
+        |word: &'_ str| if Origin::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
+    let other = || OTHER.to_owned();
+    let labels: Vec<String> = match (total, labels) {
+        (Total::Runs | Total::RunDuration | Total::RunCredits, [outcome, cause]) => {
+            vec![status(outcome), origin(cause)]
+        }
+        (Total::RunsCreated | Total::QueueDuration, [cause]) => vec![origin(cause)],
+        (Total::Steps | Total::StepDuration, [.., outcome]) => {
+            vec![other(), other(), status(outcome)]
+        }
+        _ => labels.iter().map(|_| other()).collect(),
+    };
+    SeriesKey::new(total, &labels.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The group's app and workflow. No app of the API's is called so.
+pub(super) static GROUP: LazyLock<(AppId, WorkflowId)> = LazyLock::new(|| {
+    AppId::new(OTHER).zip(WorkflowId::new(OTHER)).expect("it is printable and short")
+});
+
+impl State {
+    /// The group as it is, to be changed; a new one gets this number in the database.
+    pub(super) fn group(&self, new_number: i64) -> WorkflowState {
+        let (app, id) = &*GROUP;
+        let group = self.apps.get(app).and_then(|app| app.workflows.get(id));
+        group.map_or_else(|| WorkflowState::group(new_number), |group| WorkflowState::clone(group))
+    }
+
+    /// How many followed workflows have no series of their own.
+    pub(super) fn folded(&self) -> usize {
+        let published = self.apps.values().flat_map(super::AppState::published);
+        published.filter(|(_, workflow)| workflow.is_folded()).count()
+    }
+}
+
+impl WorkflowState {
+    /// Whether there was no room for its series, so that it is counted in the group.
+    pub fn is_folded(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    fn group(number: i64) -> Self {
+        let listed = Listed {
+            name: OTHER.into(),
+            app: String::new(),
+            key: String::new(),
+            version: None,
+            enabled: true,
+            tests: None,
+        };
+        let record = WorkflowRecord {
+            listed,
+            listed_ms: i64::MIN,
+            followed: true,
+            news_since: NewsSince::Beginning,
+            first_reading: false,
+            closed_readings: 0,
+            reading_begun: false,
+            polled_ms: None,
+            last_run_ms: BTreeMap::new(),
+            failures: FailureRow::default(),
+        };
+        Self::of(number, record)
+    }
+}

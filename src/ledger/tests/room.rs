@@ -1,0 +1,124 @@
+//! What there is no room for.
+
+use super::*;
+
+on_each_database! {
+    past_the_budget_a_new_workflow_is_counted_in_the_group
+    the_group_survives_a_restart_and_a_workflow_that_gets_room_begins_at_zero
+    what_is_new_in_a_known_workflow_is_counted_in_the_group_too
+    what_one_run_moves_here_and_in_the_group_is_shown_together
+    a_workflow_that_is_called_like_the_group_is_not_followed
+}
+
+/// Room for one workflow as it is first listed, and for nothing else.
+const ONE: usize = 34;
+
+async fn book(place: &Place, max_series: usize, hold: bool) -> Book {
+    let url = place.lasting_url().await;
+    Book::open(Settings { max_series, hold, ..settings(&url) }).await
+}
+
+impl Book {
+    fn in_group(&self, total: Total, labels: &[&str]) -> Option<Series> {
+        let state = self.ledger.state();
+        let group = state.apps.get(&AppId::new(OTHER)?)?.workflows.get(&WorkflowId::new(OTHER)?)?;
+        group.series.get(&SeriesKey::new(total, labels)).cloned()
+    }
+
+    fn failures_in_group(&self) -> f64 {
+        let series = self.in_group(Total::Runs, &["FAILED", "WORKFLOW"]);
+        series.map_or(0.0, |series| series.value.amount())
+    }
+
+    fn folded(&self) -> f64 {
+        let families = self.registry.gather();
+        let name = "cortex_workflow_exporter_folded_workflows";
+        let family = families.iter().find(|family| family.name() == name).expect("registered");
+        family.get_metric()[0].get_gauge().get_value()
+    }
+}
+
+fn stepping(id: &str, step: &str) -> Run {
+    let steps = vec![Step {
+        key: Label::new(step),
+        step_type: Label::new("model"),
+        status: Status::Completed,
+        duration: StepDuration::Seconds(1.0),
+        credits: None,
+    }];
+    Run { steps, ..fresh(id, "FAILED", 20 * SECOND) }
+}
+
+async fn past_the_budget_a_new_workflow_is_counted_in_the_group(place: Place) {
+    let mut book = book(&place, ONE, false).await;
+    book.list(&[workflow("first"), workflow("w")]).await;
+    assert_eq!((book.folded(), book.state().series.len()), (1.0, 0));
+    book.read(&[]).await;
+    book.now_ms += MINUTE;
+    for _ in 0..2 {
+        book.read(&[fresh("a", "FAILED", 20 * SECOND), fresh("b", "MADE_UP", 30 * SECOND)]).await;
+    }
+    assert_eq!((book.failures_in_group(), book.state().series.len()), (1.0, 0));
+    let durations = book.in_group(Total::RunDuration, &["FAILED", "WORKFLOW"]);
+    assert_eq!(durations.expect("counted").value.amount(), 1.0);
+    let made_up = book.in_group(Total::Runs, &["OTHER", "WORKFLOW"]);
+    assert_eq!(made_up.expect("counted").value.amount(), 1.0, "the group has few words");
+}
+
+async fn the_group_survives_a_restart_and_a_workflow_that_gets_room_begins_at_zero(place: Place) {
+    let mut book = book(&place, ONE, false).await;
+    book.list(&[workflow("first"), workflow("w")]).await;
+    book.read(&[]).await;
+    book.now_ms += MINUTE;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.settings.max_series = 10 * ONE;
+    book = book.reopened().await;
+    assert_eq!(book.failures_in_group(), 1.0);
+    book.list(&[workflow("first"), workflow("w")]).await;
+    assert_eq!((book.folded(), book.counted("FAILED")), (0.0, 0.0));
+    book.read(&[fresh("a", "FAILED", 20 * SECOND), fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!((book.failures_in_group(), book.counted("FAILED")), (1.0, 1.0));
+}
+
+async fn what_is_new_in_a_known_workflow_is_counted_in_the_group_too(place: Place) {
+    // Beside the workflow, room for its durations and waits and for one step.
+    let mut book = book(&place, ONE + 17 + 17 + 1 + 17, false).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[]).await;
+    book.now_ms += MINUTE;
+    book.read(&[stepping("a", "known")]).await;
+    book.read(&[stepping("b", "one more"), stepping("c", "known"), stepping("d", "and more")])
+        .await;
+    assert_eq!((book.counted("FAILED"), book.folded()), (4.0, 0.0));
+    assert_eq!(book.total(Total::Steps, &["known", "model", "COMPLETED"]), 2.0);
+    for total in [Total::Steps, Total::StepDuration] {
+        let others = book.in_group(total, &[OTHER, OTHER, "COMPLETED"]);
+        assert_eq!(others.expect("counted").value.amount(), 2.0, "{total:?}");
+    }
+}
+
+async fn what_one_run_moves_here_and_in_the_group_is_shown_together(place: Place) {
+    let mut book = book(&place, ONE, true).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[]).await;
+    book.scraped().await;
+    book.now_ms += MINUTE;
+    let seen = book.ledger.state().version;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.ledger.confirm(seen, book.now_ms).await.expect("released");
+    let durations = |book: &Book| {
+        let series = book.in_group(Total::RunDuration, &["FAILED", "WORKFLOW"]);
+        series.expect("counted").shown().amount()
+    };
+    assert_eq!((book.shown(Total::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (0.0, 0.0));
+    book.scraped().await;
+    assert_eq!((book.shown(Total::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (1.0, 1.0));
+}
+
+async fn a_workflow_that_is_called_like_the_group_is_not_followed(place: Place) {
+    let mut book = book(&place, 10 * ONE, false).await;
+    book.list(&[workflow(OTHER), workflow("w")]).await;
+    let state = book.ledger.state();
+    let followed: Vec<_> = state.apps[&app()].published().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(followed, ["w"]);
+}
