@@ -66,7 +66,8 @@ pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
     while !enough() {
         let room = flying.len() < AT_ONCE;
         let by = if turn % TURNS == TURNS - 1 { By::Lateness } else { By::Urgency };
-        if let Some((poller, job)) = next(pollers, by).filter(|_| room) {
+        // Only if there is room: what is chosen counts as begun.
+        if room && let Some((poller, job)) = next(pollers, by) {
             turn += usize::from(matches!(job, Job::Workflow(..)));
             flying.push(poller.perform(job).boxed());
             tokio::select! {

@@ -242,3 +242,17 @@ async fn once_tells_a_rejected_key_from_an_api_that_is_down_by_its_exit_code() {
         assert_eq!(says_why, expected != 0, "{about}: {stderr}");
     }
 }
+
+#[tokio::test]
+async fn more_workflows_than_are_read_at_once_are_all_read() {
+    let api = Api::start().await;
+    for number in 0..60 {
+        let id = api.add_workflow(&format!("work_{number:02}"));
+        api.finish_one(&id, Status::Failed);
+    }
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let mut exporter = Process::serve(&api, &ledger_url(directory.path()), &[]);
+    let samples = scrape(&exporter.ready_url().await).await;
+    let failures = samples.sum("cortex_workflow_consecutive_failures", &[]);
+    assert_eq!(failures, Some(60.0), "{}", exporter.log());
+}

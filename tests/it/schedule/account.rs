@@ -233,6 +233,7 @@ async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
         buckets: Buckets::default(),
+        max_series: usize::MAX,
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
