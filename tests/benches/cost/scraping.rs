@@ -34,7 +34,7 @@ struct Exporter {
 
 pub(crate) fn measure() {
     let api = Api::start("thousand-idle");
-    let exporter = Exporter::start(&api);
+    let exporter = Exporter::start(&api, "0s");
     exporter.scrape(FORMATS[1].1, true);
     let lines = exporter.lines();
     let peak = peak_memory(exporter.process.id());
@@ -42,7 +42,7 @@ pub(crate) fn measure() {
     drop(exporter);
 
     let api = Api::start("thousand-busy");
-    let exporter = Exporter::start(&api);
+    let exporter = Exporter::start(&api, "1d");
     let lines = exporter.lines();
     for gzip in [true, false] {
         for (name, accept) in FORMATS {
@@ -72,11 +72,13 @@ pub(crate) fn measure() {
 }
 
 impl Exporter {
-    fn start(api: &Api) -> Self {
+    /// Counts also what ended so long ago.
+    fn start(api: &Api, lookback: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut process = Command::new(env!("CARGO_BIN_EXE_cortex-workflow-exporter"))
             .args(["--web.listen-address=127.0.0.1:0", "--web.max-requests=1000"])
-            .args(["--cortex.rate-limit=1000000", "--history.lookback=1d", "--poll.interval=1h"])
+            .args(["--cortex.rate-limit=1000000", "--poll.interval=1h"])
+            .arg(format!("--history.lookback={lookback}"))
             .arg(format!("--cortex.api-url={}", api.url))
             .arg(format!("--state.url=sqlite:{}/ledger.db", directory.path().display()))
             .env("CORTEX_API_KEY", KEY)
