@@ -23,7 +23,8 @@
 //! - a 404 for what is there: the cycle counts as incomplete;
 //! - where all timestamps are bare dates, replays, durations and what depends on the order of a day's
 //!   runs; and what happens before a complete cycle;
-//! - where the server ignores `page`, all but that nothing is counted that did not happen;
+//! - where the server ignores `page`, all but that nothing is counted that did not happen; and even
+//!   that, if all timestamps are bare dates;
 //! - a server that missed what the exporter showed last before it was away for long, or before it met
 //!   a workflow's new name: that server's base is then what the exporter showed, not what it saw.
 
