@@ -60,6 +60,8 @@
 //!   scrape. Whatever is counted is shown by the next scrape at the earliest, and the ledger knows what
 //!   was shown, so that a restart begins exactly there (`ledger/hold.rs`, `metrics/publishing.rs`,
 //!   `http/connection.rs`).
+//! - **The exposition is bounded.** What there is no room for is counted in one group, so that totals
+//!   stay right (`ledger/room.rs`).
 //! - **The state is immutable and swapped whole.** Readers hold an `Arc` of one state, so a counter
 //!   and the histogram beside it always agree, and nobody waits for a lock of the poller's.
 //! - **Rendered when it changes, not when it is scraped.** The families of the ledger are kept in

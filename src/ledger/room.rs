@@ -5,10 +5,9 @@
 //! one: their runs are counted in one group, in which everything that names them is `_other`. What
 //! has a place keeps it, and the totals over all workflows stay right.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use super::{
-    failures::FailureRow,
     series::{Bounds, SeriesKey, Total},
     state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
 };
@@ -117,18 +116,8 @@ impl WorkflowState {
             enabled: true,
             tests: None,
         };
-        let record = WorkflowRecord {
-            listed,
-            listed_ms: i64::MIN,
-            followed: true,
-            news_since: NewsSince::Beginning,
-            first_reading: false,
-            closed_readings: 0,
-            reading_begun: false,
-            polled_ms: None,
-            last_run_ms: BTreeMap::new(),
-            failures: FailureRow::default(),
-        };
+        let record = WorkflowRecord::new(listed, NewsSince::Beginning);
+        let record = WorkflowRecord { followed: true, first_reading: false, ..record };
         Self::of(number, record)
     }
 }

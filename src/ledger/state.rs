@@ -201,6 +201,24 @@ pub struct ReadAt {
     pub local_ms: i64,
 }
 
+impl WorkflowRecord {
+    /// Of a workflow of which nothing but this is known.
+    pub(super) fn new(listed: Listed, news_since: NewsSince) -> Self {
+        Self {
+            listed,
+            listed_ms: i64::MIN,
+            followed: false,
+            news_since,
+            first_reading: true,
+            closed_readings: 0,
+            reading_begun: false,
+            polled_ms: None,
+            last_run_ms: BTreeMap::new(),
+            failures: FailureRow::default(),
+        }
+    }
+}
+
 impl From<&Workflow> for Listed {
     fn from(workflow: &Workflow) -> Self {
         Self {
@@ -377,18 +395,6 @@ impl WorkflowState {
     }
 
     fn new(number: i64, workflow: &Workflow, news_since: NewsSince) -> Self {
-        let record = WorkflowRecord {
-            listed: workflow.into(),
-            listed_ms: i64::MIN,
-            followed: false,
-            news_since,
-            first_reading: true,
-            closed_readings: 0,
-            reading_begun: false,
-            polled_ms: None,
-            last_run_ms: BTreeMap::new(),
-            failures: FailureRow::default(),
-        };
-        Self::of(number, record)
+        Self::of(number, WorkflowRecord::new(workflow.into(), news_since))
     }
 }
