@@ -29,14 +29,10 @@ pub(crate) fn row(what: &str, measured: impl fmt::Display, unit: &str) {
     println!("| {what} | {measured} {unit} |");
 }
 
-/// Processor time that all threads of this process used.
+/// Processor time that this process has used, those of its threads that have ended included.
 pub(crate) fn cpu_seconds() -> f64 {
-    let threads = fs::read_dir("/proc/self/task").expect("Linux tells");
-    let nanoseconds = threads.filter_map(|thread| {
-        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<f64>().ok()
-    });
-    nanoseconds.sum::<f64>() / 1e9
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 /// The most memory that a process ever had, in MiB.
