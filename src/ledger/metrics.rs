@@ -1,4 +1,4 @@
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::model::Anomaly;
 
@@ -9,7 +9,7 @@ pub struct LedgerMetrics {
     pub(super) commit_duration: Histogram,
     pub(super) detection_delay: Histogram,
     anomalies: IntCounterVec,
-    series_limit: IntGauge,
+    series_limit: Gauge,
     pub(super) folded_workflows: IntGauge,
 }
 
@@ -46,7 +46,7 @@ impl LedgerMetrics {
             ),
             &["reason"],
         )?;
-        let series_limit = IntGauge::new(
+        let series_limit = Gauge::new(
             "cortex_workflow_exporter_series_limit",
             "Past so many series, what is new is counted together as workflow_id _other.",
         )?;
@@ -82,7 +82,8 @@ impl LedgerMetrics {
     }
 
     pub(super) fn limited_to(&self, max_series: usize) {
-        self.series_limit.set(i64::try_from(max_series).unwrap_or(i64::MAX));
+        let limit = if max_series == usize::MAX { f64::INFINITY } else { max_series as f64 };
+        self.series_limit.set(limit);
     }
 
     pub(super) fn committed(&self, well: bool) {

@@ -53,9 +53,10 @@ const OWN: [(&str, &str, &[&str]); 16] = [
 ];
 
 /// What is different each time: only the name of such a series is compared.
-const VARYING: [&str; 9] = [
+const VARYING: [&str; 10] = [
     "process_",
     "cortex_workflow_exporter_build_info",
+    "cortex_workflow_exporter_config_last_reload_success_timestamp_seconds",
     "cortex_workflow_exporter_last_success_timestamp_seconds",
     "cortex_workflow_exporter_workflow_last_poll_timestamp_seconds",
     "cortex_workflow_exporter_poll_duration_seconds",
