@@ -64,6 +64,8 @@ pub struct WorkflowState {
     pub(super) held: Held,
     /// Whether the last list that could be read had it.
     pub listed: bool,
+    /// What the database says of when it was last listed.
+    written_listed_ms: i64,
 }
 
 /// A value that one state shares with the next until it changes: whoever changes it gets a copy.
@@ -361,8 +363,12 @@ impl AppState {
             let worth_writing = before.is_none_or(|before| {
                 before.listed != state.record.listed
                     || before.followed != followed
-                    || read_at.local_ms - before.listed_ms > UNLISTED_FOR_MS / 2
+                    || read_at.local_ms.saturating_sub(state.written_listed_ms)
+                        > UNLISTED_FOR_MS / 2
             });
+            if worth_writing {
+                state.written_listed_ms = read_at.local_ms;
+            }
             if worth_writing || !new_series.is_empty() {
                 changed.push((workflow.id.clone(), new_series));
             }
@@ -386,6 +392,7 @@ impl WorkflowState {
     pub(super) fn of(number: i64, record: WorkflowRecord) -> Self {
         Self {
             number,
+            written_listed_ms: record.listed_ms,
             record,
             series: Shared::default(),
             open: BTreeMap::new(),

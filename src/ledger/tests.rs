@@ -476,6 +476,20 @@ async fn a_row_of_failures_is_ended_by_a_completed_run_only(place: Place) {
     assert_eq!(book.state().record.failures.len(), 0);
 }
 
+async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days(place: Place) {
+    let url = place.lasting_url().await;
+    let mut book = Book::open(settings(&url)).await;
+    // Often enough that no two lists are half an hour apart.
+    for _ in 0..300 {
+        book.list(&[workflow("w")]).await;
+        let ended = book.ledger.end_cycle(&app(), true, book.at()).await;
+        ended.expect("the cycle ends");
+        book.now_ms += 10 * MINUTE;
+    }
+    book = book.reopened().await;
+    assert_eq!(book.ledger.state().apps[&app()].published().count(), 1);
+}
+
 async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
@@ -543,6 +557,7 @@ on_each_database! {
     pruned_runs_are_never_news_again
     an_api_clock_that_runs_ahead_makes_no_run_forgotten
     a_row_of_failures_is_ended_by_a_completed_run_only
+    an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days
     a_deleted_workflows_series_end_an_hour_after_it_was_last_listed
     other_bucket_bounds_start_the_histograms_anew_and_nothing_else
     what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped

@@ -182,3 +182,19 @@ fn what_only_the_second_of_two_servers_was_shown_is_not_lost_when_a_workflow_is_
     ];
     play(&conditions, &script);
 }
+
+#[test]
+fn an_idle_workflow_is_still_shown_after_a_restart_an_hour_later() {
+    let counted = |it: Character| Character { runs_count: RunsCount::Ever, ..it };
+    let workflows = one(Created, NewestFirst, 1, 0).workflows;
+    let workflows = [workflows.clone(), workflows.clone(), workflows].concat();
+    let conditions = Conditions {
+        hints: true,
+        max_take: 1,
+        workflows: workflows.into_iter().map(counted).collect(),
+        ..one(Created, NewestFirst, 1, 0)
+    };
+    let later = Now(Happening::Pass { ms: 1_196_000 });
+    let script = [cycle(vec![vec![create(1)]]), CYCLE, CYCLE, CYCLE, CYCLE, later, CYCLE, CYCLE];
+    play(&conditions, &script);
+}
