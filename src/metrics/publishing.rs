@@ -24,13 +24,13 @@ pub struct Publishing {
 /// processors.
 const RENDERED_AT_ONCE: usize = 4;
 
-/// How long a scrape waits for what its predecessor released.
+/// How long a scrape waits for what it releases.
 const LONGEST_RELEASE: Duration = Duration::from_millis(500);
 
 /// Who has scraped which version of the state. Pure: it is told the time.
 #[derive(Debug)]
 struct Scrapes {
-    /// What is held is released after so long, scraped or not; and who hasn't scraped for so long
+    /// A base that nobody has scraped for so long is given up; and who hasn't scraped for so long
     /// isn't waited for.
     hold: Duration,
     clients: HashMap<u64, Client>,
