@@ -44,7 +44,8 @@ struct Entry {
     due_ms: Option<i64>,
     /// How often it is to be read as things are.
     period_ms: i64,
-    urgency: Urgency,
+    /// Whether it has open runs, or one failed lately.
+    active: bool,
     standing: Standing,
     /// Whether the cycle that goes on waits for it.
     in_cycle: bool,
@@ -57,34 +58,28 @@ enum Standing {
     Reading,
 }
 
-/// What speaks for reading a workflow before others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
-    /// Only that its time has come.
-    Usual,
-    /// Something happened, as the list of workflows tells.
-    Changed,
-    /// It has open runs, or one failed lately.
-    Active,
-}
-
 /// How urgent a reading is compared with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
-    urgency: Urgency,
-    /// How much too late it is, in thousandths of how often it is to be read. Whatever is chosen by
-    /// this is stretched by the same factor as everything else.
-    lateness: i64,
+    /// Whether there is more to it than a sweep.
+    pressing: bool,
+    /// How many times longer than it should be the time since it was read has become, in thousandths.
+    /// Whatever is chosen by this is stretched by the same factor as everything else.
+    stretch: i64,
 }
 
 /// How the most urgent workflow is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// The most urgent ones first, among those the most overdue.
+    /// What is more than a sweep first; of that, what is active counts for more.
     Urgency,
     /// The most overdue one, whatever it is.
     Lateness,
 }
+
+/// So many times more than others counts how overdue an active workflow is. It goes before them, yet
+/// they don't wait for ever where there are more active ones than there is budget for.
+const ACTIVE: i64 = 4;
 
 /// How a workflow stands, as known from its last reading.
 #[derive(Clone, Debug)]
@@ -218,7 +213,9 @@ impl Plan {
     /// The workflow to read next, if there is one.
     pub(super) fn next(&self, by: By, now_ms: i64) -> Option<(Rank, &WorkflowId)> {
         let queued = self.workflows.iter().filter(|(_, it)| it.standing == Standing::Queued);
-        queued.map(|(id, entry)| (entry.rank(by, now_ms), id)).max_by_key(|(rank, _)| *rank)
+        queued
+            .map(|(id, entry)| (entry.rank(by, self.interval_ms, now_ms), id))
+            .max_by_key(|(rank, _)| *rank)
     }
 
     /// The reading of a workflow begins. Returns what is to be handed to [`Self::ended`].
@@ -278,8 +275,8 @@ impl Plan {
         Account {
             listed: self.listed.max(self.workflows.len()) as u32,
             followed: self.workflows.len() as u32,
-            open: count(&|it| often(it) && it.urgency == Urgency::Active),
-            uncounted: count(&|it| often(it) && it.urgency != Urgency::Active),
+            open: count(&|it| often(it) && it.active),
+            uncounted: count(&|it| often(it) && !it.active),
             ..Account::default()
         }
     }
@@ -312,7 +309,7 @@ impl Default for Entry {
             read_ms: None,
             due_ms: None,
             period_ms: 1,
-            urgency: Urgency::Usual,
+            active: false,
             standing: Standing::Resting,
             in_cycle: false,
         }
@@ -324,11 +321,7 @@ impl Entry {
     fn judge(&mut self, seen: &Seen, listed: bool, hinted: bool, periods: Periods, now_ms: i64) {
         let Periods { interval_ms, sweep_ms } = periods;
         let moved = listed && self.hint.has_moved();
-        self.urgency = match (seen.open || seen.failed, moved) {
-            (true, _) => Urgency::Active,
-            (false, true) => Urgency::Changed,
-            (false, false) => Urgency::Usual,
-        };
+        self.active = seen.open || seen.failed;
         let often = seen.open || moved || (listed && !hinted);
         let was_often = self.period_ms <= interval_ms;
         self.period_ms = if often { interval_ms } else { sweep_ms }.max(1);
@@ -345,10 +338,16 @@ impl Entry {
         };
     }
 
-    fn rank(&self, by: By, now_ms: i64) -> Rank {
+    fn rank(&self, by: By, interval_ms: i64, now_ms: i64) -> Rank {
         let late_ms = self.due_ms.map_or(0, |due_ms| now_ms - due_ms);
-        let urgency = if by == By::Urgency { self.urgency } else { Urgency::Usual };
-        Rank { urgency, lateness: late_ms.saturating_mul(1000) / self.period_ms }
+        let stretch = (self.period_ms + late_ms).saturating_mul(1000) / self.period_ms;
+        match by {
+            By::Lateness => Rank { pressing: false, stretch },
+            By::Urgency => Rank {
+                pressing: self.active || self.period_ms <= interval_ms,
+                stretch: if self.active { stretch.saturating_mul(ACTIVE) } else { stretch },
+            },
+        }
     }
 }
 

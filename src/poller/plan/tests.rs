@@ -215,6 +215,25 @@ fn nobody_starves_although_there_is_more_urgent_work_than_budget() {
 }
 
 #[test]
+fn what_is_active_is_read_more_often_than_others_and_does_not_hold_them_up() {
+    let uncounted = Workflow { count: None, ..IDLE };
+    let open = Workflow { open: true, ..IDLE };
+    let open = (0..100).map(|n| (format!("open_{n}"), open));
+    let mut life = Life::of(open.chain((0..400).map(|n| (format!("uncounted_{n}"), uncounted))));
+    life.per_second = 2.0;
+    life.pass(4 * 3600);
+    // 400 readings and four times 100 take 400 seconds; every fourth one is for others. The active ones
+    // alone could take up the rest, and then the others would take 800.
+    for (name, from, to) in [("open", 80, 120), ("uncounted", 320, 480)] {
+        for n in 0..100 {
+            let readings = life.of_one(&format!("{name}_{n}")).len() as i64;
+            let between = 4 * 3600 / readings;
+            assert!((from..to).contains(&between), "{name}_{n}: {between} seconds");
+        }
+    }
+}
+
+#[test]
 fn a_cycle_ends_when_all_that_was_due_has_been_tried_however_long_that_takes() {
     let mut life = Life::many(120, IDLE);
     life.per_second = 1.0;
