@@ -1,12 +1,12 @@
 //! Says what is wrong with a configuration, and what would be exported by it.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 
 use super::{Failure, table::Table};
 use crate::{
     api::{ApiError, Client, PageRequest},
     app::Core,
-    config::{App, Config},
+    config::{App, Config, Poll},
     ledger::{self, ReadAt, Site},
     model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{Account, Estimate, estimate},
@@ -172,7 +172,7 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
     }
     _ = writeln!(text, "\n{apps}");
     let estimate = estimate(&account, &config.poll, config.rate_limit);
-    text += &expectation(&estimate, config.rate_limit, findings);
+    text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
     _ = writeln!(
         text,
         "Series: {} at the start; each status, origin and step that comes up later adds some",
@@ -222,13 +222,18 @@ fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>
     }
 }
 
-fn expectation(estimate: &Estimate, limit: u32, findings: &mut Findings) -> String {
-    let Estimate { lists, readings, sweeps, stretch, .. } = estimate;
-    let seconds = |duration: std::time::Duration| duration.as_secs_f64().ceil();
-    if *stretch > 1.0 {
+fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Findings) -> String {
+    let Estimate { lists, readings, sweeps, interval, sweep_interval, .. } = estimate;
+    let seconds = |duration: &Duration| duration.as_secs_f64().ceil();
+    if estimate.is_stretched(poll) {
         findings.remarks.push(format!(
-            "more requests are needed than --cortex.rate-limit allows, so intervals get {stretch:.1} \
-             times as long; follow fewer workflows, or raise --poll.interval"
+            "more requests are needed than --cortex.rate-limit allows, so a workflow with news is read \
+             every {} s (--poll.interval asks for {}) and any other one every {} s \
+             (--poll.sweep-interval asks for {}); follow fewer workflows, or raise these",
+            seconds(interval),
+            seconds(&poll.interval),
+            seconds(sweep_interval),
+            seconds(&poll.sweep_interval),
         ));
     }
     format!(
@@ -236,9 +241,9 @@ fn expectation(estimate: &Estimate, limit: u32, findings: &mut Findings) -> Stri
          {sweeps:.1})\nA run is counted {} s after its end on average, {} s at the most; {} s where \
          the list of workflows does not tell of it\n",
         estimate.requests(),
-        seconds(estimate.mean_delay),
-        seconds(estimate.longest_delay),
-        seconds(estimate.longest_untold_delay)
+        seconds(&estimate.mean_delay),
+        seconds(&estimate.longest_delay),
+        seconds(&estimate.longest_untold_delay)
     )
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::polling::TURNS;
 use crate::config;
 
 /// What polling depends on, over all apps together.
@@ -31,8 +32,11 @@ pub struct Estimate {
     pub readings: f64,
     /// Requests a minute for sweeps.
     pub sweeps: f64,
-    /// How many times longer intervals get because the budget is too small; 1 if it isn't.
-    pub stretch: f64,
+    /// From one reading of a workflow with news to the next: `--poll.interval`, or more if the budget is
+    /// too small for that.
+    pub interval: Duration,
+    /// The same for sweeps, which give way first.
+    pub sweep_interval: Duration,
     /// From the end of a run until it is counted, on average.
     pub mean_delay: Duration,
     /// The same at the most, if the number of runs tells of it or the run was seen open.
@@ -46,6 +50,13 @@ impl Estimate {
     pub fn requests(&self) -> f64 {
         self.lists + self.readings + self.sweeps
     }
+
+    /// Whether the budget is too small for what is configured.
+    pub fn is_stretched(&self, poll: &config::Poll) -> bool {
+        // A thousandth is nothing.
+        let longer = |of: Duration, than: Duration| of.as_secs_f64() > than.as_secs_f64() * 1.001;
+        longer(self.interval, poll.interval) || longer(self.sweep_interval, poll.sweep_interval)
+    }
 }
 
 /// How many requests the first page of a list leaves for the second: pages overlap.
@@ -55,38 +66,84 @@ const OVERLAP: f64 = 0.95;
 pub fn estimate(account: &Account, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
     let (interval, sweep) = (minutes(poll.interval), minutes(poll.sweep_interval));
+    let sweep = sweep.max(interval);
     let pages = f64::from(account.listed) / (f64::from(account.page_size) * OVERLAP);
     let lists = pages.ceil().max(1.0) / interval;
-    let often = f64::from(account.open.saturating_add(account.uncounted).min(account.followed));
-    let seldom = f64::from(account.followed) - often;
-    // Several runs of one workflow in one interval cost one reading, as does one.
-    let changed = if seldom > 0.0 {
-        let share = seldom / f64::from(account.followed);
-        let each = account.runs_per_minute * share * interval / seldom;
-        seldom * (1.0 - (-each).exp())
-    } else {
-        0.0
-    };
-    let readings = (often + changed) / interval;
-    let sweeps = (seldom - changed).max(0.0) / sweep.max(interval);
     let limit = f64::from(rate_limit.max(1));
     // The lists have at most half of it.
     let room = (limit - lists).max(limit / 2.0);
-    let stretch = ((readings + sweeps) / room).max(1.0);
+    let needs = Needs::of(account, sweep);
+    let (readings, sweeps) = (needs.readings(interval), needs.sweeps(interval));
+    // Sweeps have what is left, and at least their part.
+    let least = room * SWEEPS;
+    let fits = |between| needs.readings(between) + needs.sweeps(between).min(least) <= room;
+    let stretched = shortest(interval, fits);
+    let left = (room - needs.readings(stretched)).max(least);
+    let stretched_sweep = sweep * (needs.sweeps(stretched) / left).max(1.0);
     // Within a cycle, some have to wait for others.
-    let queue = ((readings + sweeps) * interval / limit * 60.0).min(poll.interval.as_secs_f64());
-    let delay = |parts: f64, period: Duration| {
-        Duration::from_secs_f64(parts * (stretch * period.as_secs_f64() + queue))
-    };
+    let queue = ((readings + sweeps) * interval / limit).min(interval);
+    let longest = stretched.max(interval + queue);
+    let duration = |minutes: f64| Duration::from_secs_f64(minutes * 60.0);
     Estimate {
         lists,
         readings,
         sweeps,
-        stretch,
-        mean_delay: delay(0.5, poll.interval),
-        longest_delay: delay(1.0, poll.interval),
-        longest_untold_delay: delay(1.0, poll.sweep_interval),
+        interval: duration(stretched),
+        sweep_interval: duration(stretched_sweep),
+        mean_delay: duration(longest / 2.0),
+        longest_delay: duration(longest),
+        longest_untold_delay: duration(stretched_sweep + queue),
     }
+}
+
+/// Sweeps get this part of the budget even if there is not enough for what is more urgent.
+const SWEEPS: f64 = 1.0 / TURNS as f64;
+
+/// What is to be read, in workflows, minutes and requests a minute.
+struct Needs {
+    sweep: f64,
+    /// Workflows that are read every interval: they have open runs, or no number.
+    often: f64,
+    /// Workflows that are read when something happens in them.
+    seldom: f64,
+    /// Runs that are created in one of those.
+    runs: f64,
+}
+
+impl Needs {
+    fn of(account: &Account, sweep: f64) -> Self {
+        let followed = f64::from(account.followed);
+        let often = f64::from(account.open.saturating_add(account.uncounted)).min(followed);
+        let runs = account.runs_per_minute / followed.max(1.0);
+        Self { sweep, often, seldom: followed - often, runs }
+    }
+
+    /// For workflows with news, if there are so many minutes between two readings of one.
+    fn readings(&self, between: f64) -> f64 {
+        // Several runs of one workflow in that time cost one reading, as does one.
+        let changed = self.seldom * (1.0 - (-self.runs * between).exp());
+        (self.often + changed) / between
+    }
+
+    /// For sweeps, which only workflows need that had no news for so long.
+    fn sweeps(&self, between: f64) -> f64 {
+        let news = self.runs * self.sweep.max(between);
+        let quiet = if news > 1e-9 { news / news.exp_m1() } else { 1.0 };
+        self.seldom * quiet / self.sweep
+    }
+}
+
+/// The shortest time that fits, and at least this long. Longer ones fit better.
+fn shortest(least: f64, fits: impl Fn(f64) -> bool) -> f64 {
+    let (mut short, mut long) = (least, least);
+    while !fits(long) {
+        (short, long) = (long, long * 2.0);
+    }
+    while long - short > least / 1000.0 {
+        let middle = f64::midpoint(short, long);
+        *(if fits(middle) { &mut long } else { &mut short }) = middle;
+    }
+    long
 }
 
 #[cfg(test)]
@@ -115,7 +172,8 @@ mod tests {
         let account = Account { uncounted: 300, ..idle(300) };
         let estimate = estimate(&account, &POLL, 400);
         assert!((estimate.readings - 600.0).abs() < 1e-9, "{estimate:?}");
-        assert!(estimate.stretch > 1.5 && estimate.mean_delay > POLL.interval * 3 / 4);
+        assert!(estimate.is_stretched(&POLL), "{estimate:?}");
+        assert!((45.0..47.0).contains(&estimate.interval.as_secs_f64()), "{estimate:?}");
     }
 
     #[test]
@@ -126,9 +184,29 @@ mod tests {
     }
 
     #[test]
+    fn sweeps_give_way_before_what_has_news() {
+        let account = Account { runs_per_minute: 80.0, ..idle(5_000) };
+        let estimate = estimate(&account, &POLL, 400);
+        assert_eq!(estimate.interval, POLL.interval, "{estimate:?}");
+        assert!(estimate.sweep_interval > POLL.sweep_interval * 3, "{estimate:?}");
+        assert!(estimate.longest_untold_delay > estimate.sweep_interval, "{estimate:?}");
+    }
+
+    #[test]
+    fn far_above_the_budget_each_reading_finds_more_and_all_are_read_in_turn() {
+        // Whatever is read by then has news again.
+        let account = Account { runs_per_minute: 1e5, ..idle(3_000) };
+        let estimate = estimate(&account, &POLL, 400);
+        // 3,000 readings, with 64 lists a minute.
+        let turn = 3_000.0 / (400.0 - estimate.lists) * 60.0;
+        let interval = estimate.interval.as_secs_f64();
+        assert!((turn * 0.99..turn * 1.01).contains(&interval), "{turn}: {estimate:?}");
+    }
+
+    #[test]
     fn nothing_at_all_costs_the_list() {
         let estimate = estimate(&idle(0), &POLL, 400);
         assert!((estimate.requests() - 2.0).abs() < 1e-9, "{estimate:?}");
-        assert!((estimate.stretch - 1.0).abs() < 1e-9);
+        assert!(!estimate.is_stretched(&POLL), "{estimate:?}");
     }
 }

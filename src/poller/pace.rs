@@ -75,13 +75,15 @@ fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Dura
     let requests = needed.requests().round();
     let (workflows, lag_seconds) = (account.followed, lag.as_secs());
     match turn {
-        Turn::FellBehind if needed.stretch > 1.0 => tracing::warn!(
+        Turn::FellBehind if needed.is_stretched(poll) => tracing::warn!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
             lag_seconds,
-            "More requests are needed than --cortex.rate-limit allows, so all poll intervals get \
-             longer. Follow fewer workflows, or raise --poll.interval or --poll.sweep-interval."
+            interval_seconds = needed.interval.as_secs(),
+            sweep_seconds = needed.sweep_interval.as_secs(),
+            "More requests are needed than --cortex.rate-limit allows, so workflows are read about so \
+             seldom. Follow fewer workflows, or raise --poll.interval or --poll.sweep-interval."
         ),
         Turn::FellBehind => tracing::warn!(
             workflows,

@@ -18,7 +18,7 @@ const AT_ONCE: usize = 16;
 
 /// Of so many readings, one goes to whatever is most overdue, so that nobody starves while others
 /// are more urgent.
-const TURNS: usize = 4;
+pub(super) const TURNS: usize = 4;
 
 /// The loop looks around at least so often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);

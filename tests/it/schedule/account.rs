@@ -318,13 +318,17 @@ async fn watch(
 ) {
     let mut before = Arc::clone(&states.borrow_and_update());
     let mut counted = HashMap::<String, u64>::new();
+    let nothing = BTreeMap::new();
     while states.changed().await.is_ok() {
         let state = Arc::clone(&states.borrow_and_update());
         let mut truth = truth.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |state: &State| state.apps.get(&app()).map(|app| app.workflows.clone());
-        let (Some(now), known) = (of(&state), of(&before).unwrap_or_default()) else { continue };
+        let [now, known] = [&state, &before]
+            .map(|state| state.apps.get(&app()).map_or(&nothing, |app| &app.workflows));
+        // Mostly both have the same ones.
+        let mut known = known.iter().peekable();
         for (id, workflow) in now {
-            if known.get(&id).is_some_and(|known| Arc::ptr_eq(known, &workflow)) {
+            while known.next_if(|(known, _)| *known < id).is_some() {}
+            if known.peek().is_some_and(|(_, known)| Arc::ptr_eq(known, workflow)) {
                 continue;
             }
             let total: f64 = workflow
