@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod book;
 mod histograms;
 mod hold;
 mod outage;
@@ -11,13 +12,16 @@ mod postgres;
 mod reconfigure;
 mod room;
 mod shared;
+mod workflows;
 
 use prometheus::Registry;
 
+use book::*;
 use futures::FutureExt as _;
 use histograms::*;
 use hold::*;
 use place::{Place, on_each_database};
+use workflows::*;
 
 use super::*;
 use crate::model::{Anomaly, DAY_MS, Label, Origin, Status, Step, StepDuration, Timestamp};
@@ -26,160 +30,6 @@ use crate::model::{Anomaly, DAY_MS, Label, Origin, Status, Step, StepDuration, T
 const COLD: i64 = 20_000 * DAY_MS + 3_600_000;
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
-
-struct Book {
-    ledger: Ledger,
-    registry: Registry,
-    settings: Settings,
-    now_ms: i64,
-    workflow: WorkflowId,
-}
-
-fn settings(url: &str) -> Settings {
-    Settings {
-        apps: vec![app()],
-        url: url.into(),
-        retention: Some(Duration::from_secs(30 * 86_400)),
-        lookback: Some(Duration::ZERO),
-        buckets: Buckets::default(),
-        max_series: usize::MAX,
-        hold: false,
-    }
-}
-
-fn app() -> AppId {
-    AppId::new("c").expect("a plain id")
-}
-
-fn workflow(id: &str) -> Workflow {
-    Workflow {
-        id: WorkflowId::new(id).expect("a plain id"),
-        name: format!("Workflow {id}"),
-        app: "App".into(),
-        key: String::new(),
-        version: None,
-        enabled: true,
-        deleted: false,
-        created_at: Some(Timestamp::Instant(COLD - DAY_MS)),
-        runs_count: None,
-        tests: None,
-    }
-}
-
-fn run(id: &str, status: &str) -> Run {
-    Run {
-        id: RunId::new(id).expect("a plain id"),
-        status: Status::new(status),
-        origin: Origin::Workflow,
-        created_at: Some(Timestamp::Instant(COLD - MINUTE)),
-        started_at: Some(Timestamp::Instant(COLD - 30 * SECOND)),
-        ended_at: None,
-        updated_at: None,
-        steps: Vec::new(),
-        credits: None,
-        anomalies: Vec::new(),
-    }
-}
-
-/// A run that was created and started before the cold start and ended so long after it.
-fn ended(id: &str, status: &str, after_ms: i64) -> Run {
-    Run { ended_at: Some(Timestamp::Instant(COLD + after_ms)), ..run(id, status) }
-}
-
-/// Begun and ended so long after the cold start.
-fn fresh(id: &str, status: &str, after_ms: i64) -> Run {
-    Run {
-        created_at: Some(Timestamp::Instant(COLD + after_ms - 10 * SECOND)),
-        started_at: Some(Timestamp::Instant(COLD + after_ms - 8 * SECOND)),
-        ..ended(id, status, after_ms)
-    }
-}
-
-impl Book {
-    async fn open(settings: Settings) -> Self {
-        let registry = Registry::new();
-        let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger = Ledger::open(settings.clone(), metrics, COLD).await.expect("it opens");
-        let workflow = workflow("w").id;
-        Self { ledger, registry, settings, now_ms: COLD, workflow }
-    }
-
-    /// A ledger that has met its app, and read the list of runs once.
-    async fn met(place: &Place, history: &[Run]) -> Self {
-        let mut book = Self::open(settings(&place.url().await)).await;
-        book.list(&[workflow("w")]).await;
-        book.read(history).await;
-        book.now_ms += MINUTE;
-        book
-    }
-
-    fn at(&self) -> ReadAt {
-        ReadAt { api_ms: self.now_ms, local_ms: self.now_ms }
-    }
-
-    async fn list(&mut self, workflows: &[Workflow]) {
-        let filter = WorkflowFilter::default();
-        let listed = self.ledger.record_workflows(&app(), workflows, &filter, self.at()).await;
-        listed.expect("the list is recorded");
-    }
-
-    /// A whole reading of the list, in one page.
-    async fn read(&mut self, runs: &[Run]) -> bool {
-        self.page(runs, Closing::Yes).await
-    }
-
-    async fn page(&mut self, runs: &[Run], closing: Closing) -> bool {
-        let read =
-            RunsRead { runs, read_at: self.at(), newest_first: true, closing, old_end: false };
-        let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
-        recorded.expect("the runs are recorded").closed
-    }
-
-    /// Opens the same file again, as after a crash.
-    async fn reopened(self) -> Self {
-        let Self { ledger, settings, now_ms, .. } = self;
-        drop(ledger);
-        Self { now_ms, ..Self::open(settings).await }
-    }
-
-    fn state(&self) -> Arc<WorkflowState> {
-        Arc::clone(&self.ledger.state().apps[&app()].workflows[&self.workflow])
-    }
-
-    fn series(&self, total: Total, labels: &[&str]) -> Option<Series> {
-        self.state().series.get(&SeriesKey::new(total, labels)).cloned()
-    }
-
-    fn total(&self, total: Total, labels: &[&str]) -> f64 {
-        match self.series(total, labels).map(|series| series.value) {
-            None => 0.0,
-            Some(Value::Counter(value)) => value,
-            Some(Value::Histogram(histogram)) => histogram.count() as f64,
-        }
-    }
-
-    fn counted(&self, status: &str) -> f64 {
-        self.total(Total::Runs, &[status, "WORKFLOW"])
-    }
-
-    fn created(&self) -> f64 {
-        self.total(Total::RunsCreated, &["WORKFLOW"])
-    }
-
-    fn anomalies(&self, anomaly: Anomaly) -> f64 {
-        let families = self.registry.gather();
-        let name = "cortex_workflow_exporter_anomalies_total";
-        let family = families.iter().find(|family| family.name() == name).expect("registered");
-        let metric = family.get_metric().iter();
-        let mut of = metric.filter(|metric| metric.get_label()[0].value() == anomaly.as_str());
-        of.next().expect("pre-set").get_counter().get_value()
-    }
-
-    fn open_runs(&self) -> Vec<String> {
-        let state = self.state();
-        state.open.iter().map(|(id, run)| format!("{id} {}", run.status.as_str())).collect()
-    }
-}
 
 async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on(place: Place) {
     let mut book = Book::open(settings(&place.url().await)).await;
@@ -362,43 +212,6 @@ async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_fou
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-async fn a_workflow_created_after_the_cold_start_counts_in_full(place: Place) {
-    let mut book = Book::met(&place, &[]).await;
-    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + SECOND)), ..workflow("x") };
-    book.list(&[workflow("w"), young]).await;
-    book.workflow = workflow("x").id;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.created()), (1.0, 1.0));
-}
-
-async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted(place: Place) {
-    let mut book = Book::met(&place, &[]).await;
-    book.list(&[workflow("w"), workflow("x")]).await;
-    book.workflow = workflow("x").id;
-    book.read(&[fresh("b", "FAILED", 20 * SECOND)]).await;
-    assert_eq!(book.counted("FAILED"), 0.0);
-    book.now_ms += MINUTE;
-    book.read(&[fresh("c", "FAILED", 90 * SECOND), fresh("b", "FAILED", 20 * SECOND)]).await;
-    assert_eq!(book.counted("FAILED"), 1.0);
-}
-
-async fn widening_a_filter_makes_no_news_of_history(place: Place) {
-    let mut book = Book::open(settings(&place.url().await)).await;
-    let none =
-        WorkflowFilter { exclude: vec!["^w$".parse().expect("valid")], ..Default::default() };
-    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + MINUTE)), ..workflow("w") };
-    book.ledger.record_workflows(&app(), &[], &none, book.at()).await.expect("recorded");
-    book.now_ms += 2 * MINUTE;
-    let listed = std::slice::from_ref(&young);
-    book.ledger.record_workflows(&app(), listed, &none, book.at()).await.expect("recorded");
-    book.now_ms += 8 * MINUTE;
-    book.list(&[young]).await;
-    book.read(&[fresh("a", "FAILED", 5 * MINUTE)]).await;
-    assert_eq!(book.counted("FAILED"), 0.0);
-    book.read(&[fresh("b", "FAILED", 11 * MINUTE)]).await;
-    assert_eq!(book.counted("FAILED"), 1.0);
-}
-
 async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart(place: Place) {
     let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
@@ -476,33 +289,6 @@ async fn a_row_of_failures_is_ended_by_a_completed_run_only(place: Place) {
     assert_eq!(book.state().record.failures.len(), 0);
 }
 
-async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days(place: Place) {
-    let url = place.lasting_url().await;
-    let mut book = Book::open(settings(&url)).await;
-    // Often enough that no two lists are half an hour apart.
-    for _ in 0..300 {
-        book.list(&[workflow("w")]).await;
-        let ended = book.ledger.end_cycle(&app(), true, book.at()).await;
-        ended.expect("the cycle ends");
-        book.now_ms += 10 * MINUTE;
-    }
-    book = book.reopened().await;
-    assert_eq!(book.ledger.state().apps[&app()].published().count(), 1);
-}
-
-async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed(place: Place) {
-    let mut book = Book::met(&place, &[]).await;
-    let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
-    book.list(&[Workflow { deleted: true, ..workflow("w") }]).await;
-    assert_eq!(published(&book), 1);
-    book.now_ms += 2 * 60 * MINUTE;
-    assert_eq!(published(&book), 1, "a list that can't be read ends nothing");
-    book.list(&[workflow("x")]).await;
-    assert_eq!(published(&book), 1);
-    book.list(&[workflow("w"), workflow("x")]).await;
-    assert_eq!(published(&book), 2, "it came back with its counters");
-}
-
 async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: Place) {
     let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
@@ -514,19 +300,6 @@ async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: P
         assert_eq!(book.counted("FAILED"), 1.0);
         assert_eq!(book.total(Total::RunDuration, &["FAILED", "WORKFLOW"]), 0.0);
     }
-}
-
-async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
-    let url = place.lasting_url().await;
-    let mut book = Book::open(settings(&url)).await;
-    book.list(&[workflow("w")]).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.settings.apps = vec![AppId::new("app_other").expect("a plain id")];
-    book = book.reopened().await;
-    assert!(book.ledger.state().apps.is_empty());
-    book.settings.apps = vec![app()];
-    book = book.reopened().await;
-    assert_eq!(book.counted("FAILED"), 1.0);
 }
 
 on_each_database! {

@@ -1,0 +1,158 @@
+//! A ledger to try the rules on, and what it is told.
+
+use super::*;
+
+/// A ledger, and the time at which it is told of things.
+pub(super) struct Book {
+    pub(super) ledger: Ledger,
+    pub(super) registry: Registry,
+    pub(super) settings: Settings,
+    pub(super) now_ms: i64,
+    pub(super) workflow: WorkflowId,
+}
+
+pub(super) fn settings(url: &str) -> Settings {
+    Settings {
+        apps: vec![app()],
+        url: url.into(),
+        retention: Some(Duration::from_secs(30 * 86_400)),
+        lookback: Some(Duration::ZERO),
+        buckets: Buckets::default(),
+        max_series: usize::MAX,
+        hold: false,
+    }
+}
+
+pub(super) fn app() -> AppId {
+    AppId::new("c").expect("a plain id")
+}
+
+pub(super) fn workflow(id: &str) -> Workflow {
+    Workflow {
+        id: WorkflowId::new(id).expect("a plain id"),
+        name: format!("Workflow {id}"),
+        app: "App".into(),
+        key: String::new(),
+        version: None,
+        enabled: true,
+        deleted: false,
+        created_at: Some(Timestamp::Instant(COLD - DAY_MS)),
+        runs_count: None,
+        tests: None,
+    }
+}
+
+pub(super) fn run(id: &str, status: &str) -> Run {
+    Run {
+        id: RunId::new(id).expect("a plain id"),
+        status: Status::new(status),
+        origin: Origin::Workflow,
+        created_at: Some(Timestamp::Instant(COLD - MINUTE)),
+        started_at: Some(Timestamp::Instant(COLD - 30 * SECOND)),
+        ended_at: None,
+        updated_at: None,
+        steps: Vec::new(),
+        credits: None,
+        anomalies: Vec::new(),
+    }
+}
+
+/// A run that was created and started before the cold start and ended so long after it.
+pub(super) fn ended(id: &str, status: &str, after_ms: i64) -> Run {
+    Run { ended_at: Some(Timestamp::Instant(COLD + after_ms)), ..run(id, status) }
+}
+
+/// Begun and ended so long after the cold start.
+pub(super) fn fresh(id: &str, status: &str, after_ms: i64) -> Run {
+    Run {
+        created_at: Some(Timestamp::Instant(COLD + after_ms - 10 * SECOND)),
+        started_at: Some(Timestamp::Instant(COLD + after_ms - 8 * SECOND)),
+        ..ended(id, status, after_ms)
+    }
+}
+
+impl Book {
+    pub(super) async fn open(settings: Settings) -> Self {
+        let registry = Registry::new();
+        let metrics = LedgerMetrics::new(&registry).expect("a new registry");
+        let ledger = Ledger::open(settings.clone(), metrics, COLD).await.expect("it opens");
+        let workflow = workflow("w").id;
+        Self { ledger, registry, settings, now_ms: COLD, workflow }
+    }
+
+    /// A ledger that has met its app, and read the list of runs once.
+    pub(super) async fn met(place: &Place, history: &[Run]) -> Self {
+        let mut book = Self::open(settings(&place.url().await)).await;
+        book.list(&[workflow("w")]).await;
+        book.read(history).await;
+        book.now_ms += MINUTE;
+        book
+    }
+
+    pub(super) fn at(&self) -> ReadAt {
+        ReadAt { api_ms: self.now_ms, local_ms: self.now_ms }
+    }
+
+    pub(super) async fn list(&mut self, workflows: &[Workflow]) {
+        let filter = WorkflowFilter::default();
+        let listed = self.ledger.record_workflows(&app(), workflows, &filter, self.at()).await;
+        listed.expect("the list is recorded");
+    }
+
+    /// A whole reading of the list, in one page.
+    pub(super) async fn read(&mut self, runs: &[Run]) -> bool {
+        self.page(runs, Closing::Yes).await
+    }
+
+    pub(super) async fn page(&mut self, runs: &[Run], closing: Closing) -> bool {
+        let read =
+            RunsRead { runs, read_at: self.at(), newest_first: true, closing, old_end: false };
+        let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
+        recorded.expect("the runs are recorded").closed
+    }
+
+    /// Opens the same file again, as after a crash.
+    pub(super) async fn reopened(self) -> Self {
+        let Self { ledger, settings, now_ms, .. } = self;
+        drop(ledger);
+        Self { now_ms, ..Self::open(settings).await }
+    }
+
+    pub(super) fn state(&self) -> Arc<WorkflowState> {
+        Arc::clone(&self.ledger.state().apps[&app()].workflows[&self.workflow])
+    }
+
+    pub(super) fn series(&self, total: Total, labels: &[&str]) -> Option<Series> {
+        self.state().series.get(&SeriesKey::new(total, labels)).cloned()
+    }
+
+    pub(super) fn total(&self, total: Total, labels: &[&str]) -> f64 {
+        match self.series(total, labels).map(|series| series.value) {
+            None => 0.0,
+            Some(Value::Counter(value)) => value,
+            Some(Value::Histogram(histogram)) => histogram.count() as f64,
+        }
+    }
+
+    pub(super) fn counted(&self, status: &str) -> f64 {
+        self.total(Total::Runs, &[status, "WORKFLOW"])
+    }
+
+    pub(super) fn created(&self) -> f64 {
+        self.total(Total::RunsCreated, &["WORKFLOW"])
+    }
+
+    pub(super) fn anomalies(&self, anomaly: Anomaly) -> f64 {
+        let families = self.registry.gather();
+        let name = "cortex_workflow_exporter_anomalies_total";
+        let family = families.iter().find(|family| family.name() == name).expect("registered");
+        let metric = family.get_metric().iter();
+        let mut of = metric.filter(|metric| metric.get_label()[0].value() == anomaly.as_str());
+        of.next().expect("pre-set").get_counter().get_value()
+    }
+
+    pub(super) fn open_runs(&self) -> Vec<String> {
+        let state = self.state();
+        state.open.iter().map(|(id, run)| format!("{id} {}", run.status.as_str())).collect()
+    }
+}

@@ -1,0 +1,84 @@
+//! Which workflows there are, and what of their history is news.
+
+use super::*;
+
+pub(super) async fn a_workflow_created_after_the_cold_start_counts_in_full(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + SECOND)), ..workflow("x") };
+    book.list(&[workflow("w"), young]).await;
+    book.workflow = workflow("x").id;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    assert_eq!((book.counted("FAILED"), book.created()), (1.0, 1.0));
+}
+
+pub(super) async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted(
+    place: Place,
+) {
+    let mut book = Book::met(&place, &[]).await;
+    book.list(&[workflow("w"), workflow("x")]).await;
+    book.workflow = workflow("x").id;
+    book.read(&[fresh("b", "FAILED", 20 * SECOND)]).await;
+    assert_eq!(book.counted("FAILED"), 0.0);
+    book.now_ms += MINUTE;
+    book.read(&[fresh("c", "FAILED", 90 * SECOND), fresh("b", "FAILED", 20 * SECOND)]).await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+pub(super) async fn widening_a_filter_makes_no_news_of_history(place: Place) {
+    let mut book = Book::open(settings(&place.url().await)).await;
+    let none =
+        WorkflowFilter { exclude: vec!["^w$".parse().expect("valid")], ..Default::default() };
+    let young = Workflow { created_at: Some(Timestamp::Instant(COLD + MINUTE)), ..workflow("w") };
+    book.ledger.record_workflows(&app(), &[], &none, book.at()).await.expect("recorded");
+    book.now_ms += 2 * MINUTE;
+    let listed = std::slice::from_ref(&young);
+    book.ledger.record_workflows(&app(), listed, &none, book.at()).await.expect("recorded");
+    book.now_ms += 8 * MINUTE;
+    book.list(&[young]).await;
+    book.read(&[fresh("a", "FAILED", 5 * MINUTE)]).await;
+    assert_eq!(book.counted("FAILED"), 0.0);
+    book.read(&[fresh("b", "FAILED", 11 * MINUTE)]).await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+pub(super) async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days(
+    place: Place,
+) {
+    let url = place.lasting_url().await;
+    let mut book = Book::open(settings(&url)).await;
+    // Often enough that no two lists are half an hour apart.
+    for _ in 0..300 {
+        book.list(&[workflow("w")]).await;
+        let ended = book.ledger.end_cycle(&app(), true, book.at()).await;
+        ended.expect("the cycle ends");
+        book.now_ms += 10 * MINUTE;
+    }
+    book = book.reopened().await;
+    assert_eq!(book.ledger.state().apps[&app()].published().count(), 1);
+}
+
+pub(super) async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
+    book.list(&[Workflow { deleted: true, ..workflow("w") }]).await;
+    assert_eq!(published(&book), 1);
+    book.now_ms += 2 * 60 * MINUTE;
+    assert_eq!(published(&book), 1, "a list that can't be read ends nothing");
+    book.list(&[workflow("x")]).await;
+    assert_eq!(published(&book), 1);
+    book.list(&[workflow("w"), workflow("x")]).await;
+    assert_eq!(published(&book), 2, "it came back with its counters");
+}
+
+pub(super) async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
+    let url = place.lasting_url().await;
+    let mut book = Book::open(settings(&url)).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.settings.apps = vec![AppId::new("app_other").expect("a plain id")];
+    book = book.reopened().await;
+    assert!(book.ledger.state().apps.is_empty());
+    book.settings.apps = vec![app()];
+    book = book.reopened().await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
