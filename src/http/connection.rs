@@ -1,7 +1,7 @@
 //! One client connection. hyper's own time limit for headers also counts while a connection is
 //! idle between two scrapes, and it has none for an answer that isn't read; so the limits are here.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body, response::Response};
 use hyper::{
@@ -24,8 +24,9 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::{
+    crowd::Member,
     held::Held,
-    progress::{Ending, Patience, Progress},
+    progress::{Ending, Progress},
     scrapes::Scrapes,
     tls,
     watched::Watched,
@@ -54,7 +55,7 @@ pub(super) struct Conversation {
     pub(super) peer: Peer,
     pub(super) router: Router,
     pub(super) scrapes: Scrapes,
-    pub(super) patience: Patience,
+    pub(super) member: Member,
     pub(super) stop: CancellationToken,
 }
 
@@ -62,13 +63,19 @@ impl Conversation {
     /// Serves a client that has connected, in TLS if there is a configuration for it.
     pub(super) async fn hold(self, stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
         let Some(tls) = tls else { return self.serve(stream, Protocol::Http1).await };
-        let greeting = tls::accept(stream, tls, self.patience.head);
-        let Some(greeted) = self.stop.run_until_cancelled(greeting).await else { return };
+        let progress = self.member.progress();
+        let greeted = tokio::select! {
+            greeted = tls::accept(stream, tls) => greeted,
+            _ = progress.expired() => Err(io::Error::other("it took too long")),
+            () = self.stop.cancelled() => return,
+        };
         match greeted {
-            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                self.serve(stream, Protocol::Http2).await;
+            Ok(stream) => {
+                progress.begin();
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
+                self.serve(stream, protocol).await;
             }
-            Ok(stream) => self.serve(stream, Protocol::Http1).await,
             Err(error) => debug!(%error, client = %self.peer.0, "A client failed to set up TLS."),
         }
     }
@@ -79,8 +86,8 @@ impl Conversation {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        let Self { peer, router, scrapes, patience, stop } = self;
-        let progress = Progress::new(patience);
+        let Self { peer, router, scrapes, member, stop } = self;
+        let progress = member.progress();
         let watched =
             Watched::new(stream, protocol, progress.clone(), scrapes.clone(), stop.clone());
         let service = service_fn({
@@ -137,7 +144,7 @@ where
                 return;
             }
             stage = &mut expired => {
-                debug!(?stage, "Closing the connection of a client that took too long.");
+                debug!(?stage, "Closing a connection: its client takes too long, or makes room.");
                 return;
             }
             () = stop.cancelled(), if !stopping => {

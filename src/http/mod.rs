@@ -3,6 +3,7 @@
 
 mod bucket;
 mod connection;
+mod crowd;
 mod frames;
 mod held;
 mod landing;

@@ -59,6 +59,11 @@ impl Progress {
         Self { now: Arc::new(watch::Sender::new(start)), patience }
     }
 
+    /// The first request may come from now on.
+    pub(super) fn begin(&self) {
+        self.turn(&[Stage::Idle], Stage::Idle, Some(self.patience.head));
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.now.borrow().0
     }
@@ -87,6 +92,19 @@ impl Progress {
     /// There will be no more requests.
     pub(super) fn closing(&self) {
         self.turn(&[Stage::Idle], Stage::Closing, Some(self.patience.head));
+    }
+
+    /// Until when a request and its headers are waited for, if none is being answered.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        let (stage, deadline) = *self.now.borrow();
+        matches!(stage, Stage::Idle | Stage::Head).then_some(deadline)
+    }
+
+    /// They aren't waited for any longer.
+    pub(super) fn hurry(&self) {
+        for stage in [Stage::Idle, Stage::Head] {
+            self.turn(&[stage], stage, Some(Duration::ZERO));
+        }
     }
 
     /// Goes on to `stage` if the present one is right for that. Without a limit, the present one

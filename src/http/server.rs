@@ -22,6 +22,7 @@ use tracing::{error, warn};
 use super::{
     Endpoints, Exposition, Protection,
     connection::{Conversation, Peer},
+    crowd::Crowd,
     progress::Patience,
     router::router,
     scrapes::Scrapes,
@@ -31,6 +32,9 @@ use crate::config::Web;
 /// So many clients may be connected at once. Each costs a file descriptor and up to 16 KiB of
 /// headers; the usual limit is 1024 descriptors for the whole process.
 const MOST_CONNECTIONS: usize = 512;
+
+/// While a client waits for room, it is looked this often whether another one can go.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,7 @@ impl Server {
             clients: AtomicU64::new(0),
             patience: self.patience,
             room: Arc::new(Semaphore::new(self.most_connections)),
+            crowd: Crowd::default(),
             stop,
             grace,
         };
@@ -103,6 +108,7 @@ struct Acceptor {
     protection: Arc<Protection>,
     patience: Patience,
     room: Arc<Semaphore>,
+    crowd: Crowd,
     stop: CancellationToken,
     grace: Duration,
 }
@@ -110,12 +116,14 @@ struct Acceptor {
 impl Acceptor {
     async fn run(&self, listener: TcpListener) {
         let mut connections = JoinSet::new();
+        let mut waiting = None;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(ended) = connections.join_next() => notice(ended),
-                accepted = self.accept(&listener) => {
-                    let Some((stream, peer, place)) = accepted else { continue };
+                accepted = accept(&listener), if waiting.is_none() => waiting = accepted,
+                place = self.place(), if waiting.is_some() => {
+                    let Some((stream, peer)) = waiting.take() else { continue };
                     let conversation = self.conversation(peer);
                     let protection = Arc::clone(&self.protection);
                     connections.spawn(async move {
@@ -143,35 +151,45 @@ impl Acceptor {
             peer: Peer(peer.ip().to_canonical()),
             router: self.router.clone(),
             scrapes: Scrapes::new(client, Arc::clone(&self.exposition)),
-            patience: self.patience,
+            member: self.crowd.join(self.patience),
             stop: self.stop.clone(),
         }
     }
 
-    /// The next client, once there is room for it; `None` if it went away or there are no file
-    /// descriptors.
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.room).acquire_owned().await.ok()?;
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // A small answer shouldn't wait for the acknowledgement of the one before.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "A client went away at once.");
-                }
-                if self.room.available_permits() == 0 {
-                    warn!("As many clients as allowed are connected; more have to wait.");
-                }
-                Some((stream, peer, place))
+    /// A place for a client, once there is one. A client that has no whole request yet makes room.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+            return place;
+        }
+        if !self.crowd.thin() {
+            warn!(
+                "As many clients as allowed are connected, all with a request; more have to wait."
+            );
+        }
+        loop {
+            if let Ok(Ok(place)) = timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
+                return place;
             }
-            Err(error) if is_clients_fault(&error) => None,
-            Err(error) => {
-                error!(%error, "Cannot accept connections; trying again in a second.");
-                sleep(Duration::from_secs(1)).await;
-                None
+            self.crowd.thin();
+        }
+    }
+}
+
+/// The next client; `None` if it went away or there are no file descriptors.
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // A small answer shouldn't wait for the acknowledgement of the one before.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "A client went away at once.");
             }
+            Some((stream, peer))
+        }
+        Err(error) if is_clients_fault(&error) => None,
+        Err(error) => {
+            error!(%error, "Cannot accept connections; trying again in a second.");
+            sleep(Duration::from_secs(1)).await;
+            None
         }
     }
 }

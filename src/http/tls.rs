@@ -1,9 +1,9 @@
 //! The beginning of a connection in TLS.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use rustls::ServerConfig;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// With this byte every client of TLS begins (RFC 8446, section 5.1).
@@ -13,24 +13,18 @@ const HANDSHAKE: u8 = 22;
 const HINT: &str = "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
     \r\nthis is HTTPS; ask with https:// instead of http://\n";
 
-/// Agrees on TLS with a client, within so long.
+/// Agrees on TLS with a client.
 pub(super) async fn accept(
-    stream: TcpStream,
+    mut stream: TcpStream,
     config: Arc<ServerConfig>,
-    patience: Duration,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let accepting = async move {
-        let mut stream = stream;
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
-            stream.write_all(HINT.as_bytes()).await?;
-            stream.shutdown().await?;
-            // What comes is read, so that the hint isn't lost to a reset.
-            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
-            return Err(io::Error::other("it spoke plain HTTP"));
-        }
-        TlsAcceptor::from(config).accept(stream).await
-    };
-    let accepted = timeout(patience, accepting).await;
-    accepted.unwrap_or_else(|_| Err(io::Error::other("it took too long")))
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE {
+        stream.write_all(HINT.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What comes is read, so that the hint isn't lost to a reset.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+        return Err(io::Error::other("it spoke plain HTTP"));
+    }
+    TlsAcceptor::from(config).accept(stream).await
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::http::{
     connection::{Conversation, Peer, Protocol},
+    crowd::Crowd,
     frames::{Frames, Passed},
     progress::Patience,
     scrapes::Scrapes,
@@ -45,7 +46,7 @@ impl Client {
             peer: Peer([127, 0, 0, 1].into()),
             router: router::router(&web(Vec::new()), protection, endpoints),
             scrapes: Scrapes::new(0, exposition),
-            patience: Patience::default(),
+            member: Crowd::default().join(Patience::default()),
             stop: CancellationToken::new(),
         };
         tokio::spawn(conversation.serve(server, Protocol::Http2));

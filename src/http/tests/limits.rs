@@ -3,6 +3,7 @@
 use super::*;
 use crate::http::{
     connection::{Conversation, Peer, Protocol},
+    crowd::Crowd,
     progress::Patience,
     scrapes::Scrapes,
 };
@@ -57,7 +58,7 @@ fn conversation() -> DuplexStream {
         peer: Peer([127, 0, 0, 1].into()),
         router,
         scrapes: Scrapes::new(0, exposition),
-        patience: Patience::default(),
+        member: Crowd::default().join(Patience::default()),
         stop: CancellationToken::new(),
     };
     tokio::spawn(conversation.serve(server, Protocol::Http1));
@@ -128,6 +129,31 @@ async fn clients_beyond_the_most_connections_wait_for_a_place() {
     drop(first);
     // Had it been let in beside the first, --web.max-requests=1 would have refused it.
     assert_holds(&rest(&mut second).await, &["late\n"]);
+}
+
+#[tokio::test]
+async fn clients_without_a_request_make_room_the_longest_idle_one_first() {
+    let site = site(endpoints(Arc::new(Text("runs 1\n"))), |server| {
+        server.most_connections = 3;
+    })
+    .await;
+    let scrape = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut early = site.send(scrape).await;
+    one_answer(&mut early, "runs 1\n").await;
+    let mut late = site.send(scrape).await;
+    one_answer(&mut late, "runs 1\n").await;
+    // It would have 10 seconds, the others have minutes.
+    let mut silent = site.send("").await;
+    let mut next = site.send(scrape).await;
+    one_answer(&mut next, "runs 1\n").await;
+    assert_eq!(rest(&mut silent).await, "");
+    let mut last = site.send(scrape).await;
+    one_answer(&mut last, "runs 1\n").await;
+    assert_eq!(rest(&mut early).await, "");
+    for stays in [&mut late, &mut next, &mut last] {
+        stays.write_all(scrape.as_bytes()).await.expect("still open");
+        one_answer(stays, "runs 1\n").await;
+    }
 }
 
 #[tokio::test]

@@ -156,6 +156,22 @@ async fn ten_thousand_idle_connections() {
 }
 
 #[tokio::test]
+async fn clients_that_ask_once_and_stay_make_room_for_others() {
+    let scene = Scene::start().await;
+    let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
+        let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        asked.expect("it is connected");
+        std::future::pending::<()>().await;
+    });
+    scene.full(&crowd).await;
+    // Each of them could stay for minutes.
+    let metrics = format!("{}/metrics", scene.url);
+    assert_eq!(get(&metrics).await.0, 200, "{}", scene.exporter.log());
+    drop(crowd);
+    assert_small(&scene.exporter, "612 clients that asked once");
+}
+
+#[tokio::test]
 async fn clients_that_send_a_byte_a_second_are_cut_off() {
     let scene = Scene::start().await;
     let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
