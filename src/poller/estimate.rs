@@ -80,9 +80,9 @@ pub fn estimate(account: &Account, poll: &config::Poll, rate_limit: u32) -> Esti
     let stretched = shortest(interval, fits);
     let left = (room - needs.readings(stretched)).max(least);
     let stretched_sweep = sweep * (needs.sweeps(stretched) / left).max(1.0);
-    // Within a cycle, some have to wait for others.
-    let queue = ((readings + sweeps) * interval / limit).min(interval);
-    let longest = stretched.max(interval + queue);
+    // Within a cycle, some have to wait for others, and sweeps for all.
+    let queue = |requests: f64| (requests * interval / limit).min(interval);
+    let longest = stretched.max(interval + queue(readings));
     let duration = |minutes: f64| Duration::from_secs_f64(minutes * 60.0);
     Estimate {
         lists,
@@ -92,7 +92,7 @@ pub fn estimate(account: &Account, poll: &config::Poll, rate_limit: u32) -> Esti
         sweep_interval: duration(stretched_sweep),
         mean_delay: duration(longest / 2.0),
         longest_delay: duration(longest),
-        longest_untold_delay: duration(stretched_sweep + queue),
+        longest_untold_delay: duration(stretched_sweep + queue(readings + sweeps)),
     }
 }
 

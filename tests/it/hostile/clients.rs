@@ -159,8 +159,8 @@ async fn ten_thousand_idle_connections() {
 async fn clients_that_ask_once_and_stay_make_room_for_others() {
     let scene = Scene::start().await;
     let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
-        let asked = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        asked.expect("it is connected");
+        // It may have had to make room already.
+        _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
         std::future::pending::<()>().await;
     });
     scene.full(&crowd).await;
