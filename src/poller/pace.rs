@@ -82,8 +82,9 @@ fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Dura
             lag_seconds,
             interval_seconds = needed.interval.as_secs(),
             sweep_seconds = needed.sweep_interval.as_secs(),
-            "More requests are needed than --cortex.rate-limit allows, so workflows are read about so \
-             seldom. Follow fewer workflows, or raise --poll.interval or --poll.sweep-interval."
+            "More requests are needed than --cortex.rate-limit allows, so a workflow with news is read \
+             about every interval_seconds, any other every sweep_seconds. Follow fewer workflows, or \
+             raise --poll.interval or --poll.sweep-interval."
         ),
         Turn::FellBehind => tracing::warn!(
             workflows,
