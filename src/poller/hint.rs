@@ -14,21 +14,27 @@ pub(super) struct Hint {
     told: Option<u64>,
     /// What had been told when the last reading of the runs began.
     read_with: Option<u64>,
-    /// The reading that ended then met news although the number had stood still.
-    untold_ms: Option<i64>,
+    /// A reading met news although the number had stood still.
+    untold: Option<Untold>,
     distrusted_until_ms: Option<i64>,
+}
+
+/// When such a reading ended, and the number that stood still.
+#[derive(Clone, Copy, Debug)]
+struct Untold {
+    met_ms: i64,
+    count: Option<u64>,
 }
 
 impl Hint {
     /// A list whose reading was begun then tells this number.
     pub(super) fn tell(&mut self, count: Option<u64>, begun_ms: i64) {
         self.told = count;
-        if self.untold_ms.is_some_and(|ms| ms <= begun_ms) {
-            self.untold_ms = None;
-            // A run can come between the list and the reading. Then the next list tells of it.
-            if count == self.read_with {
-                self.distrusted_until_ms = Some(begun_ms + DISTRUST_MS);
-            }
+        // A run can come between the list and the reading. Then the next list tells of it.
+        if let Some(untold) = self.untold.take_if(|untold| untold.met_ms <= begun_ms)
+            && count == untold.count
+        {
+            self.distrusted_until_ms = Some(begun_ms + DISTRUST_MS);
         }
     }
 
@@ -40,7 +46,7 @@ impl Hint {
     /// A reading ended well that began when this was told; whether it met news.
     pub(super) fn read(&mut self, told: Option<u64>, news: bool, ended_ms: i64) {
         if news && told.is_some() && told == self.read_with {
-            self.untold_ms = Some(ended_ms);
+            self.untold = Some(Untold { met_ms: ended_ms, count: told });
         }
         self.read_with = told;
     }
@@ -114,6 +120,16 @@ mod tests {
         assert!(hint.is_usable(20));
         hint.tell(Some(5), 30);
         assert!(!hint.is_usable(30));
+    }
+
+    #[test]
+    fn a_list_that_was_under_way_when_the_news_were_met_may_tell_of_them() {
+        let mut hint = known(5);
+        hint.read(Some(5), true, 15);
+        hint.tell(Some(6), 14);
+        hint.read(hint.told(), false, 18);
+        hint.tell(Some(6), 20);
+        assert!(hint.is_usable(20) && !hint.has_moved());
     }
 
     #[test]
