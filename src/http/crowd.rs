@@ -50,6 +50,11 @@ impl Crowd {
 }
 
 impl Member {
+    /// Tells it apart from all others.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What it is at.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()

@@ -1,10 +1,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -89,7 +86,6 @@ impl Server {
             exposition: Arc::clone(&endpoints.exposition),
             router: router(&self.web, Arc::clone(&self.protection), endpoints),
             protection: self.protection,
-            clients: AtomicU64::new(0),
             patience: self.patience,
             room: Arc::new(Semaphore::new(self.most_connections)),
             crowd: Crowd::default(),
@@ -103,7 +99,6 @@ impl Server {
 /// What the listeners share.
 struct Acceptor {
     exposition: Arc<dyn Exposition>,
-    clients: AtomicU64,
     router: Router,
     protection: Arc<Protection>,
     patience: Patience,
@@ -146,12 +141,12 @@ impl Acceptor {
     }
 
     fn conversation(&self, peer: SocketAddr) -> Conversation {
-        let client = self.clients.fetch_add(1, Ordering::Relaxed);
+        let member = self.crowd.join(self.patience);
         Conversation {
             peer: Peer(peer.ip().to_canonical()),
             router: self.router.clone(),
-            scrapes: Scrapes::new(client, Arc::clone(&self.exposition)),
-            member: self.crowd.join(self.patience),
+            scrapes: Scrapes::new(member.number(), Arc::clone(&self.exposition)),
+            member,
             stop: self.stop.clone(),
         }
     }
