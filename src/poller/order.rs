@@ -48,9 +48,10 @@ struct Trend {
     missing_ahead: u32,
 }
 
-/// So many neighbours in the same order, and none in the other, are no accident: in a list
-/// without order that happens once in 8! pages.
-const ENOUGH: u32 = 7;
+/// So many neighbours in the same order, and none in the other, are no accident. Of lists without
+/// order, such as those by a random id, one in 12! / 2 looks so for each key, and with some thousand
+/// workflows none should: the mistake would hide runs for as long as the young end stays as it is.
+const ENOUGH: u32 = 11;
 
 impl Evidence {
     /// Takes in the runs of one page, in their order.
@@ -70,7 +71,8 @@ impl Evidence {
             (Key::Started, self.started),
             (Key::Updated, self.updated),
         ];
-        keys.into_iter().find_map(|(key, trend)| match trend {
+        let mut possible = keys.into_iter().filter(|(_, trend)| !trend.is_scattered());
+        possible.find_map(|(key, trend)| match trend {
             Trend { rising: 0, falling, .. } if falling >= ENOUGH => Some(Order::NewestFirst(key)),
             Trend { rising, falling: 0, .. } if rising >= ENOUGH => Some(Order::OldestFirst(key)),
             Trend { .. } => None,
@@ -104,7 +106,7 @@ impl Evidence {
             Key::Started => self.started,
             Key::Updated => self.updated,
         };
-        trend.falling > 0
+        trend.falling > 0 || trend.is_scattered()
     }
 }
 
@@ -127,6 +129,12 @@ impl Trend {
         }
     }
 
+    /// Whether runs without the timestamp stand among those with it. Where it orders the list, they
+    /// stand together at one end, whichever that is.
+    fn is_scattered(&self) -> bool {
+        self.missing_behind > 0 && self.missing_ahead > 0
+    }
+
     /// Whether nothing speaks against this order.
     fn allows(&self, newest_first: bool) -> bool {
         if newest_first {
@@ -134,5 +142,51 @@ impl Trend {
         } else {
             self.falling == 0 && self.missing_ahead == 0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Origin, RunId, Status};
+
+    /// What a page tells of which the runs started then, if they did.
+    fn order(started: impl IntoIterator<Item = Option<i64>>) -> Option<Order> {
+        let run = |started: Option<i64>| Run {
+            id: RunId::new("r").expect("a plain id"),
+            status: Status::Completed,
+            origin: Origin::Workflow,
+            created_at: None,
+            started_at: started.map(Timestamp::Instant),
+            ended_at: None,
+            updated_at: None,
+            steps: Vec::new(),
+            credits: None,
+            anomalies: Vec::new(),
+        };
+        let mut evidence = Evidence::default();
+        evidence.add(&started.into_iter().map(run).collect::<Vec<_>>());
+        evidence.order()
+    }
+
+    fn falling(runs: i64) -> impl Iterator<Item = Option<i64>> {
+        (0..runs).rev().map(Some)
+    }
+
+    #[test]
+    fn a_few_runs_that_happen_to_stand_in_order_are_no_order() {
+        assert_eq!(order(falling(11)), None);
+        assert_eq!(order(falling(12)), Some(Order::NewestFirst(Key::Started)));
+        assert_eq!(order((0..12).map(Some)), Some(Order::OldestFirst(Key::Started)));
+        assert_eq!(order((0..20).map(Some).chain([Some(3)])), None);
+    }
+
+    #[test]
+    fn runs_that_never_started_may_stand_at_either_end_but_not_among_the_others() {
+        let never = || [None; 3].into_iter();
+        let newest_first = Some(Order::NewestFirst(Key::Started));
+        assert_eq!(order(never().chain(falling(12))), newest_first);
+        assert_eq!(order(falling(12).chain(never())), newest_first);
+        assert_eq!(order(falling(12).flat_map(|started| [started, None])), None);
     }
 }

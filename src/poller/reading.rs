@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_server_that_gives_the_same_page_again_is_not_asked_forever_for_the_last_one() {
-        assert_eq!(requests(|_| runs(0..10), 500), 2);
+        assert_eq!(requests(|_| runs(0..10), 500), 3);
     }
 
     #[test]

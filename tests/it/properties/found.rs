@@ -198,3 +198,37 @@ fn an_idle_workflow_is_still_shown_after_a_restart_an_hour_later() {
     let script = [cycle(vec![vec![create(1)]]), CYCLE, CYCLE, CYCLE, CYCLE, later, CYCLE, CYCLE];
     play(&conditions, &script);
 }
+
+#[test]
+fn runs_without_a_start_among_others_show_that_a_list_has_no_order() {
+    // Of the first workflow's runs, few have started. Eight of those happen to stand in order.
+    let workflow = |direction, history, open| Character {
+        form: Form::First,
+        runs_count: RunsCount::Ever,
+        open,
+        ..one(Created, direction, 1, history).workflows.remove(0)
+    };
+    let workflows =
+        vec![workflow(Shuffled, 0, 5), workflow(NewestFirst, 58, 4), workflow(NewestFirst, 0, 3)];
+    let conditions = Conditions { workflows, ..one(Created, NewestFirst, 6, 0) };
+    let (status, origin) = (Status::Completed, Origin::Workflow);
+    let burst = |workflow, count| {
+        let (status, origin) = (status.clone(), origin.clone());
+        Happening::Burst { workflow, origin, status, count, started: false }
+    };
+    let create = |workflow, count| Create { workflow, origin: origin.clone(), count };
+    let finish = |run| Finish { run, status: status.clone() };
+    let script = [
+        Now(burst(1, 3)),
+        cycle(vec![vec![create(0, 52)]]),
+        CYCLE,
+        cycle(vec![
+            vec![Start { run: 2 }, Start { run: 2 }],
+            vec![burst(0, 6), create(1, 1), finish(2)],
+            vec![burst(1, 1)],
+        ]),
+        cycle(vec![vec![Start { run: 7 }], vec![burst(0, 1)], vec![burst(1, 1), finish(5)]]),
+        Now(burst(0, 3)),
+    ];
+    play(&conditions, &script);
+}
