@@ -129,7 +129,7 @@ impl Pager {
         let listed = page.keys.len() as u64;
         let size = self.page_size(page);
         let offset = u64::from(self.request.number - 1) * u64::from(size);
-        let overlaps = offset < self.end && listed > 0;
+        let overlaps = offset < self.end;
         let any_seen = page.keys.iter().any(|key| self.seen.contains(key));
         if overlaps && !any_seen {
             return self.restart();
@@ -325,6 +325,17 @@ mod tests {
             }
         });
         assert!((50..1000).all(|item| read.contains(&item)));
+    }
+
+    #[test]
+    fn an_empty_page_where_something_stood_is_not_the_end() {
+        let mut cut = false;
+        let (read, _) = List::of(13).read(10, |items| {
+            if !std::mem::replace(&mut cut, true) {
+                items.drain(0..9);
+            }
+        });
+        assert!((9..13).all(|item| read.contains(&item)), "{read:?}");
     }
 
     #[test]

@@ -232,3 +232,19 @@ fn runs_without_a_start_among_others_show_that_a_list_has_no_order() {
     ];
     play(&conditions, &script);
 }
+
+#[test]
+fn a_list_that_is_deleted_but_for_its_young_end_while_it_is_read_has_not_been_read() {
+    let conditions = Conditions { omit_pagination: true, ..one(Created, OldestFirst, 10, 0) };
+    // The next page begins behind what is left.
+    let deleted = vec![Delete { run: 0, count: 10 }];
+    let script = [
+        CYCLE,
+        Now(burst(Status::Completed, 10)),
+        CYCLE,
+        Now(burst(Status::Failed, 4)),
+        cycle(vec![deleted]),
+        Now(Replay { run: 0 }),
+    ];
+    play(&conditions, &script);
+}
