@@ -87,11 +87,11 @@ pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
 
 /// What is most urgent in all apps: a list that is due comes first, since it tells what else is.
 fn next(pollers: &[Poller], by: By) -> Option<(&Poller, Job)> {
-    let due = |poller: &&Poller| {
+    let mut due = in_turn(pollers).filter(|poller| {
         let due_ms = poller.plan().list_due_ms();
         due_ms.is_some_and(|due_ms| due_ms <= poller.clock.steady_ms())
-    };
-    if let Some(poller) = pollers.iter().find(due) {
+    });
+    if let Some(poller) = due.next() {
         poller.plan().begin_list(poller.clock.steady_ms());
         return Some((poller, Job::List));
     }
@@ -105,8 +105,18 @@ fn next(pollers: &[Poller], by: By) -> Option<(&Poller, Job)> {
     Some((poller, Job::Workflow(id, begun)))
 }
 
+/// The apps whose turn has come. Which app shows a workflow that several list must not depend on whose
+/// answer comes first. So an app that the ledger doesn't know yet is only read once those before it
+/// are known, or have been tried.
+fn in_turn(pollers: &[Poller]) -> impl Iterator<Item = &Poller> {
+    let tried = |poller: &Poller| poller.is_met() || poller.status.borrow().cycles > 0;
+    let untried = pollers.iter().position(|poller| !tried(poller)).unwrap_or(pollers.len());
+    let in_turn = move |(at, poller): &(usize, &Poller)| *at <= untried || poller.is_met();
+    pollers.iter().enumerate().filter(in_turn).map(|(_, poller)| poller)
+}
+
 fn sleep_until_list(pollers: &[Poller]) -> Duration {
-    let left = pollers.iter().filter_map(|poller| {
+    let left = in_turn(pollers).filter_map(|poller| {
         let left_ms = poller.plan().list_due_ms()? - poller.clock.steady_ms();
         Some(Duration::from_millis(left_ms.max(0) as u64))
     });
@@ -114,6 +124,13 @@ fn sleep_until_list(pollers: &[Poller]) -> Duration {
 }
 
 impl Poller {
+    /// Whether the ledger knows the app.
+    fn is_met(&self) -> bool {
+        let state = self.ledger.state();
+        let app = state.apps.get(&self.settings.app_id);
+        app.is_some_and(|app| app.record.cold_start_ms.is_some())
+    }
+
     async fn perform(&self, job: Job) {
         let _at_work = self.pulse.at_work();
         match job {

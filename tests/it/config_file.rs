@@ -1,11 +1,12 @@
 //! What the real binary makes of a configuration file.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use cortex_workflow_exporter::{
     config::{TAKEN_LABELS, file_keys},
     metrics::FAMILIES,
     model::Status,
+    simulator::{Fault, Rule},
 };
 
 use crate::support::{Api, ConfigFile, KEY, Process, Samples, run, scrape, wait_until};
@@ -45,6 +46,8 @@ async fn two_apps_are_read_each_at_its_address_with_its_key_and_filter() {
     file.write("second", "the-second-key\n");
     first.simulator().world(|world| world.app_id = "app_1".into());
     second.simulator().world(|world| world.app_id = "app_2".into());
+    // The second app is known, too, before it is said that all is ready.
+    first.simulator().inject(Rule::new(Fault::Delay(Duration::from_millis(300))).times(1));
     let mut exporter = Process::spawn(&["serve", &file.flag()], &[]);
     let url = exporter.ready_url().await;
     first.finish_one("work_one", Status::Failed);
