@@ -137,7 +137,6 @@ impl Ledger {
             room: Room::default(),
             folded: 0,
             shared: BTreeSet::new(),
-            heard: BTreeSet::new(),
         };
         writer.load(now_ms).await?;
         Arc::make_mut(&mut writer.state).version += 1;
@@ -194,7 +193,7 @@ impl Ledger {
     ) -> Result<()> {
         let mut writer = self.ready(read_at.local_ms).await?;
         let writer = &mut *writer;
-        if !writer.settings.apps.contains(app) || writer.is_too_early_for(app) {
+        if !writer.settings.apps.contains(app) {
             return Ok(());
         }
         let mut state = State::clone(&writer.state);
@@ -350,7 +349,6 @@ impl Ledger {
         if !writer.settings.apps.contains(app) {
             return Ok(());
         }
-        writer.heard.insert(app.clone());
         let mut state = State::clone(&writer.state);
         let record = &mut state.apps.entry(app.clone()).or_default().record;
         let before = record.clone();

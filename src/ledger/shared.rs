@@ -1,13 +1,13 @@
 //! Which app shows a workflow that several list. Two would give the same series twice, which
-//! Prometheus refuses. It is the one configured first; but an app that has shown it goes on, so that
-//! no counter steps back.
+//! Prometheus refuses. It is the one whose list was met first, and that app goes on, so that no counter
+//! steps back. The poller sees to it that new apps are met in the order they are configured in.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Ledger, state::State, writer::Writer};
+use super::{Ledger, state::State};
 use crate::model::{Anomaly, AppId, WorkflowId};
 
 /// The workflows that other apps than this one show, and which.
@@ -35,21 +35,6 @@ pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppI
         }
     }
     dropped
-}
-
-impl Writer {
-    /// Whether an app that the ledger meets for the first time has to wait for one that is configured
-    /// before it: which app shows a shared workflow must not depend on whose answer comes first. An
-    /// app that can't be read is waited for until its first cycle has ended.
-    pub(super) fn is_too_early_for(&self, app: &AppId) -> bool {
-        let is_met = |app: &AppId| {
-            let known = self.state.apps.get(app);
-            known.is_some_and(|known| known.record.cold_start_ms.is_some())
-        };
-        let before = self.settings.apps.iter().take_while(|other| *other != app);
-        let mut waited_for = before.filter(|other| !is_met(other) && !self.heard.contains(*other));
-        !is_met(app) && waited_for.next().is_some()
-    }
 }
 
 impl Ledger {

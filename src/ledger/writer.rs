@@ -33,8 +33,6 @@ pub(super) struct Writer {
     pub(super) folded: usize,
     /// The apps and workflows of which it was told that another app shows them.
     pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
-    /// The apps of which a poll cycle has ended.
-    pub(super) heard: BTreeSet<AppId>,
 }
 
 impl Writer {

@@ -70,13 +70,27 @@ async fn two_apps_are_read_each_at_its_address_with_its_key_and_filter() {
     assert!(file.path("ledger.db").exists(), "a relative path starts at the file");
 }
 
-#[tokio::test]
-async fn a_workflow_that_two_apps_list_is_shown_once_and_told_once() {
-    let api = Api::start().await;
+/// An exporter that reads two apps which list the same workflow, and the file that says so.
+fn sharing(api: &Api) -> (Process, ConfigFile) {
     api.add_workflow("work_shared");
     api.simulator().world(|world| world.app_id = "app_1".into());
     let file = ConfigFile::new("apps: [{app_id: c}, {app_id: app_1}]\n");
-    let mut exporter = Process::serve(&api, "sqlite::memory:", &[&file.flag()]);
+    (Process::serve(api, "sqlite::memory:", &[&file.flag()]), file)
+}
+
+/// The apps that show the workflow.
+fn shown_by(samples: &Samples) -> Vec<&str> {
+    let labels = [("workflow_id", "work_shared")];
+    let infos = samples.matching("cortex_workflow_info", &labels);
+    infos.map(|(series, _)| series.labels["app_id"].as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_workflow_that_two_apps_list_is_shown_once_by_the_first_and_told_once() {
+    let api = Api::start().await;
+    let late = Fault::Delay(Duration::from_millis(300));
+    api.simulator().inject(Rule::new(late).containing("/apps/c/").times(1));
+    let (mut exporter, _file) = sharing(&api);
     let url = exporter.ready_url().await;
     api.finish_one("work_shared", Status::Failed);
     // Reading the exposition fails where a series comes twice.
@@ -88,10 +102,33 @@ async fn a_workflow_that_two_apps_list_is_shown_once_and_told_once() {
     };
     let what = "each app was polled several times";
     let samples = wait_until(what, async || polls(8.0).await, || exporter.log()).await;
+    assert_eq!(shown_by(&samples), ["c"]);
     let reason = [("reason", "shared_workflow")];
     assert_eq!(samples.sum("cortex_workflow_exporter_anomalies_total", &reason), Some(1.0));
     let told = exporter.stderr().matches("Two apps list this workflow").count();
     assert_eq!(told, 1, "{}", exporter.log());
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_read_leaves_what_is_shared_to_the_next() {
+    let api = Api::start().await;
+    api.simulator().inject(Rule::new(Fault::status(500)).containing("/apps/c/"));
+    let (mut exporter, _file) = sharing(&api);
+    let url = exporter.url().await;
+    let shown = async || Some(scrape(&url).await).filter(|samples| !shown_by(samples).is_empty());
+    let what = "the second app shows its workflow";
+    let samples = wait_until(what, shown, || exporter.log()).await;
+    assert_eq!(shown_by(&samples), ["app_1"]);
+    // It goes on when the first can be read.
+    api.simulator().clear_faults();
+    let told = async || {
+        let samples = scrape(&url).await;
+        let reason = [("reason", "shared_workflow")];
+        let told = samples.sum("cortex_workflow_exporter_anomalies_total", &reason);
+        (told == Some(1.0)).then_some(samples)
+    };
+    let samples = wait_until("the first app has read it too", told, || exporter.log()).await;
+    assert_eq!(shown_by(&samples), ["app_1"]);
 }
 
 #[tokio::test]
