@@ -11,7 +11,8 @@
 //! and although queries don't look back over the time in which the exporter was away.
 //!
 //! Nobody can see everything in a list, so the stories leave out what no exporter can count:
-//! - a run that was deleted before a complete cycle saw its end;
+//! - a run that was deleted before a complete cycle saw its end; where pages are too small to overlap,
+//!   a cycle in which runs moved from one page to another may not have seen it;
 //! - a replay that ends, or whose run is deleted, before a complete cycle saw the attempt before it;
 //! - a replay in a list ordered by `created_at`, unless it is of the youngest run: the others stand
 //!   behind the known region, where nothing is read;
@@ -61,7 +62,12 @@ const NOON: i64 = 1_703_505_600_250;
 const INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 
+/// The smallest pages that overlap: of smaller ones, none contains both a run that was read and the
+/// next one, if it begins at a multiple of its size.
+const LEAST_OVERLAPPING: u32 = 4;
+
 /// A world, an exporter that looks at it, and what both came to.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Story {
     simulator: Simulator,
     truth: Arc<Mutex<Truth>>,
@@ -71,6 +77,8 @@ struct Story {
     /// Whether the next cycle meets a new name.
     renamed: bool,
     ignore_page: bool,
+    /// Whether pages overlap, so that no run is skipped where the list moves while it is read.
+    pages_overlap: bool,
     /// What must be counted, because a complete cycle has begun since.
     floor: Counts,
     /// Whether a cycle was complete yet.
@@ -131,6 +139,8 @@ impl Story {
             servers: (0..conditions.servers).map(|_| Server::default()).collect(),
             renamed: false,
             ignore_page: conditions.ignore_page,
+            pages_overlap: !conditions.ignore_take
+                && conditions.page_size.min(conditions.max_take) >= LEAST_OVERLAPPING,
             floor: Counts::new(),
             complete: false,
             published: BTreeMap::new(),
@@ -234,7 +244,9 @@ impl Story {
             self.complete = true;
             self.renamed = false;
             self.truth().complete = true;
-            self.truth().seen(&versions);
+            if meanwhile.is_empty() || self.pages_overlap {
+                self.truth().seen(&versions);
+            }
         }
         if !self.complete {
             self.truth().clock.forward(2_000);
