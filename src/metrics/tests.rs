@@ -9,7 +9,7 @@ use crate::{
     config::{Buckets, WorkflowFilter},
     ledger::{Closing, Ledger, LedgerMetrics, ReadAt, RunsRead, Settings},
     model::{
-        AppId, Clock, Label, Origin, Run, RunId, Status, Step, StepDuration, Timestamp, Workflow,
+        AppId, Clock, Label, Origin, Run, Status, Step, StepDuration, Timestamp, Workflow,
         WorkflowId,
     },
 };
@@ -71,16 +71,13 @@ impl World {
             credits: None,
         };
         let run = Run {
-            id: RunId::new(&format!("run{}", self.runs)).expect("a plain id"),
             status: Status::Failed,
             origin: Origin::Webhook,
             created_at: moment(1),
             started_at: moment(2),
             ended_at: moment(2 + self.runs as i64),
-            updated_at: None,
             steps: (0..steps).map(step).collect(),
-            credits: None,
-            anomalies: Vec::new(),
+            ..Run::completed(&format!("run{}", self.runs))
         };
         let read = RunsRead {
             runs: &[run],

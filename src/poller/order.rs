@@ -148,21 +148,12 @@ impl Trend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Origin, RunId, Status};
 
     /// What a page tells of which the runs started then, if they did.
     fn order(started: impl IntoIterator<Item = Option<i64>>) -> Option<Order> {
-        let run = |started: Option<i64>| Run {
-            id: RunId::new("r").expect("a plain id"),
-            status: Status::Completed,
-            origin: Origin::Workflow,
-            created_at: None,
-            started_at: started.map(Timestamp::Instant),
-            ended_at: None,
-            updated_at: None,
-            steps: Vec::new(),
-            credits: None,
-            anomalies: Vec::new(),
+        let run = |started: Option<i64>| {
+            let started_at = started.map(Timestamp::Instant);
+            Run { started_at, ..Run::completed("r") }
         };
         let mut evidence = Evidence::default();
         evidence.add(&started.into_iter().map(run).collect::<Vec<_>>());

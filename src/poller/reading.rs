@@ -233,21 +233,13 @@ impl LastPage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Origin, RunId, Status, Timestamp};
+    use crate::model::Timestamp;
 
     /// The runs of a list with the oldest first, in the order of their creation.
     fn runs(numbers: std::ops::Range<u32>) -> Vec<Run> {
-        let run = |number: u32| Run {
-            id: RunId::new(&number.to_string()).expect("a plain id"),
-            status: Status::Completed,
-            origin: Origin::Workflow,
-            created_at: Some(Timestamp::Instant(i64::from(number) * 1000)),
-            started_at: None,
-            ended_at: None,
-            updated_at: None,
-            steps: Vec::new(),
-            credits: None,
-            anomalies: Vec::new(),
+        let run = |number: u32| {
+            let created_at = Some(Timestamp::Instant(i64::from(number) * 1000));
+            Run { created_at, ..Run::completed(&number.to_string()) }
         };
         numbers.map(run).collect()
     }

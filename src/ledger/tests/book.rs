@@ -44,16 +44,10 @@ pub(super) fn workflow(id: &str) -> Workflow {
 
 pub(super) fn run(id: &str, status: &str) -> Run {
     Run {
-        id: RunId::new(id).expect("a plain id"),
         status: Status::new(status),
-        origin: Origin::Workflow,
         created_at: Some(Timestamp::Instant(COLD - MINUTE)),
         started_at: Some(Timestamp::Instant(COLD - 30 * SECOND)),
-        ended_at: None,
-        updated_at: None,
-        steps: Vec::new(),
-        credits: None,
-        anomalies: Vec::new(),
+        ..Run::completed(id)
     }
 }
 
