@@ -23,7 +23,7 @@ pub(super) struct Pager {
     /// The server gives pages of its own size, whatever is asked for, so that none overlap.
     ignores_take: bool,
     seen: HashSet<u64>,
-    /// What the first page began with, and on how many later pages in a row it came again.
+    /// What the page before began with, and how many pages in a row have begun likewise.
     first: Option<u64>,
     repeats: u32,
     /// Pages in a row that held nothing unseen.
@@ -59,8 +59,8 @@ pub(super) enum Paged {
 /// How much two pages overlap, if pages are large enough.
 const OVERLAP: u64 = 5;
 
-/// If the first item comes on so many later pages in a row, the server ignores `page`. Where pages
-/// overlap, items that join once can push it onto two.
+/// If so many pages in a row begin with the same item as the one before, the server ignores `page`.
+/// Items that join can push it on from page to page, but hardly to the very beginning of each.
 const REPEATS: u32 = 4;
 
 /// So many pages in a row without anything unseen mean that the list goes in circles, or grows
@@ -137,11 +137,9 @@ impl Pager {
         let before = self.seen.len();
         self.seen.extend(page.keys);
         self.stale = if self.seen.len() == before { self.stale + 1 } else { 0 };
-        if self.request.number == 1 {
-            self.first = page.keys.first().copied();
-        }
-        let again =
-            self.request.number > 1 && self.first.is_some_and(|key| page.keys.contains(&key));
+        let first = page.keys.first().copied();
+        let again = self.request.number > 1 && self.first == first;
+        self.first = first;
         self.repeats = if again { self.repeats + 1 } else { 0 };
         self.end = self.end.max(offset + listed);
         if self.is_end(listed, size, page) || self.repeats >= REPEATS {
@@ -349,6 +347,19 @@ mod tests {
             });
             assert!((0..1000).all(|item| read.contains(&item)), "{take} {joining}");
         }
+    }
+
+    #[test]
+    fn a_first_item_that_joining_ones_push_from_page_to_page_is_not_taken_for_the_end() {
+        let mut joining = [8, 7, 9].into_iter();
+        let mut next = 1_000_000;
+        let (read, _) = List::of(40).read(9, |items| {
+            for _ in 0..joining.next().unwrap_or(0) {
+                next += 1;
+                items.insert(0, next);
+            }
+        });
+        assert!((0..40).all(|item| read.contains(&item)));
     }
 
     #[test]

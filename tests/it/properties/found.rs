@@ -248,3 +248,12 @@ fn a_list_that_is_deleted_but_for_its_young_end_while_it_is_read_has_not_been_re
     ];
     play(&conditions, &script);
 }
+
+#[test]
+fn runs_that_push_the_first_one_from_page_to_page_do_not_end_the_reading() {
+    let mut conditions = Conditions { max_take: 9, ..one(Updated, NewestFirst, 9, 0) };
+    conditions.workflows[0].form = Form::First;
+    let finished = |count| burst(Status::Completed, count);
+    let joining = vec![vec![create(8)], vec![create(7)], vec![finished(9)]];
+    play(&conditions, &[CYCLE, Now(finished(10)), cycle(joining)]);
+}
