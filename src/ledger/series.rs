@@ -190,13 +190,14 @@ impl Value {
         }
     }
 
-    /// What it is more than `other`, which it once was.
+    /// What it is more than `other`, which it once was. Never less than nothing: sums that were added
+    /// up in another order can come out smaller by a rounding error.
     pub(super) fn since(&self, other: &Self) -> Self {
         let mut more = self.clone();
         match (&mut more, other) {
-            (Self::Counter(more), Self::Counter(before)) => *more -= before,
+            (Self::Counter(more), Self::Counter(before)) => *more = (*more - before).max(0.0),
             (Self::Histogram(more), Self::Histogram(before)) => {
-                more.sum -= before.sum;
+                more.sum = (more.sum - before.sum).max(0.0);
                 more.native = more.native.since(&before.native);
                 for (more, before) in more.counts.iter_mut().zip(&before.counts) {
                     *more = more.saturating_sub(*before);

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     ops::{Deref, DerefMut},
     sync::Arc,
 };
@@ -313,12 +313,13 @@ impl AppState {
         let cold_start_ms = *self.record.cold_start_ms.get_or_insert(read_at.api_ms);
         self.record.listed_ms = Some(read_at.local_ms);
         let mut changed = Vec::new();
-        let there = || list.workflows.iter().filter(|workflow| !workflow.deleted);
-        let ids: BTreeSet<_> = there().map(|workflow| &workflow.id).collect();
-        for (_, gone) in self.workflows.iter_mut().filter(|(id, _)| !ids.contains(id)) {
+        let there = list.workflows.iter().filter(|workflow| !workflow.deleted);
+        // Pages overlap; what was listed twice is as it was listed last.
+        let there: BTreeMap<_, _> = there.map(|workflow| (&workflow.id, workflow)).collect();
+        for (_, gone) in self.workflows.iter_mut().filter(|(id, _)| !there.contains_key(id)) {
             Arc::make_mut(gone).listed = false;
         }
-        for workflow in there() {
+        for workflow in there.into_values() {
             let followed = admits(&workflow.id, &workflow.name);
             let known = self.workflows.get(&workflow.id);
             let news_since = match known {

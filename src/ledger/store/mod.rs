@@ -14,6 +14,7 @@ use sqlx::{
     Any, AnyConnection, AssertSqlSafe, Connection, Row, any::AnyArguments, error::DatabaseError,
     migrate::MigrateError, query::Query,
 };
+use tokio::task::JoinHandle;
 
 use super::{
     LedgerError,
@@ -33,6 +34,8 @@ pub(super) struct Store {
     location: Location,
     /// There is none while it could not be connected to anew.
     connection: Option<AnyConnection>,
+    /// A connection to a file that was given up and has still to end.
+    ending: Option<JoinHandle<()>>,
     /// Held as long as the store lives.
     _lock: Option<File>,
 }
@@ -63,7 +66,7 @@ impl Store {
         let location = Location::new(url);
         let lock = location.claim().await?;
         let connection = answered(&location, connect(&location)).await?;
-        Ok(Self { location, connection: Some(connection), _lock: lock })
+        Ok(Self { location, connection: Some(connection), ending: None, _lock: lock })
     }
 
     /// Ends the connection in order; SQLite then moves its log into the file.
@@ -82,8 +85,19 @@ impl Store {
         if matches!(self.location, Location::Memory) {
             return Ok(());
         }
-        // First, since a server's lock is this connection's.
-        self.connection = None;
+        // First, since a server's lock is this connection's. A server works on for it and lets go of
+        // the lock afterwards; for a file, a thread of ours may still be at work, so that a commit
+        // which nobody waits for any more would come after what is read now.
+        let given_up = self.connection.take();
+        if let (Location::File(_), Some(connection)) = (&self.location, given_up) {
+            let end = async { drop(connection.close().await) };
+            self.ending = Some(tokio::spawn(end));
+        }
+        // Kept, so that it is waited for also if the caller stops waiting.
+        if let Some(ending) = &mut self.ending {
+            let _ = ending.await;
+            self.ending = None;
+        }
         self.connection = Some(answered(&self.location, connect(&self.location)).await?);
         Ok(())
     }
@@ -321,7 +335,28 @@ type Statement<'q> = Query<'q, Any, AnyArguments>;
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_still_written_to_a_file_comes_before_a_new_connection() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+        let mut store = Store::open(&url).await.expect("it opens");
+        let connection = store.connection.as_mut().expect("it is open");
+        // Begun and given up, as by a reload.
+        let long = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) \
+                    INSERT INTO run (workflow, run_id, phase, age_ms, reading) \
+                    SELECT 1, i, 'finished', 0, 0 FROM n";
+        let writing = sqlx::query(long).execute(&mut *connection);
+        assert!(writing.now_or_never().is_none(), "it takes a while");
+        store.reconnect().await.expect("it connects");
+        let connection = store.connection.as_mut().expect("it is open");
+        let rows = sqlx::query("SELECT count(*) FROM run").fetch_one(connection).await;
+        let rows: i64 = rows.and_then(|row| row.try_get(0)).expect("a number");
+        assert_eq!(rows, 300_000);
+    }
 
     #[test]
     fn every_row_is_in_exactly_one_chunk() {
