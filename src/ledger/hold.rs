@@ -20,6 +20,9 @@ use super::{
 /// What is held: by the version of the state whose scrape releases it, how much of each series.
 pub(super) type Held = BTreeMap<u64, BTreeMap<SeriesKey, Share>>;
 
+/// Past so many versions, what is held is released together.
+const MOST_HELD: usize = 4;
+
 /// What is held of a series.
 #[derive(Clone, Debug)]
 pub(super) struct Share {
@@ -87,6 +90,12 @@ impl WorkflowState {
             }
             series.value.add(amount);
         }
+        // Where each run brings a new series and nobody scrapes, this would grow with both.
+        if self.held.len() > MOST_HELD
+            && let Some(born) = self.held.last_key_value().map(|(born, _)| *born)
+        {
+            self.hold_together(born);
+        }
     }
 
     /// Holds what a restart found not yet shown until this version has been scraped.
@@ -105,6 +114,11 @@ impl WorkflowState {
         for series in self.series.values_mut() {
             series.born = born;
         }
+        self.hold_together(born);
+    }
+
+    /// Holds all that is held until this version has been scraped.
+    fn hold_together(&mut self, born: u64) {
         let mut all = BTreeMap::new();
         for held in std::mem::take(&mut self.held).into_values() {
             merge(&mut all, held);

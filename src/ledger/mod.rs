@@ -183,7 +183,8 @@ impl Ledger {
         &self.metrics
     }
 
-    /// Takes in an app's complete list of workflows.
+    /// Takes in an app's complete list of workflows. From time to time, forgets runs older than the
+    /// retention: then, because only an answer tells the API's clock.
     pub async fn record_workflows(
         &self,
         app: &AppId,
@@ -221,8 +222,11 @@ impl Ledger {
             },
             &mut room,
         );
-        let mut batch = Batch::default();
-        if cold_start {
+        let before_ms =
+            writer.settings.retention.and_then(|it| app_state.record.forget(it, read_at));
+        let mut batch =
+            Batch { prune: before_ms.map(|before_ms| (app, before_ms)), ..Batch::default() };
+        if cold_start || before_ms.is_some() {
             batch.apps.push((app, &app_state.record));
         }
         for (id, series) in &changed {
@@ -231,7 +235,7 @@ impl Ledger {
             let series = series.iter().map(|key| (workflow.number, key, &workflow.series[key]));
             batch.series.extend(series);
         }
-        if cold_start || !changed.is_empty() {
+        if !batch.apps.is_empty() || !changed.is_empty() {
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         }
         writer.highest_number = number;
@@ -262,7 +266,8 @@ impl Ledger {
         let mut observer = writer.observer(app, &mut now, &mut changes, read.read_at);
         let proof = &read.runs[old_half(read.runs.len(), read.newest_first)];
         let proof: BTreeSet<_> = proof.iter().map(|run| &run.id).collect();
-        let (mut settled, mut known) = (true, true);
+        // A page on which nothing could be read proves nothing.
+        let (mut settled, mut known) = (!proof.is_empty(), !proof.is_empty());
         for run in in_order_of_ending(&read) {
             let record =
                 observer.changes.runs.get(&run.id).or_else(|| records.get(&run.id)).cloned();
@@ -342,36 +347,19 @@ impl Ledger {
         }
     }
 
-    /// Ends a poll cycle of an app; from time to time, forgets runs older than the retention.
-    pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_at: ReadAt) -> Result<()> {
-        let mut writer = self.ready(ended_at.local_ms).await?;
+    /// Ends a poll cycle of an app, at a moment by our own clock: milliseconds since the Unix epoch.
+    pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_ms: i64) -> Result<()> {
+        let mut writer = self.ready(ended_ms).await?;
         let writer = &mut *writer;
         if !writer.settings.apps.contains(app) {
             return Ok(());
         }
         let mut state = State::clone(&writer.state);
         let record = &mut state.apps.entry(app.clone()).or_default().record;
-        let before = record.clone();
         if succeeded {
-            record.succeeded_ms = Some(ended_at.local_ms);
-        }
-        let mut prune = None;
-        if let Some(retention) = writer.settings.retention {
-            // Whichever clock is behind: a clock that is ahead must not make runs forgotten that
-            // are still listed.
-            let now_ms = ended_at.api_ms.min(ended_at.local_ms);
-            let before_ms = now_ms.saturating_sub(retention.as_millis() as i64);
-            if record
-                .pruned_before_ms
-                .is_none_or(|ms| ms.saturating_add(PRUNE_EVERY_MS) <= before_ms)
-            {
-                record.pruned_before_ms = Some(before_ms);
-                prune = Some((app, before_ms));
-            }
-        }
-        let record = record.clone();
-        if record != before {
-            let batch = Batch { apps: vec![(app, &record)], prune, ..Batch::default() };
+            record.succeeded_ms = Some(ended_ms);
+            let record = record.clone();
+            let batch = Batch { apps: vec![(app, &record)], ..Batch::default() };
             self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
         }
         self.publish(writer, state);
@@ -476,9 +464,6 @@ pub fn old_half(runs: usize, newest_first: bool) -> Range<usize> {
     let half = runs.div_ceil(2);
     if newest_first { runs - half..runs } else { 0..half }
 }
-
-/// How often runs beyond the retention are forgotten.
-const PRUNE_EVERY_MS: i64 = 3_600_000;
 
 /// Open runs first, so that a run listed twice while it ended is counted once; then by when they
 /// ended, and of those that ended together the one listed as older first.

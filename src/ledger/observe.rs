@@ -1,6 +1,9 @@
 //! What an observed run means for its workflow. Pure: state and observation in, changes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use super::{
     exemplar::Exemplar,
@@ -8,7 +11,7 @@ use super::{
     series::{Bounds, Series, SeriesKey, Total},
     state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
-use crate::model::{Anomaly, Phase, Run, RunId, Status, StepDuration, Timestamp};
+use crate::model::{Anomaly, DAY_MS, Phase, Run, RunId, Status, StepDuration, Timestamp};
 
 /// What the ledger remembers of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,10 +119,23 @@ pub(super) fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
         .unwrap_or(read_at.api_ms)
 }
 
+/// An end more than a day in the future is none: no clocks differ so much, and it would stay the latest
+/// one until then.
+fn without_future_end(run: &Run, read_at: ReadAt) -> Cow<'_, Run> {
+    let future = |at: Timestamp| at.earliest() > read_at.api_ms.saturating_add(DAY_MS);
+    if run.ended_at.is_some_and(future) {
+        Cow::Owned(Run { ended_at: None, ..run.clone() })
+    } else {
+        Cow::Borrowed(run)
+    }
+}
+
 impl Observer<'_> {
     /// Takes in one run; `record` is what was remembered of it.
     pub(super) fn observe(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
-        let standing = match run.phase() {
+        let phase = run.phase();
+        let run = &*without_future_end(run, self.read_at);
+        let standing = match phase {
             Phase::Open => self.open(run, record),
             Phase::Finished => self.finished(run, record),
         };
@@ -156,7 +172,8 @@ impl Observer<'_> {
             Some(RunPhase::Open(before)) => before.replay,
             Some(RunPhase::Finished) => true,
             Some(RunPhase::Vanished) => false,
-            None => self.finished_as_history(run),
+            // What is forgotten had finished.
+            None => self.finished_as_history(run) || age_ms(run) < self.pruned_before_ms,
         };
         let since = match run.status {
             Status::Pending => run.created_at,
@@ -243,7 +260,10 @@ impl Observer<'_> {
             earliest.map_or(i64::MIN, Timestamp::earliest),
             latest.map_or(i64::MAX, Timestamp::latest),
         );
+        // Without an end it could be anything; but had it gone on then, the first reading had met it.
+        let endless = run.ended_at.is_none() && self.finished_as_history(run);
         match age {
+            Age::Unclear if endless => Standing::Settled,
             Age::History => {
                 if first_reading {
                     self.note_outcome(run);

@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,25 @@ pub struct AppRecord {
     pub succeeded_ms: Option<i64>,
     /// API time: runs created before are forgotten and never news.
     pub pruned_before_ms: Option<i64>,
+}
+
+/// How often runs beyond the retention are forgotten.
+const FORGET_EVERY_MS: i64 = 3_600_000;
+
+impl AppRecord {
+    /// If it is time to forget runs that were created so long ago: those created before this.
+    pub(super) fn forget(&mut self, retention: Duration, read_at: ReadAt) -> Option<i64> {
+        // Whichever clock is behind: a clock that is ahead must not make runs forgotten that are
+        // still listed.
+        let now_ms = read_at.api_ms.min(read_at.local_ms);
+        let before_ms = now_ms.saturating_sub(retention.as_millis() as i64);
+        let last = self.pruned_before_ms;
+        if last.is_some_and(|ms| ms.saturating_add(FORGET_EVERY_MS) > before_ms) {
+            return None;
+        }
+        self.pruned_before_ms = Some(before_ms);
+        self.pruned_before_ms
+    }
 }
 
 /// What is known of a workflow.

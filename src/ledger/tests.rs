@@ -262,16 +262,73 @@ async fn pruned_runs_are_never_news_again(place: Place) {
     let early = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&early)).await;
     book.now_ms += 31 * DAY_MS;
-    book.ledger.end_cycle(&app(), true, book.at()).await.expect("recorded");
+    book.list(&[workflow("w")]).await;
     book.read(&[early]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+async fn a_cycle_without_an_answer_makes_no_run_forgotten(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    // Whatever our own clock says: nobody can have corrected it.
+    let ended = book.ledger.end_cycle(&app(), false, COLD + 400 * DAY_MS).await;
+    ended.expect("recorded");
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+async fn an_end_in_days_to_come_is_none(place: Place) {
+    let future = Some(Timestamp::Instant(COLD + 400 * DAY_MS));
+    let mut book = Book::met(&place, &[Run { ended_at: future, ..run("old", "FAILED") }]).await;
+    assert_eq!(book.counted("FAILED"), 0.0, "nothing says that it is news");
+    book.read(&[Run { ended_at: future, ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
+    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!((book.counted("COMPLETED"), book.counted("FAILED")), (1.0, 1.0));
+    assert_eq!(book.anomalies(Anomaly::MissingTimestamp), 1.0);
+    assert_eq!(book.state().record.failures.len(), 1, "it failed after that");
+    let last: Vec<_> = book.state().record.last_run_ms.clone().into_iter().collect();
+    assert_eq!(last, [(Status::Failed, COLD + 30 * SECOND)]);
+}
+
+async fn history_that_never_ended_is_no_news_when_it_comes_into_view(place: Place) {
+    let mut book = Book::met(&place, &[ended("b", "COMPLETED", -MINUTE)]).await;
+    for updated_at in [None, Some(Timestamp::Instant(COLD + 20 * SECOND))] {
+        let old = Run { started_at: None, updated_at, ..run("a", "CANCELLED") };
+        book.read(&[ended("b", "COMPLETED", -MINUTE), old]).await;
+        assert_eq!(book.counted("CANCELLED"), 0.0, "{updated_at:?}");
+    }
+}
+
+async fn a_page_on_which_nothing_can_be_read_ends_no_reading(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    for closing in [Closing::IfSettled, Closing::IfKnown] {
+        assert!(!book.page(&[], closing).await, "{closing:?}");
+    }
+    assert!(book.page(&[], Closing::Yes).await, "the list's end does");
+}
+
+async fn the_replay_of_a_run_that_was_forgotten_waits_for_nothing(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    let first = fresh("a", "FAILED", 20 * SECOND);
+    book.read(std::slice::from_ref(&first)).await;
+    book.now_ms += 31 * DAY_MS;
+    book.list(&[workflow("w")]).await;
+    let started_at = Some(Timestamp::Instant(book.now_ms));
+    let replay = Run { started_at, ended_at: None, status: Status::Running, ..first };
+    book.read(std::slice::from_ref(&replay)).await;
+    book.now_ms += MINUTE;
+    let ended_at = Some(Timestamp::Instant(book.now_ms));
+    book.read(&[Run { ended_at, status: Status::Failed, ..replay }]).await;
+    assert_eq!(book.counted("FAILED"), 2.0);
+    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
 }
 
 async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     let ahead = ReadAt { api_ms: COLD + 400 * DAY_MS, local_ms: COLD + MINUTE };
-    book.ledger.end_cycle(&app(), true, ahead).await.expect("recorded");
+    let (workflows, filter) = ([workflow("w")], WorkflowFilter::default());
+    let listed = book.ledger.record_workflows(&app(), &workflows, &filter, ahead).await;
+    listed.expect("recorded");
     book.read(&[fresh("b", "FAILED", 30 * SECOND), fresh("a", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 2.0);
 }
@@ -329,6 +386,14 @@ on_each_database! {
     a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back
     pruned_runs_are_never_news_again
     an_api_clock_that_runs_ahead_makes_no_run_forgotten
+    a_cycle_without_an_answer_makes_no_run_forgotten
+    an_end_in_days_to_come_is_none
+    history_that_never_ended_is_no_news_when_it_comes_into_view
+    a_page_on_which_nothing_can_be_read_ends_no_reading
+    the_replay_of_a_run_that_was_forgotten_waits_for_nothing
+    a_workflow_that_is_listed_twice_is_as_it_was_listed_last
+    a_sum_that_was_added_up_in_another_order_never_steps_back
+    what_is_held_of_ever_new_series_is_held_together
     a_row_of_failures_is_ended_by_a_completed_run_only
     an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days
     a_deleted_workflows_series_end_an_hour_after_it_was_last_listed

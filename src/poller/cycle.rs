@@ -33,7 +33,7 @@ impl Poller {
     pub(super) async fn end_cycle(&self, begun_ms: i64) {
         let mut tally = std::mem::take(&mut *self.tally());
         let whole = tally.failed == 0 && tally.left_out == 0;
-        let ended = self.ledger.end_cycle(&self.settings.app_id, whole, self.now()).await;
+        let ended = self.ledger.end_cycle(&self.settings.app_id, whole, self.clock.now_ms()).await;
         if let Err(error) = ended {
             tally.failed(&error.into(), "the end of the cycle");
         }

@@ -76,19 +76,59 @@ pub(super) async fn what_nobody_scrapes_does_not_pile_up(place: Place) {
     assert_eq!((book.shown_failures(), book.state().held.len()), ((20.0, 20.0), 0));
 }
 
-pub(super) async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
-    let mut book = holding(&place.url().await).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.scraped().await;
-    let seen = book.ledger.state().version;
+fn with_step(key: &str, run: Run) -> Run {
     let steps = vec![Step {
-        key: Label::new("new"),
+        key: Label::new(key),
         step_type: Label::new("model"),
         status: Status::Failed,
         duration: StepDuration::Seconds(1.0),
         credits: None,
     }];
-    book.read(&[Run { steps, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
+    Run { steps, ..run }
+}
+
+pub(super) async fn a_sum_that_was_added_up_in_another_order_never_steps_back(place: Place) {
+    let url = place.lasting_url().await;
+    let mut book = holding(&url).await;
+    let run =
+        |id: &str, credits| Run { credits: Some(credits), ..fresh(id, "FAILED", 20 * SECOND) };
+    let shown = |book: &Book| book.shown(Total::RunCredits, &["FAILED", "WORKFLOW"]);
+    book.read(&[run("a", 33.2)]).await;
+    book.scraped().await;
+    // 33.2 + (37.9 + 63.0) is not (33.2 + 37.9) + 63.0.
+    book.read(&[run("b", 37.9), run("c", 63.0)]).await;
+    for step in ["first", "second"] {
+        let seen = book.ledger.state().version;
+        book.read(&[with_step(step, run(step, 0.0))]).await;
+        let before = shown(&book);
+        book.ledger.confirm(seen, book.now_ms).await.expect("released");
+        assert!(shown(&book) >= before, "from {before} back to {}", shown(&book));
+        let before = shown(&book);
+        book = book.reopened().await;
+        assert_eq!(shown(&book), before);
+    }
+}
+
+pub(super) async fn what_is_held_of_ever_new_series_is_held_together(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    for n in 0..100 {
+        let name = format!("run{n}");
+        book.read(&[with_step(&name, fresh(&name, "FAILED", 20 * SECOND))]).await;
+    }
+    let state = book.state();
+    let shares: usize = state.held.values().map(BTreeMap::len).sum();
+    assert!(shares <= 2 * state.series.len(), "{shares} of {} series", state.series.len());
+    assert_eq!(state.held_runs(), 100);
+    book.scraped().await;
+    assert_eq!((book.shown_failures(), book.state().held_runs()), ((100.0, 100.0), 0));
+}
+
+pub(super) async fn a_run_that_is_not_held_passes_one_that_is(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    let seen = book.ledger.state().version;
+    book.read(&[with_step("new", fresh("b", "FAILED", 30 * SECOND))]).await;
     book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
     book.ledger.confirm(seen, book.now_ms).await.expect("released");
     assert_eq!(

@@ -48,7 +48,7 @@ async fn other_apps_come_and_go_and_nothing_that_is_shown_steps_back(place: Plac
 async fn what_is_said_of_an_app_that_is_no_longer_read_changes_nothing(place: Place) {
     let book = Book::met(&place, &[]).await;
     list_second(&book).await;
-    let ended = book.ledger.end_cycle(&second(), true, book.at()).await;
+    let ended = book.ledger.end_cycle(&second(), true, book.now_ms).await;
     ended.expect("nothing is wrong");
     assert!(!book.ledger.state().apps.contains_key(&second()));
     // When it is read after all, that is its first time.

@@ -41,6 +41,16 @@ pub(super) async fn widening_a_filter_makes_no_news_of_history(place: Place) {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
+pub(super) async fn a_workflow_that_is_listed_twice_is_as_it_was_listed_last(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    let named = |name: &str| Workflow { name: name.into(), ..workflow("w") };
+    let others = (0..8).map(|n| workflow(&format!("other{n}")));
+    let listed: Vec<_> = [named("before")].into_iter().chain(others).collect();
+    book.list(&[&listed[..], &[named("after")]].concat()).await;
+    assert_eq!(book.state().record.listed.name, "after");
+    assert_eq!(book.ledger.state().apps[&app()].published().count(), 9);
+}
+
 pub(super) async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days(
     place: Place,
 ) {
@@ -49,7 +59,7 @@ pub(super) async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_a
     // Often enough that no two lists are half an hour apart.
     for _ in 0..300 {
         book.list(&[workflow("w")]).await;
-        let ended = book.ledger.end_cycle(&app(), true, book.at()).await;
+        let ended = book.ledger.end_cycle(&app(), true, book.now_ms).await;
         ended.expect("the cycle ends");
         book.now_ms += 10 * MINUTE;
     }
