@@ -204,15 +204,15 @@ struct Rendering(Arc<Publishing>);
 
 #[async_trait]
 impl http::Exposition for Rendering {
-    async fn render(&self, wanted: Wanted) -> (Body, u64) {
-        self.0.render(wanted).await
+    async fn render(&self, client: u64, wanted: Wanted) -> (Body, u64) {
+        self.0.render(client, wanted).await
     }
 
     fn completed(&self, client: u64, number: u64) {
         self.0.completed(client, number);
     }
 
-    fn left(&self, client: u64) {
-        self.0.left(client);
+    fn left(&self, client: u64, broke_off: bool) {
+        self.0.left(client, broke_off);
     }
 }

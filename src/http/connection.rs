@@ -43,6 +43,10 @@ pub(super) struct Scraped(pub(super) u64);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) IpAddr);
 
+/// Marks a request with the number of the connection that it comes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) u64);
+
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -100,6 +104,7 @@ impl Conversation {
                 }
                 let is_get = request.method() == Method::GET;
                 request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(Client(scrapes.client()));
                 let answer = router.clone().oneshot(request.map(Body::new));
                 let scrapes = scrapes.clone();
                 let ending = (protocol == Protocol::Http1).then(|| Ending(progress.clone()));

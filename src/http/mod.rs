@@ -32,14 +32,14 @@ use crate::metrics::{Body, Wanted};
 /// Gives the metrics as they are now.
 #[async_trait]
 pub trait Exposition: Send + Sync {
-    /// All families as wished, and a number that tells what was in it.
-    async fn render(&self, wanted: Wanted) -> (Body, u64);
+    /// All families as the client on this connection wishes, and a number that tells what was in it.
+    async fn render(&self, client: u64, wanted: Wanted) -> (Body, u64);
 
     /// The client on this connection has received all of what had this number.
     fn completed(&self, client: u64, number: u64);
 
-    /// This connection has ended.
-    fn left(&self, client: u64);
+    /// This connection has ended; if it broke off, before an exposition was received.
+    fn left(&self, client: u64, broke_off: bool);
 }
 
 /// Answers whether something is in order; the error says why it isn't.

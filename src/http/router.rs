@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Request, State},
     http::{
@@ -18,8 +18,12 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Check, Endpoints, Protection, connection::Scraped, held::Held, landing, negotiate,
-    pieces::Pieces, protection,
+    Check, Endpoints, Protection,
+    connection::{Client, Scraped},
+    held::Held,
+    landing, negotiate,
+    pieces::Pieces,
+    protection,
 };
 use crate::{
     config::Web,
@@ -71,10 +75,14 @@ pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoint
         }))
 }
 
-async fn metrics(State(endpoints): State<Endpoints>, headers: HeaderMap) -> Response {
+async fn metrics(
+    State(endpoints): State<Endpoints>,
+    Extension(Client(client)): Extension<Client>,
+    headers: HeaderMap,
+) -> Response {
     let wanted =
         Wanted { format: negotiate::format(&headers), encoding: negotiate::encoding(&headers) };
-    let (body, number) = endpoints.exposition.render(wanted).await;
+    let (body, number) = endpoints.exposition.render(client, wanted).await;
     let kind = (CONTENT_TYPE, wanted.format.content_type());
     let vary = (VARY, "Accept, Accept-Encoding");
     let body = Body::new(Pieces::new(body));

@@ -24,6 +24,8 @@ enum UnderWay {
     /// The system has all of it. That the client has received it, its next request shows, or that
     /// it closes the connection in order: one that goes away before resets it.
     Sent(u64),
+    /// The connection broke before the client can have shown that it received it.
+    Broken,
 }
 
 impl Scrapes {
@@ -44,8 +46,21 @@ impl Scrapes {
         }
     }
 
+    /// The connection's number.
+    pub(super) fn client(&self) -> u64 {
+        self.0.client
+    }
+
     pub(super) fn is_sent(&self) -> bool {
         matches!(*self.under_way(), UnderWay::Sent(_))
+    }
+
+    /// The connection broke.
+    pub(super) fn broke(&self) {
+        let mut under_way = self.under_way();
+        if !matches!(*under_way, UnderWay::Nothing) {
+            *under_way = UnderWay::Broken;
+        }
     }
 
     /// The client did what shows that it has received what was sent.
@@ -53,7 +68,7 @@ impl Scrapes {
         let under_way = std::mem::take(&mut *self.under_way());
         match under_way {
             UnderWay::Sent(number) => self.0.exposition.completed(self.0.client, number),
-            UnderWay::Sending(_) => *self.under_way() = under_way,
+            UnderWay::Sending(_) | UnderWay::Broken => *self.under_way() = under_way,
             UnderWay::Nothing => {}
         }
     }
@@ -65,6 +80,8 @@ impl Scrapes {
 
 impl Drop for Scraping {
     fn drop(&mut self) {
-        self.exposition.left(self.client);
+        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let broke_off = !matches!(under_way, UnderWay::Nothing);
+        self.exposition.left(self.client, broke_off);
     }
 }

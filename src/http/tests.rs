@@ -29,7 +29,7 @@ struct Text(&'static str);
 
 #[async_trait]
 impl Exposition for Text {
-    async fn render(&self, wanted: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, wanted: Wanted) -> (Body, u64) {
         let body = match wanted.encoding {
             Encoding::Identity => Bytes::from_static(self.0.as_bytes()),
             Encoding::Gzip => Bytes::from_static(b"zipped"),
@@ -39,7 +39,7 @@ impl Exposition for Text {
 
     fn completed(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64) {}
+    fn left(&self, _: u64, _: bool) {}
 }
 
 /// Tells when it is asked, answers when it may.
@@ -58,7 +58,7 @@ impl Gate {
 
 #[async_trait]
 impl Exposition for Gate {
-    async fn render(&self, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
         self.asked.send(()).expect("the test listens");
         let permit = self.open.acquire().await.expect("never closed");
         permit.forget();
@@ -67,7 +67,7 @@ impl Exposition for Gate {
 
     fn completed(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64) {}
+    fn left(&self, _: u64, _: bool) {}
 }
 
 /// Megabytes that no socket's buffers can take.
@@ -75,13 +75,13 @@ struct Flood;
 
 #[async_trait]
 impl Exposition for Flood {
-    async fn render(&self, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
         (Bytes::from(vec![b'x'; 64 << 20]).into(), 0)
     }
 
     fn completed(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64) {}
+    fn left(&self, _: u64, _: bool) {}
 }
 
 fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {

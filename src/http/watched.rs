@@ -102,7 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         // A broken connection is told once; reading on would look like an orderly end.
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))
-            .inspect_err(|_| self.notes.scrapes.sending(None))?;
+            .inspect_err(|_| self.notes.scrapes.broke())?;
         self.notes.came(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }

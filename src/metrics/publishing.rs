@@ -24,6 +24,9 @@ pub struct Publishing {
 /// processors.
 const RENDERED_AT_ONCE: usize = 4;
 
+/// So many scrapes on one connection are regular.
+const REGULAR: u32 = 2;
+
 /// How long a scrape waits for what it releases.
 const LONGEST_RELEASE: Duration = Duration::from_millis(500);
 
@@ -47,6 +50,8 @@ struct Client {
     scrapes: u32,
     last: Instant,
     version: u64,
+    /// It broke off while it scraped, and will come back on another connection.
+    gone: bool,
 }
 
 impl Publishing {
@@ -63,11 +68,14 @@ impl Publishing {
     }
 
     /// The exposition as of now, and which version of the state is in it.
-    pub async fn render(self: &Arc<Self>, wanted: Wanted) -> (Body, u64) {
-        let this = Arc::clone(self);
-        let releasing = tokio::spawn(async move { this.release().await });
-        // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
-        let _ = tokio::time::timeout(LONGEST_RELEASE, releasing).await;
+    pub async fn render(self: &Arc<Self>, client: u64, wanted: Wanted) -> (Body, u64) {
+        // What is released counts as shown, so it must be shown to those whose base it will be.
+        if self.scrapes().may_release(client, Instant::now()) {
+            let this = Arc::clone(self);
+            let releasing = tokio::spawn(async move { this.release().await });
+            // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
+            let _ = tokio::time::timeout(LONGEST_RELEASE, releasing).await;
+        }
         // It fails only when closed, which it never is.
         let _place = self.rendering.acquire().await;
         let exposition = Arc::clone(&self.exposition);
@@ -84,9 +92,9 @@ impl Publishing {
         self.scrapes().completed(client, version, Instant::now());
     }
 
-    /// A client has closed its connection.
-    pub fn left(&self, client: u64) {
-        self.scrapes().clients.remove(&client);
+    /// A client's connection has ended; in the middle of a scrape, if it broke off.
+    pub fn left(&self, client: u64, broke_off: bool) {
+        self.scrapes().left(client, broke_off);
     }
 
     /// Notes what is published by now. To be called about every second, so that it is known when
@@ -112,6 +120,12 @@ impl Publishing {
     }
 }
 
+impl Client {
+    fn is_regular(&self, hold: Duration, now: Instant) -> bool {
+        self.scrapes >= REGULAR && now.saturating_duration_since(self.last) <= hold
+    }
+}
+
 impl Scrapes {
     fn new(hold: Duration) -> Self {
         Self { hold, clients: HashMap::new(), latest: 0, published: VecDeque::new(), confirmed: 0 }
@@ -119,17 +133,46 @@ impl Scrapes {
 
     fn completed(&mut self, client: u64, version: u64, now: Instant) {
         self.latest = self.latest.max(version);
-        let client =
-            self.clients.entry(client).or_insert(Client { scrapes: 0, last: now, version });
+        let new = Client { scrapes: 0, last: now, version, gone: false };
+        let client = self.clients.entry(client).or_insert(new);
         client.scrapes += 1;
         client.last = now;
         client.version = client.version.max(version);
+        if client.scrapes == REGULAR {
+            // Most likely it is the one who broke off.
+            let gone = self.clients.iter().filter(|(_, client)| client.gone);
+            let first = gone.min_by_key(|(_, client)| client.last).map(|(id, _)| *id);
+            first.map(|id| self.clients.remove(&id));
+        }
+    }
+
+    /// Who scrapes regularly and broke off has not seen what was sent last, and is waited for like
+    /// one that fell silent.
+    fn left(&mut self, client: u64, broke_off: bool) {
+        match self.clients.get_mut(&client) {
+            Some(client) if broke_off && client.scrapes >= REGULAR => client.gone = true,
+            _ => drop(self.clients.remove(&client)),
+        }
+    }
+
+    /// Whether what is confirmed may be shown to this client first: to anybody, unless there is
+    /// somebody who scrapes regularly.
+    fn may_release(&self, client: u64, now: Instant) -> bool {
+        let mut regular =
+            self.clients.iter().filter(|(_, it)| !it.gone && it.is_regular(self.hold, now));
+        regular.clone().next().is_none() || regular.any(|(id, _)| *id == client)
     }
 
     /// This version is published by now.
     fn published(&mut self, version: u64, now: Instant) {
         if self.published.back().is_none_or(|(latest, _)| *latest < version) {
             self.published.push_back((version, now));
+        }
+        // Of those that are confirmed by their age, the latest will do.
+        while let Some((_, at)) = self.published.get(1)
+            && now.saturating_duration_since(*at) >= self.hold
+        {
+            self.published.pop_front();
         }
     }
 
@@ -138,10 +181,9 @@ impl Scrapes {
     /// will do.
     fn confirmed(&mut self, now: Instant) -> u64 {
         let hold = self.hold;
-        let regular = |client: &&Client| {
-            client.scrapes >= 2 && now.saturating_duration_since(client.last) <= hold
-        };
-        let seen = self.clients.values().filter(regular).map(|client| client.version).min();
+        self.clients.retain(|_, client| !client.gone || client.is_regular(hold, now));
+        let regular = self.clients.values().filter(|client| client.is_regular(hold, now));
+        let seen = regular.map(|client| client.version).min();
         self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
         while let Some((version, at)) = self.published.front().copied()
             && now.saturating_duration_since(at) >= hold
@@ -208,6 +250,51 @@ mod tests {
     }
 
     #[test]
+    fn who_broke_off_is_waited_for_until_somebody_else_scrapes_regularly() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3), (1, 8)] {
+            scrapes.completed(client, version, start);
+        }
+        scrapes.left(2, true);
+        scrapes.completed(3, 8, after(start, 15));
+        assert_eq!(scrapes.at(9, after(start, 16)), 3, "one scrape shows nothing");
+        scrapes.completed(3, 9, after(start, 30));
+        assert_eq!(scrapes.at(9, after(start, 31)), 8);
+        scrapes.left(1, true);
+        scrapes.completed(3, 20, after(start, 60));
+        assert_eq!(scrapes.at(20, after(start, 61)), 8);
+        assert_eq!(scrapes.at(20, after(start, 121)), 20, "nobody is waited for for longer");
+        assert_eq!(scrapes.clients.len(), 1);
+        scrapes.left(3, false);
+        scrapes.completed(4, 20, after(start, 122));
+        scrapes.left(4, true);
+        assert!(scrapes.clients.is_empty(), "a passer-by is not waited for");
+    }
+
+    #[test]
+    fn a_passer_by_is_shown_nothing_first() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        assert!(scrapes.may_release(7, start), "there is nobody else");
+        scrapes.completed(1, 2, start);
+        assert!(scrapes.may_release(7, start));
+        scrapes.completed(1, 3, start);
+        assert!(!scrapes.may_release(7, start) && scrapes.may_release(1, start));
+        assert!(scrapes.may_release(7, after(start, 121)), "it fell silent");
+        scrapes.left(1, true);
+        assert!(scrapes.may_release(7, start), "it may be the one who comes back");
+    }
+
+    #[test]
+    fn versions_that_nobody_scrapes_do_not_pile_up() {
+        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        for second in 0..10_000 {
+            scrapes.published(second, after(start, second));
+        }
+        assert!(scrapes.published.len() <= 122, "{}", scrapes.published.len());
+        assert_eq!(scrapes.at(9_999, after(start, 9_999)), 9_879);
+    }
+
+    #[test]
     fn who_left_or_fell_silent_is_not_waited_for() {
         let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
@@ -215,7 +302,7 @@ mod tests {
         }
         scrapes.completed(1, 8, after(start, 15));
         assert_eq!(scrapes.at(9, after(start, 16)), 3);
-        scrapes.clients.remove(&2);
+        scrapes.left(2, false);
         assert_eq!(scrapes.at(9, after(start, 16)), 8);
         scrapes.completed(4, 9, after(start, 17));
         scrapes.completed(4, 9, after(start, 18));

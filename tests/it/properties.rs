@@ -277,13 +277,15 @@ impl Story {
         }
     }
 
-    /// All servers scrape, one after the other. That all of them saw a base before one of them saw
-    /// more is only sure if they take turns; so of two, none fails.
+    /// All servers scrape, one after the other; the first of them may fail. Of two, only one that is
+    /// known to come again is waited for.
     async fn scrape(&mut self, aborted: bool) {
         let exporter = self.exporter.as_mut().expect("it is running");
-        let aborted = aborted && self.servers.len() == 1;
+        let alone = self.servers.len() == 1;
+        let mut fails = aborted;
         for server in &mut self.servers {
-            server.scrape(exporter, aborted).await;
+            let fails = std::mem::take(&mut fails) && (alone || server.is_regular());
+            server.scrape(exporter, fails).await;
         }
         self.check(false);
     }

@@ -124,7 +124,7 @@ async fn a_client_that_goes_away_with_an_answer_unread_has_not_completed_its_scr
     let mut client = Client::connect(recorder, &scrape(1)).await;
     client.settle().await;
     drop(client);
-    assert_eq!(told.recv().await, Some(Told::Left));
+    assert_eq!(told.recv().await, Some(Told::BrokeOff));
 }
 
 #[tokio::test]

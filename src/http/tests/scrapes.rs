@@ -7,6 +7,7 @@ use super::*;
 pub(super) enum Told {
     Completed(u64),
     Left,
+    BrokeOff,
 }
 
 /// Numbers its answers from 1 on, and passes on what it is told.
@@ -18,7 +19,7 @@ pub(super) struct Recorder {
 
 #[async_trait]
 impl Exposition for Recorder {
-    async fn render(&self, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
         let before = self.rendered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         (self.body.clone().into(), before + 1)
     }
@@ -27,8 +28,9 @@ impl Exposition for Recorder {
         self.told.send(Told::Completed(number)).expect("the test listens");
     }
 
-    fn left(&self, _: u64) {
-        self.told.send(Told::Left).expect("the test listens");
+    fn left(&self, _: u64, broke_off: bool) {
+        let told = if broke_off { Told::BrokeOff } else { Told::Left };
+        self.told.send(told).expect("the test listens");
     }
 }
 
@@ -73,7 +75,7 @@ async fn a_client_that_goes_away_with_an_answer_unread_has_not_completed_its_scr
     let stream = site.send(SCRAPE).await;
     stream.readable().await.expect("the answer comes");
     drop(stream);
-    assert_eq!(told.recv().await, Some(Told::Left));
+    assert_eq!(told.recv().await, Some(Told::BrokeOff));
 }
 
 #[tokio::test]

@@ -158,9 +158,9 @@ impl Exporter {
     }
 }
 
-/// Answers a scrape: the text, and its number.
-pub(super) async fn render(publishing: &Arc<Publishing>) -> (String, u64) {
-    let (body, version) = publishing.render(Wanted::PLAIN).await;
+/// Answers a scrape on this connection: the text, and its number.
+pub(super) async fn render(publishing: &Arc<Publishing>, connection: u64) -> (String, u64) {
+    let (body, version) = publishing.render(connection, Wanted::PLAIN).await;
     (String::from_utf8(body.concat()).expect("the exposition is text"), version)
 }
 

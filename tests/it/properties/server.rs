@@ -11,6 +11,8 @@ use super::exporter::{self, Exporter, Named};
 pub(super) struct Server {
     /// Its connection, and the scrape on it whose answer it has received.
     connection: Option<(u64, Option<u64>)>,
+    /// How many answers it has received on it.
+    scrapes: u32,
     /// The last sample of each counter.
     last: BTreeMap<Named, f64>,
     increase: BTreeMap<Named, f64>,
@@ -28,13 +30,14 @@ impl Server {
         if let Some(version) = received {
             publishing.completed(connection, version);
         }
-        let (body, version) = exporter::render(publishing).await;
+        let (body, version) = exporter::render(publishing, connection).await;
         self.up_to_date = !aborted;
         if aborted {
             self.hang_up(publishing, connection);
             return;
         }
         self.connection = Some((connection, Some(version)));
+        self.scrapes += 1;
         for (series, value) in exporter::counters(&body) {
             // Prometheus takes the first sample of a series as its base.
             let before = self.last.insert(series.clone(), value).unwrap_or(value);
@@ -44,8 +47,13 @@ impl Server {
     }
 
     fn hang_up(&mut self, publishing: &Publishing, connection: u64) {
-        publishing.left(connection);
-        self.connection = None;
+        publishing.left(connection, true);
+        (self.connection, self.scrapes) = (None, 0);
+    }
+
+    /// Whether the exporter knows that it comes again.
+    pub(super) fn is_regular(&self) -> bool {
+        self.scrapes > 2
     }
 
     /// Whether it has received what the exporter showed last.
@@ -56,7 +64,7 @@ impl Server {
     /// The exporter ended, and was away for so long that queries don't look back to the samples
     /// before; but a server that missed the last answer needs them.
     pub(super) fn lost(&mut self, for_long: bool) {
-        self.connection = None;
+        (self.connection, self.scrapes) = (None, 0);
         if for_long && self.up_to_date {
             self.last.clear();
         }
