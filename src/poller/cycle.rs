@@ -12,8 +12,9 @@ pub struct Cycle {
     pub error: Option<String>,
 }
 
-/// After so many failures in a row the API is taken to be down until the next cycle.
-const DOWN_AFTER: u32 = 5;
+/// After so many failures in a row that look like an outage, or like a key that may read nothing, the
+/// rest of the cycle is left out.
+pub(super) const DOWN_AFTER: u32 = 5;
 
 /// What the readings of a cycle came to so far.
 #[derive(Debug, Default)]
@@ -21,7 +22,9 @@ pub(super) struct Tally {
     read: usize,
     failed: usize,
     failed_in_a_row: u32,
-    pub(super) refused: bool,
+    refused: bool,
+    /// Workflows whose runs the key may not read.
+    forbidden: u32,
     throttled: bool,
     left_out: usize,
     error: Option<String>,
@@ -37,7 +40,7 @@ impl Poller {
         if let Err(error) = ended {
             tally.failed(&error.into(), "the end of the cycle");
         }
-        let cycle = tally.sum_up();
+        let cycle = tally.sum_up(self.plan().can_read_any());
         let seconds = (self.clock.steady_ms() - begun_ms) as f64 / 1000.0;
         self.metrics.cycle_ended(&self.settings.app_id, cycle.result, seconds);
         let before = self.status.borrow().clone();
@@ -94,9 +97,11 @@ impl Poller {
 const SLOWEST_RETRY_MS: i64 = 30_000;
 
 impl Tally {
-    /// Whether to read nothing more in this cycle.
-    pub(super) fn has_given_up(&self) -> bool {
-        self.refused || self.throttled || self.failed_in_a_row >= DOWN_AFTER
+    /// Whether to read nothing more in this cycle. `can_read_any` says whether the key was good for
+    /// the runs of any workflow.
+    pub(super) fn has_given_up(&self, can_read_any: bool) -> bool {
+        let useless = !can_read_any && self.forbidden >= DOWN_AFTER;
+        self.refused || self.throttled || useless || self.failed_in_a_row >= DOWN_AFTER
     }
 
     pub(super) fn read(&mut self) {
@@ -106,14 +111,20 @@ impl Tally {
 
     pub(super) fn failed(&mut self, error: &ReadError, place: &str) {
         self.failed += 1;
-        match error {
-            ReadError::Api(error) if error.is_auth() => self.refused = true,
-            // It was asked too often four times, with a pause after each.
-            ReadError::Api(ApiError::Throttled { .. }) => self.throttled = true,
-            ReadError::Api(_) | ReadError::Ledger(_) => self.failed_in_a_row += 1,
-            ReadError::Moving | ReadError::Missing => {}
+        match error.blames() {
+            Blamed::Key => self.refused = true,
+            Blamed::Rights => self.forbidden += 1,
+            Blamed::Haste => self.throttled = true,
+            Blamed::Everything => self.failed_in_a_row += 1,
+            Blamed::Item => {}
         }
         self.error.get_or_insert_with(|| format!("{place}: {error}"));
+    }
+
+    /// The list of workflows could not be read. A key that may not read it is good for nothing.
+    pub(super) fn list_failed(&mut self, error: &ReadError) {
+        self.failed(error, "the list of workflows");
+        self.refused |= error.blames() == Blamed::Rights;
     }
 
     /// So many workflows aren't tried any more.
@@ -121,12 +132,41 @@ impl Tally {
         self.left_out += workflows;
     }
 
-    fn sum_up(&self) -> Cycle {
+    fn sum_up(&self, can_read_any: bool) -> Cycle {
         let result = match (self.failed + self.left_out, self.read) {
             (0, _) => CycleResult::Success,
             (_, 0) => CycleResult::Failure,
             (_, _) => CycleResult::Partial,
         };
-        Cycle { result, refused: self.refused, error: self.error.clone() }
+        let refused = self.refused || !can_read_any && self.forbidden > 0;
+        Cycle { result, refused, error: self.error.clone() }
+    }
+}
+
+/// What a failure is put down to, and so what it tells of other things that are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blamed {
+    /// The key: asking on is useless.
+    Key,
+    /// That the key may not read this (403). It may well be good for other things.
+    Rights,
+    /// That too much was asked: four times, with a pause after each.
+    Haste,
+    /// The API as a whole, or the ledger: what is asked for next may fail likewise.
+    Everything,
+    /// What was asked for, and nothing else.
+    Item,
+}
+
+impl ReadError {
+    pub(super) fn blames(&self) -> Blamed {
+        match self {
+            Self::Api(ApiError::Unauthorized { code: 403, .. }) => Blamed::Rights,
+            Self::Api(error) if error.is_auth() => Blamed::Key,
+            Self::Api(ApiError::Throttled { .. }) => Blamed::Haste,
+            Self::Api(error) if error.is_transient() => Blamed::Everything,
+            Self::Ledger(_) => Blamed::Everything,
+            Self::Api(_) | Self::Moving | Self::Missing => Blamed::Item,
+        }
     }
 }

@@ -21,7 +21,7 @@ impl Poller {
         self.refresh_key();
         let listed = self.list().await;
         if let Err(error) = &listed {
-            self.tally().failed(error, "the list of workflows");
+            self.tally().list_failed(error);
         }
         let now_ms = self.clock.steady_ms();
         let seen = self.seen();

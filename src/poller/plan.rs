@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{estimate::Account, hint::Hint};
+use super::{cycle::DOWN_AFTER, estimate::Account, hint::Hint};
 use crate::{config, model::WorkflowId};
 
 /// When the workflows of one app are to be read.
@@ -40,6 +40,8 @@ struct Entry {
     hint: Hint,
     /// When the last reading that ended well began.
     read_ms: Option<i64>,
+    /// When the last reading began, if it ended badly.
+    failed_ms: Option<i64>,
     /// Since when it is to be read.
     due_ms: Option<i64>,
     /// How often it is to be read as things are.
@@ -80,6 +82,15 @@ pub(super) enum By {
 /// So many times more than others counts how overdue an active workflow is. It goes before them, yet
 /// they don't wait for ever where there are more active ones than there is budget for.
 const ACTIVE: i64 = 4;
+
+/// So many sweep intervals after it failed, a workflow is as urgent again as one whose sweep is due. It
+/// has been tried long before, unless there is more to do than budget: whatever didn't fail goes first,
+/// so that it doesn't have to wait for what may fail again.
+const FAILED: i64 = 2;
+
+/// At the most so many readings at once are of workflows that failed before, since each may take until
+/// its last retry has timed out. So few don't make the API count as down if they end together.
+const MOST_FAILED: usize = DOWN_AFTER as usize - 1;
 
 /// How a workflow stands, as known from its last reading.
 #[derive(Clone, Debug)]
@@ -212,9 +223,13 @@ impl Plan {
 
     /// The workflow to read next, if there is one.
     pub(super) fn next(&self, by: By, now_ms: i64) -> Option<(Rank, &WorkflowId)> {
+        let tried_again = |it: &&Entry| it.standing == Standing::Reading && it.failed_ms.is_some();
+        let room = self.workflows.values().filter(tried_again).count() < MOST_FAILED;
         let queued = self.workflows.iter().filter(|(_, it)| it.standing == Standing::Queued);
+        let periods = Periods { interval_ms: self.interval_ms, sweep_ms: self.sweep_ms };
         queued
-            .map(|(id, entry)| (entry.rank(by, self.interval_ms, now_ms), id))
+            .filter(|(_, entry)| room || entry.failed_ms.is_none())
+            .map(|(id, entry)| (entry.rank(by, periods, now_ms), id))
             .max_by_key(|(rank, _)| *rank)
     }
 
@@ -229,11 +244,17 @@ impl Plan {
     pub(super) fn ended(&mut self, id: &WorkflowId, begun: Begun, news: Option<bool>, now_ms: i64) {
         let Some(entry) = self.workflows.get_mut(id) else { return };
         (entry.standing, entry.in_cycle) = (Standing::Resting, false);
+        entry.failed_ms = news.is_none().then_some(begun.at_ms);
         if let Some(news) = news {
             entry.hint.read(begun.told, news, now_ms);
             entry.read_ms = Some(begun.at_ms);
             entry.due_ms = None;
         }
+    }
+
+    /// Whether there is a workflow whose last reading ended well.
+    pub(super) fn can_read_any(&self) -> bool {
+        self.workflows.values().any(|it| it.read_ms.is_some() && it.failed_ms.is_none())
     }
 
     /// Breaks the cycle off. Returns how many workflows of it are left out.
@@ -307,6 +328,7 @@ impl Default for Entry {
         Self {
             hint: Hint::default(),
             read_ms: None,
+            failed_ms: None,
             due_ms: None,
             period_ms: 1,
             active: false,
@@ -338,7 +360,12 @@ impl Entry {
         };
     }
 
-    fn rank(&self, by: By, interval_ms: i64, now_ms: i64) -> Rank {
+    fn rank(&self, by: By, periods: Periods, now_ms: i64) -> Rank {
+        let Periods { interval_ms, sweep_ms } = periods;
+        if let Some(failed_ms) = self.failed_ms {
+            let stretch = (now_ms - failed_ms).saturating_mul(1000) / (sweep_ms * FAILED);
+            return Rank { pressing: false, stretch };
+        }
         let late_ms = self.due_ms.map_or(0, |due_ms| now_ms - due_ms);
         let stretch = (self.period_ms + late_ms).saturating_mul(1000) / self.period_ms;
         match by {

@@ -137,7 +137,8 @@ impl Poller {
             Job::List => self.look_around().await,
             Job::Workflow(id, begun) => self.visit(&id, begun).await,
         }
-        if self.tally().has_given_up() {
+        let can_read_any = self.plan().can_read_any();
+        if self.tally().has_given_up(can_read_any) {
             let left_out = self.plan().break_off();
             self.tally().left_out(left_out);
         }

@@ -1,6 +1,7 @@
 //! What polling costs and how late it finds what happens, in simulated time.
 
 mod account;
+mod failing;
 
 use std::time::Duration;
 

@@ -219,13 +219,19 @@ async fn an_empty_list_that_comes_in_error_takes_no_workflow_away() {
 #[tokio::test]
 async fn once_tells_a_rejected_key_from_an_api_that_is_down_by_its_exit_code() {
     let api = Api::start().await;
-    api.add_workflow("work_one");
+    for workflow in ["work_one", "work_two"] {
+        api.add_workflow(workflow);
+    }
     let url = format!("--cortex.api-url={}", api.url());
     let arguments = ["once", &url, "--cortex.timeout=1s"];
     for (rule, key, expected) in [
         (None, KEY, 0),
         (None, "another-key", 4),
         (Some(Rule::new(Fault::status(401))), KEY, 4),
+        (Some(Rule::new(Fault::status(403)).on(Endpoint::Workflows)), KEY, 4),
+        (Some(Rule::new(Fault::status(403)).on(Endpoint::Runs)), KEY, 4),
+        (Some(Rule::new(Fault::status(401)).on(Endpoint::Runs).containing("work_one")), KEY, 4),
+        (Some(Rule::new(Fault::status(403)).on(Endpoint::Runs).containing("work_one")), KEY, 1),
         (Some(Rule::new(Fault::Disconnect)), KEY, 1),
         (Some(Rule::new(Fault::html()).on(Endpoint::Runs)), KEY, 1),
     ] {

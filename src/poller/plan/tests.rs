@@ -175,13 +175,7 @@ fn open_runs_and_failures_go_before_what_changed_and_that_before_sweeps() {
     life.change("open", |workflow| workflow.open = true);
     life.now_ms = 300_000;
     life.list();
-    let mut order = Vec::new();
-    while let Some((_, next)) = life.plan.next(By::Urgency, life.now_ms) {
-        let next = next.clone();
-        let begun = life.plan.begin(&next, life.now_ms).expect("it is known");
-        life.plan.ended(&next, begun, Some(false), life.now_ms);
-        order.push(next);
-    }
+    let order = order(&mut life, By::Urgency);
     let (first, rest) = order.split_at(2);
     assert!(first.contains(&id("open")) && first.contains(&id("failed")), "{order:?}");
     assert_eq!(rest, [id("changed"), id("idle")]);
@@ -261,6 +255,78 @@ fn a_cycle_that_is_broken_off_ends_and_what_is_left_is_due_in_the_next() {
     assert_eq!(life.readings.len(), 3);
     let overdue: Vec<_> = life.plan.due(60_000).collect();
     assert!(overdue.is_empty(), "{overdue:?}");
+}
+
+/// In which order what is queued is read, by urgency or by lateness.
+fn order(life: &mut Life, by: By) -> Vec<WorkflowId> {
+    let mut order = Vec::new();
+    while let Some((_, next)) = life.plan.next(by, life.now_ms) {
+        let next = next.clone();
+        let begun = life.plan.begin(&next, life.now_ms).expect("it is known");
+        life.plan.ended(&next, begun, Some(false), life.now_ms);
+        order.push(next);
+    }
+    order
+}
+
+#[test]
+fn what_failed_goes_behind_all_that_did_not_and_the_last_to_fail_comes_last() {
+    for by in [By::Urgency, By::Lateness] {
+        let active = Workflow { open: true, failed: true, count: None };
+        let failing = ["bad_0", "bad_1"].map(|name| (name.to_owned(), active));
+        let well = [("active".into(), active), ("idle".into(), IDLE)];
+        let mut life = Life::of(failing.into_iter().chain(well));
+        life.list();
+        for (name, at_ms) in [("bad_1", 0), ("bad_0", 1000)] {
+            let begun = life.plan.begin(&id(name), at_ms).expect("it is known");
+            life.plan.ended(&id(name), begun, None, at_ms);
+        }
+        life.now_ms = 2000;
+        order(&mut life, by);
+        // So late that both have waited for long, and the sweep is due early.
+        life.now_ms = 290_000;
+        life.list();
+        let order = order(&mut life, by);
+        assert_eq!(order[2..], [id("bad_1"), id("bad_0")], "{by:?}: {order:?}");
+        // They have ended well since.
+        assert_eq!(life.plan.due(life.now_ms).count(), 0);
+    }
+}
+
+#[test]
+fn what_failed_gets_its_turn_although_there_is_more_urgent_work_than_budget() {
+    let urgent = Workflow { open: true, ..IDLE };
+    let mut life = Life::many(200, urgent);
+    life.per_second = 2.0;
+    life.list();
+    let name = id("work_7");
+    let begun = life.plan.begin(&name, 0).expect("it is known");
+    life.plan.ended(&name, begun, None, 0);
+    life.pass(2 * 3600);
+    let readings = life.of_one("work_7");
+    assert!(readings[0] < 3_600_000 && readings.len() > 30, "{readings:?}");
+}
+
+#[test]
+fn what_failed_is_tried_again_a_few_at_a_time() {
+    let mut life = Life::many(40, IDLE);
+    life.list();
+    for name in life.workflows.keys().skip(1) {
+        let begun = life.plan.begin(name, 0).expect("it is known");
+        life.plan.ended(name, begun, None, 0);
+    }
+    life.now_ms = 30_000;
+    life.list();
+    let mut begun = Vec::new();
+    while let Some((_, next)) = life.plan.next(By::Lateness, life.now_ms) {
+        let next = next.clone();
+        begun.push((life.plan.begin(&next, life.now_ms).expect("it is known"), next));
+    }
+    assert_eq!(begun.len(), 1 + MOST_FAILED, "{begun:?}");
+    assert_eq!(begun[0].1, id("work_0"));
+    let (first, name) = begun.swap_remove(1);
+    life.plan.ended(&name, first, None, life.now_ms);
+    assert!(life.plan.next(By::Urgency, life.now_ms).is_some());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Budget, Client, Handler},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
@@ -18,6 +18,7 @@ use cortex_workflow_exporter::{
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{Endpoint, RequestSeen, Run, RunsCount, Settings, Simulator, Workflow},
 };
+use futures::TryFutureExt as _;
 use prometheus::Registry;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::watch, time::Instant};
@@ -49,6 +50,8 @@ pub(crate) struct Setting {
     pub(crate) measured: Duration,
     /// How long the API takes for an answer, in milliseconds.
     pub(crate) latency_ms: Range<u64>,
+    /// A gateway before the API answers with 504 if it takes longer than this.
+    pub(crate) gateway: Option<Duration>,
     pub(crate) sweep_interval: Duration,
     /// Where the exporter's key comes from; the API's is `demo-key`.
     pub(crate) key: ApiKey,
@@ -63,6 +66,7 @@ impl Default for Setting {
             history: 20,
             measured: Duration::from_secs(3600),
             latency_ms: 20..200,
+            gateway: None,
             sweep_interval: Duration::from_secs(300),
             key: ApiKey::Value("demo-key".into()),
         }
@@ -261,7 +265,7 @@ fn poller(
     let registry = Registry::new();
     let metrics = ApiMetrics::new(&registry).expect("a new registry");
     let budget = Arc::new(Budget::new(400));
-    let answer = handler(simulator, setting.latency_ms.clone());
+    let answer = handler(simulator, setting.latency_ms.clone(), setting.gateway);
     let client = Client::in_process(answer, &cortex, budget, metrics, Arc::clone(clock));
     let interval = Duration::from_secs(30);
     let settings = poller::Settings {
@@ -275,7 +279,7 @@ fn poller(
 }
 
 /// Answers as the simulated API does, after a while that differs from request to request.
-fn handler(simulator: &Simulator, latency_ms: Range<u64>) -> Handler {
+fn handler(simulator: &Simulator, latency_ms: Range<u64>, gateway: Option<Duration>) -> Handler {
     let router = simulator.router();
     let random = Arc::new(Mutex::new(StdRng::seed_from_u64(7)));
     Arc::new(move |request: reqwest::Request| {
@@ -288,7 +292,12 @@ fn handler(simulator: &Simulator, latency_ms: Range<u64>) -> Handler {
             let mut sent = axum::http::Request::get(request.url().as_str());
             sent.headers_mut().expect("a plain request").extend(request.headers().clone());
             let sent = sent.body(Body::empty()).expect("a plain request");
-            let answer = router.oneshot(sent).await.unwrap_or_else(|never| match never {});
+            let answer = router.oneshot(sent).unwrap_or_else(|never| match never {});
+            let answer = match gateway {
+                Some(patience) => tokio::time::timeout(patience, answer).await,
+                None => Ok(answer.await),
+            };
+            let answer = answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response());
             let (parts, body) = answer.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.expect("it is in memory");
             tokio::time::sleep(back).await;
