@@ -16,7 +16,7 @@ pub struct Cycle {
 /// rest of the cycle is left out.
 pub(super) const DOWN_AFTER: u32 = 5;
 
-/// What the readings of a cycle came to so far.
+/// What the readings of a cycle came to so far, or those of single runs within one of them.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     read: usize,

@@ -4,7 +4,9 @@ use std::{
 };
 
 use super::{
-    Poller, ReadError, page_size,
+    Poller, ReadError,
+    cycle::Tally,
+    page_size,
     pager::{Facts, Paged, Pager},
     reading::Reading,
 };
@@ -148,6 +150,8 @@ impl Poller {
                 self.pulse.beat();
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
+                    // It doesn't know what is asked for.
+                    Err(ApiError::Status { code: 400..500, .. }) => None,
                     page => page?,
                 };
                 // If the list of all runs is there nevertheless, it has to tell of these too.
@@ -171,32 +175,46 @@ impl Poller {
         Ok(true)
     }
 
-    /// Looks at the open runs that weren't met.
+    /// Looks at the open runs that weren't met. One that can't be read doesn't keep the others from
+    /// being followed, unless there is no sense in asking on; it makes this fail in the end.
     async fn follow(&self, id: &WorkflowId, met: &mut Met) -> Result<(), ReadError> {
         let lists = self.lists_worth_reading(id, met);
         if !lists.is_empty() {
             self.read_open_lists(id, lists, met).await?;
         }
         let mut vanished = Vec::new();
+        let (mut tally, mut failure) = (Tally::default(), None);
         for run_id in self.unmet(id, met) {
             let run = self.client.run(id, &run_id).await;
             self.pulse.beat();
             match run {
                 Ok(Some(run)) => {
                     self.record(id, &[run], self.now()).await?;
+                    tally.read();
                 }
-                Ok(None) => vanished.push(run_id),
+                Ok(None) => {
+                    vanished.push(run_id);
+                    tally.read();
+                }
                 Err(ApiError::Undecodable(item)) => {
                     self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let error = ReadError::from(error);
+                    tally.failed(&error, run_id.as_str());
+                    if tally.has_given_up(true) {
+                        failure = Some(error);
+                        break;
+                    }
+                    failure.get_or_insert(error);
+                }
             }
         }
         if !vanished.is_empty() {
             let app = &self.settings.app_id;
             self.ledger.record_vanished(app, id, &vanished, self.now()).await?;
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// The lists of open runs that cost less than asking for each run that wasn't met. No run is

@@ -13,7 +13,7 @@ use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Budget, Client, Handler},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
-    ledger::{self, Ledger, LedgerMetrics, State, Total, Value},
+    ledger::{self, Ledger, LedgerMetrics, State, Total, Value, WorkflowState},
     model::{AppId, Clock, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{Endpoint, RequestSeen, Run, RunsCount, Settings, Simulator, Workflow},
@@ -124,7 +124,7 @@ struct Truth {
 pub(crate) struct Stage {
     pub(crate) simulator: Simulator,
     pub(crate) poller: Poller,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     clock: Arc<dyn Clock>,
 }
 
@@ -244,7 +244,7 @@ async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
     Ledger::open(settings, metrics, clock.now_ms()).await.expect("a ledger in memory")
 }
 
-fn app() -> AppId {
+pub(crate) fn app() -> AppId {
     AppId::new("c").expect("a plain id")
 }
 
@@ -340,25 +340,27 @@ async fn watch(
             if known.peek().is_some_and(|(_, known)| Arc::ptr_eq(known, workflow)) {
                 continue;
             }
-            let total: f64 = workflow
-                .series_of(Total::Runs)
-                .map(|(_, series)| match &series.value {
-                    Value::Counter(value) => *value,
-                    Value::Histogram(_) => 0.0,
-                })
-                .sum();
+            let total = runs_counted(workflow);
             let counted = counted.entry(id.as_str().to_owned()).or_default();
-            for _ in *counted..total as u64 {
+            for _ in *counted..total {
                 let ended_ms = truth.ended.get_mut(id.as_str()).and_then(VecDeque::pop_front);
                 match ended_ms {
                     Some(ms) => truth.delays.push((clock.now_ms() - ms) as f64 / 1000.0),
                     None => truth.surplus += 1,
                 }
             }
-            *counted = total as u64;
+            *counted = total;
         }
         before = state;
     }
+}
+
+pub(crate) fn runs_counted(workflow: &WorkflowState) -> u64 {
+    let values = workflow.series_of(Total::Runs).map(|(_, series)| match &series.value {
+        Value::Counter(value) => *value,
+        Value::Histogram(_) => 0.0,
+    });
+    values.sum::<f64>() as u64
 }
 
 /// What happens next to a run.

@@ -1,4 +1,4 @@
-//! What workflows that cannot be read do to others, in simulated time.
+//! What workflows and runs that cannot be read do to others, in simulated time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,15 +6,18 @@ use std::{
 };
 
 use cortex_workflow_exporter::{
+    ledger::Ledger,
+    model::{Origin, Status},
     poller::{Cycle, CycleResult, Poller, Polling},
-    simulator::{Endpoint, Fault, RequestSeen, Rule, RunsCount, Simulator},
+    simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     MINUTE,
-    account::{Setting, Stage, simulated},
+    account::{Setting, Stage, app, runs_counted, simulated},
+    one,
 };
 
 const WORKFLOWS: usize = 40;
@@ -166,4 +169,117 @@ fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
         let cycle = next_cycle(&poller).await;
         assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
     });
+}
+
+/// What is known of the only workflow: how many of its runs are counted, and which are open.
+fn known(ledger: &Ledger) -> (u64, Vec<String>) {
+    let state = ledger.state();
+    let workflow = state.apps[&app()].workflows.values().next().expect("it was listed");
+    let open = workflow.open.keys().map(|run| run.as_str().to_owned()).collect();
+    (runs_counted(workflow), open)
+}
+
+/// One workflow with these open runs, which stand behind a page of others.
+async fn stage_with_open(open: &[&str]) -> Stage {
+    let stage = Stage::new(&one()).await;
+    stage.simulator.world(|world| {
+        let id = world.workflows[0].id.clone();
+        let at_ms = world.now_ms() - 3_600_000;
+        for (n, run) in (0..).zip(open) {
+            let times = (at_ms + n, Some(at_ms + n), None);
+            let run = Run::new(Status::Running, Origin::Workflow).with_id(run);
+            world.add_run(&id, run.with_times(times.0, times.1, times.2));
+        }
+        for n in 100..300 {
+            let at_ms = at_ms + n;
+            let run = Run::new(Status::Completed, Origin::Workflow);
+            world.add_run(&id, run.with_times(at_ms, Some(at_ms), Some(at_ms + 1)));
+        }
+    });
+    let cycle = next_cycle(&stage.poller).await;
+    assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+    let open = open.iter().map(|run| (*run).to_owned()).collect();
+    assert_eq!(known(&stage.ledger), (0, open));
+    stage
+}
+
+#[test]
+fn an_open_run_that_cannot_be_read_keeps_no_other_from_being_followed() {
+    simulated(async {
+        let stage = stage_with_open(&["a_gone", "b_bad", "c_done", "d_gone", "e_done"]).await;
+        for code in [400, 403, 500] {
+            let bad = Rule::new(Fault::status(code)).on(Endpoint::Run);
+            stage.simulator.inject(bad.containing("b_bad"));
+            stage.simulator.world(|world| {
+                for run in ["b_bad", "c_done", "e_done"] {
+                    world.finish_run(run, Status::Failed);
+                }
+                for run in ["a_gone", "d_gone"] {
+                    world.delete_run(run);
+                }
+            });
+            let cycle = next_cycle(&stage.poller).await;
+            assert_eq!(cycle.result, CycleResult::Failure, "{code}");
+            assert!(cycle.error.is_some_and(|error| error.contains(&code.to_string())));
+            assert_eq!(known(&stage.ledger), (2, vec!["b_bad".into()]), "{code}");
+            stage.simulator.clear_faults();
+        }
+        let cycle = next_cycle(&stage.poller).await;
+        assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+        assert_eq!(known(&stage.ledger), (3, Vec::new()));
+    });
+}
+
+#[test]
+fn open_runs_are_followed_no_further_where_that_is_of_no_use() {
+    let open: Vec<_> = (10..40).map(|n| format!("run_{n}")).collect();
+    let open: Vec<_> = open.iter().map(String::as_str).collect();
+    // One for a rejected key, four for each run that is tried again.
+    for (code, asked) in [(401, 1), (429, 4), (500, 20)] {
+        simulated(async {
+            let stage = stage_with_open(&open).await;
+            stage.simulator.world(|world| {
+                for run in &open {
+                    world.finish_run(run, Status::Failed);
+                }
+                world.delete_run(open[0]);
+            });
+            for run in &open[1..] {
+                let failing = Rule::new(Fault::status(code)).on(Endpoint::Run);
+                stage.simulator.inject(failing.containing(run));
+            }
+            stage.simulator.take_requests();
+            let cycle = next_cycle(&stage.poller).await;
+            assert_eq!((cycle.result, cycle.refused), (CycleResult::Failure, code == 401));
+            let requests = stage.simulator.take_requests().into_iter();
+            let failed = requests.filter(|it| it.status == Some(code)).count();
+            assert_eq!(failed, asked, "{code}");
+            // What was found out before that stays so.
+            assert_eq!(known(&stage.ledger).1, open[1..], "{code}");
+        });
+    }
+}
+
+#[test]
+fn an_api_that_refuses_to_list_runs_by_status_is_read_nevertheless() {
+    for code in [400, 404, 422] {
+        simulated(async {
+            let stage = Stage::new(&Setting { history: 250, ..one() }).await;
+            let by_status = Rule::new(Fault::status(code)).on(Endpoint::Runs);
+            stage.simulator.inject(by_status.containing("status="));
+            let open = stage.simulator.world(|world| {
+                let id = world.workflows[0].id.clone();
+                let open = Run::new(Status::Running, Origin::Workflow);
+                let at_ms = world.now_ms() - 40 * 86_400_000;
+                world.add_run(&id, open.with_times(at_ms, Some(at_ms), None)).expect("it is there")
+            });
+            let cycle = next_cycle(&stage.poller).await;
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+            assert_eq!(known(&stage.ledger), (0, vec![open.clone()]), "{code}");
+            stage.simulator.world(|world| world.finish_run(&open, Status::Failed));
+            let cycle = next_cycle(&stage.poller).await;
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+            assert_eq!(known(&stage.ledger), (1, Vec::new()), "{code}");
+        });
+    }
 }
