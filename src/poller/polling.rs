@@ -149,9 +149,7 @@ impl Poller {
     }
 
     async fn visit(&self, id: &WorkflowId, begun: Begun) {
-        // So few runs are told of that reading all of them is cheapest.
-        let few = begun.told.is_some_and(|count| count < u64::from(self.settings.page_size));
-        let read = self.read_workflow(id, few).await;
+        let read = self.read_workflow(id, begun.told).await;
         match &read {
             Ok(_) => self.tally().read(),
             Err(error) => {

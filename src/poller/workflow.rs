@@ -18,6 +18,17 @@ use crate::{
 
 const RUNNING: [Status; 1] = [Status::Running];
 
+/// How far a list of runs is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// To the known region.
+    Known,
+    /// To its end.
+    End,
+    /// To its end, unless it turns out to have more runs than this.
+    EndWithin(u64),
+}
+
 /// What one reading of a workflow has met.
 #[derive(Default)]
 struct Met {
@@ -43,39 +54,49 @@ pub(super) fn key(id: &str) -> u64 {
 
 impl Poller {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
-    /// runs that weren't met there. Returns whether it met news.
+    /// runs that weren't met there. `told` is how many runs it is said to have. Returns whether it met
+    /// news.
     pub(super) async fn read_workflow(
         &self,
         id: &WorkflowId,
-        few_runs: bool,
+        told: Option<u64>,
     ) -> Result<bool, ReadError> {
         let mut met = Met::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
             .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
-        // The first reading doesn't go back to the oldest open run, so it needs the lists of open
-        // runs; unless it will read everything anyway.
-        let mut to_the_end = first_reading && few_runs;
-        if first_reading && !few_runs && !all_is_news {
-            to_the_end = !self.read_open_lists(id, &Status::OPEN, &mut met).await?;
+        let few = told.filter(|count| first_reading && *count < self.settings.page_size.into());
+        // Of so few runs, it is cheapest to read all.
+        let all_read = match few {
+            Some(count) => self.read_list(id, Reach::EndWithin(count), &mut met).await?,
+            None => false,
+        };
+        if !all_read {
+            // The first reading doesn't go back to the oldest open run, so it needs the lists of open
+            // runs; unless everything is news, and so read anyway.
+            let open_met = !first_reading
+                || all_is_news
+                || self.read_open_lists(id, &Status::OPEN, &mut met).await?;
+            let reach = if open_met { Reach::Known } else { Reach::End };
+            self.read_list(id, reach, &mut met).await?;
         }
-        self.read_list(id, to_the_end, &mut met).await?;
         self.follow(id, &mut met).await?;
         Ok(met.news)
     }
 
-    /// Reads the list of runs. `met` collects the runs that were listed.
+    /// Reads the list of runs. `met` collects the runs that were listed. Returns whether it was read
+    /// as far as it was to be; `false` only if it is longer than it was to be read.
     async fn read_list(
         &self,
         id: &WorkflowId,
-        to_the_end: bool,
+        reach: Reach,
         met: &mut Met,
-    ) -> Result<(), ReadError> {
+    ) -> Result<bool, ReadError> {
         let most = self.settings.page_size;
         let mut reading = {
             let mut memory = self.memory();
             let take = memory.takes.get(id).copied().unwrap_or(most);
-            Reading::new(take, to_the_end, memory.last_pages.remove(id))
+            Reading::new(take, reach != Reach::Known, memory.last_pages.remove(id))
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
@@ -84,7 +105,7 @@ impl Poller {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
                 page => page?,
             };
-            let Some(page) = page else { return self.missing(id) };
+            let Some(page) = page else { return self.missing(id).map(|()| true) };
             let keys = self.keys(id, &page);
             let facts = Facts { keys: &keys, total: page.total, take: page.take };
             self.fit(id, &mut reading, &page);
@@ -104,10 +125,13 @@ impl Poller {
             if recorded.closed {
                 let mut memory = self.memory();
                 memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
-                return Ok(());
+                return Ok(true);
             }
             if verdict.next.is_none() {
                 return Err(ReadError::Moving);
+            }
+            if matches!(reach, Reach::EndWithin(count) if met.runs.len() as u64 > count) {
+                return Ok(false);
             }
         }
     }

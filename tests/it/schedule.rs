@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cortex_workflow_exporter::{
     config::ApiKey,
+    ledger::Ledger,
     model::{Origin, Status},
     poller::{CycleResult, Polling},
     simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
@@ -14,7 +15,7 @@ use cortex_workflow_exporter::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use account::{Figures, Setting, Stage, live, simulated};
+use account::{Figures, Setting, Stage, app, live, runs_counted, simulated};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -88,15 +89,50 @@ fn an_api_that_takes_seconds_for_an_answer_does_not_make_the_budget_useless() {
 
 #[test]
 fn the_first_cycle_costs_the_same_however_long_the_history() {
-    let cost = |history| {
-        let setting = Setting { workflows: 5, history, measured: MINUTE, ..Setting::default() };
-        let figures = live(&setting);
+    let cost = |history, runs_count| {
+        let setting = Setting { workflows: 5, history, runs_count, ..Setting::default() };
+        let figures = live(&Setting { measured: MINUTE, ..setting });
         counted_rightly_and_never_refused(&figures);
         figures.first_requests
     };
-    let cost = [cost(200), cost(20_000)];
+    let honest = [cost(200, RunsCount::Ever), cost(20_000, RunsCount::Ever)];
     // The list of workflows; of each the open runs, which are two lists, and the young end.
-    assert_eq!(cost, [16, 16]);
+    assert_eq!(honest, [16, 16]);
+    // Of each, the first page of what is said to be read to its end with it.
+    let far_too_small = [cost(200, RunsCount::Fixed(3)), cost(20_000, RunsCount::Fixed(3))];
+    assert_eq!(far_too_small, [21, 21]);
+    // The list of workflows, and what the list of each really has.
+    assert_eq!([cost(20, RunsCount::Ever), cost(20, RunsCount::Fixed(3))], [6, 6]);
+}
+
+/// What is known of the only workflow: how many of its runs are counted, and which are open.
+fn known(ledger: &Ledger) -> (u64, Vec<String>) {
+    let state = ledger.state();
+    let workflow = state.apps[&app()].workflows.values().next().expect("it was listed");
+    let open = workflow.open.keys().map(|run| run.as_str().to_owned()).collect();
+    (runs_counted(workflow), open)
+}
+
+#[test]
+fn open_runs_behind_history_are_met_although_the_number_of_runs_is_far_too_small() {
+    simulated(async {
+        let setting = Setting { history: 3_000, runs_count: RunsCount::Fixed(3), ..one() };
+        let Stage { simulator, poller, ledger, .. } = Stage::new(&setting).await;
+        simulator.world(|world| {
+            let id = world.workflows[0].id.clone();
+            let at = world.now_ms() - 40 * 86_400_000;
+            let open = Run::new(Status::Running, Origin::Workflow).with_id("long");
+            world.add_run(&id, open.with_times(at, Some(at), None));
+        });
+        for expected in [(0, vec!["long".into()]), (1, Vec::new())] {
+            let cycle = poller.cycle().await;
+            assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
+            assert_eq!(known(&ledger), expected);
+            sleep(Duration::from_secs(30)).await;
+            simulator.world(|world| world.finish_run("long", Status::Failed));
+        }
+        assert!(for_runs(&simulator).len() < 10);
+    });
 }
 
 /// The requests for runs since last asked.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use cortex_workflow_exporter::{
-    ledger::Ledger,
     model::{Origin, Status},
     poller::{Cycle, CycleResult, Poller, Polling},
     simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
@@ -16,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     MINUTE,
-    account::{Setting, Stage, app, runs_counted, simulated},
-    one,
+    account::{Setting, Stage, simulated},
+    known, one,
 };
 
 const WORKFLOWS: usize = 40;
@@ -169,14 +168,6 @@ fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
         let cycle = next_cycle(&poller).await;
         assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
     });
-}
-
-/// What is known of the only workflow: how many of its runs are counted, and which are open.
-fn known(ledger: &Ledger) -> (u64, Vec<String>) {
-    let state = ledger.state();
-    let workflow = state.apps[&app()].workflows.values().next().expect("it was listed");
-    let open = workflow.open.keys().map(|run| run.as_str().to_owned()).collect();
-    (runs_counted(workflow), open)
 }
 
 /// One workflow with these open runs, which stand behind a page of others.
