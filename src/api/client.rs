@@ -33,12 +33,18 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     transport: Transport,
     settings: config::Cortex,
-    key: RwLock<SecretString>,
+    keys: RwLock<Keys>,
     budget: Arc<Budget>,
     metrics: ApiMetrics,
     clock: Arc<dyn Clock>,
     skew_ms: Mutex<Option<i64>>,
     backoff: Backoff,
+}
+
+struct Keys {
+    current: SecretString,
+    /// The one before, which an answer that was still under way may echo.
+    former: Option<SecretString>,
 }
 
 /// An answer that can be used, and when it was asked for.
@@ -100,7 +106,7 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             transport,
             settings: settings.clone(),
-            key: RwLock::new(key),
+            keys: RwLock::new(Keys { current: key, former: None }),
             budget,
             metrics,
             clock,
@@ -113,9 +119,11 @@ impl Client {
     /// before stays in use.
     pub fn refresh_key(&self) -> Result<bool, config::ApiKeyError> {
         let key = self.0.settings.api_key.read()?;
-        let mut current = self.0.key.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = current.expose_secret() != key.expose_secret();
-        *current = key;
+        let mut keys = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = keys.current.expose_secret() != key.expose_secret();
+        if changed {
+            keys.former = Some(std::mem::replace(&mut keys.current, key));
+        }
         Ok(changed)
     }
 
@@ -303,14 +311,15 @@ impl Inner {
 
     /// A text from the server as it may be shown: short, and without the key, should it echo that.
     fn showable(&self, text: &str) -> String {
-        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
-        let text = text.replace(key.expose_secret(), "<key>");
-        Label::new(&text).to_string()
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let all = [Some(&keys.current), keys.former.as_ref()];
+        let hide = |text: String, key: &SecretString| text.replace(key.expose_secret(), "<key>");
+        Label::new(&all.into_iter().flatten().fold(text.to_owned(), hide)).to_string()
     }
 
     fn authorization(&self) -> Result<HeaderValue, ApiError> {
-        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
-        let text = format!("Bearer {}", key.expose_secret());
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let text = format!("Bearer {}", keys.current.expose_secret());
         let mut value = HeaderValue::try_from(text)
             .map_err(|_| ApiError::Setup("the API key cannot be sent in a header".into()))?;
         value.set_sensitive(true);

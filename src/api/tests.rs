@@ -291,7 +291,8 @@ async fn another_run_than_was_asked_for_is_not_taken_for_it() {
 async fn a_new_key_is_used_and_a_bad_one_leaves_the_last_good_one() {
     let file = tempfile::NamedTempFile::new().expect("a writable temporary folder");
     std::fs::write(file.path(), "first\n").expect("a writable file");
-    let fixture = Fixture::with([empty_list(), empty_list()], |settings| {
+    let echo = answer("401 Unauthorized", &[], br#"{"message":"neither first nor second"}"#);
+    let fixture = Fixture::with([empty_list(), empty_list(), echo], |settings| {
         settings.api_key = ApiKey::File(file.path().into());
     })
     .await;
@@ -302,6 +303,8 @@ async fn a_new_key_is_used_and_a_bad_one_leaves_the_last_good_one() {
     std::fs::write(file.path(), "").expect("a writable file");
     fixture.client.refresh_key().expect_err("no key");
     fixture.runs().await.expect("an answer");
+    let refused = fixture.runs().await.expect_err("a refusal").to_string();
+    assert!(refused.contains("neither <key> nor <key>"), "{refused}");
     for request in fixture.server.requests() {
         assert!(request.contains("authorization: Bearer second\r\n"), "{request}");
     }
