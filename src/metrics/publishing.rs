@@ -39,7 +39,7 @@ struct Scrapes {
     clients: HashMap<u64, Client>,
     /// The latest version that anybody scraped.
     latest: u64,
-    /// Versions, and by when they had been published.
+    /// Versions, and by when they had been published. At most the first is older than the hold.
     published: VecDeque<(u64, Instant)>,
     confirmed: u64,
 }
@@ -185,15 +185,10 @@ impl Scrapes {
         let regular = self.clients.values().filter(|client| client.is_regular(hold, now));
         let seen = regular.map(|client| client.version).min();
         self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
-        while let Some((version, at)) = self.published.front().copied()
-            && now.saturating_duration_since(at) >= hold
+        if let Some((version, at)) = self.published.front()
+            && now.saturating_duration_since(*at) >= hold
         {
-            self.confirmed = self.confirmed.max(version);
-            // The newest stays, so that it isn't noted anew.
-            if self.published.len() == 1 {
-                break;
-            }
-            self.published.pop_front();
+            self.confirmed = self.confirmed.max(*version);
         }
         self.confirmed
     }
