@@ -25,7 +25,8 @@
 //! - where all timestamps are bare dates, replays, durations and what depends on the order of a day's
 //!   runs; and what happens before a complete cycle;
 //! - where the server ignores `page`, all but that nothing is counted that did not happen; and even
-//!   that, if all timestamps are bare dates;
+//!   that, if all timestamps are bare dates. No cycle sees all runs there, so none is replayed: that it
+//!   waited for nothing could not be known;
 //! - a server that missed what the exporter showed last before it was away for long, or before it met
 //!   a workflow's new name: that server's base is then what the exporter showed, not what it saw.
 
@@ -244,7 +245,7 @@ impl Story {
             self.complete = true;
             self.renamed = false;
             self.truth().complete = true;
-            if meanwhile.is_empty() || self.pages_overlap {
+            if !self.ignore_page && (meanwhile.is_empty() || self.pages_overlap) {
                 self.truth().seen(&versions);
             }
         }
