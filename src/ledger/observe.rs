@@ -172,8 +172,7 @@ impl Observer<'_> {
             Some(RunPhase::Open(before)) => before.replay,
             Some(RunPhase::Finished) => true,
             Some(RunPhase::Vanished) => false,
-            // What is forgotten had finished.
-            None => self.finished_as_history(run) || age_ms(run) < self.pruned_before_ms,
+            None => self.had_finished(run),
         };
         let since = match run.status {
             Status::Pending => run.created_at,
@@ -260,10 +259,10 @@ impl Observer<'_> {
             earliest.map_or(i64::MIN, Timestamp::earliest),
             latest.map_or(i64::MAX, Timestamp::latest),
         );
-        // Without an end it could be anything; but had it gone on then, the first reading had met it.
-        let endless = run.ended_at.is_none() && self.finished_as_history(run);
+        let replay = self.had_finished(run);
         match age {
-            Age::Unclear if endless => Standing::Settled,
+            // It may as well be the attempt that had finished.
+            Age::Unclear if replay && run.ended_at.is_none() => Standing::Settled,
             Age::History => {
                 if first_reading {
                     self.note_outcome(run);
@@ -278,18 +277,20 @@ impl Observer<'_> {
             Age::News | Age::Unclear => {
                 self.changes.news = true;
                 self.created(run);
-                self.count(run, None, self.finished_as_history(run));
+                self.count(run, None, replay);
                 Standing::New
             }
         }
     }
 
-    /// Whether a run that nothing is remembered of must be the replay of one that had finished
-    /// before the first reading: that one met all runs that were open.
-    fn finished_as_history(&self, run: &Run) -> bool {
+    /// Whether a run that nothing is remembered of must have finished before, so that another attempt
+    /// is a replay: it was forgotten since, or had finished before the first reading, which met all
+    /// runs that were open.
+    fn had_finished(&self, run: &Run) -> bool {
         let WorkflowRecord { news_since, first_reading, .. } = self.workflow.record;
         let age = |at: Timestamp| news_since.judge(at.earliest(), at.latest());
-        !first_reading && run.created_at.map(age) == Some(Age::History)
+        let is_history = !first_reading && run.created_at.map(age) == Some(Age::History);
+        is_history || age_ms(run) < self.pruned_before_ms
     }
 
     /// Counts one finished attempt: everything that it moves, together.

@@ -141,8 +141,9 @@ impl Scrapes {
         if client.scrapes == REGULAR {
             // Most likely it is the one who broke off.
             let gone = self.clients.iter().filter(|(_, client)| client.gone);
-            let first = gone.min_by_key(|(_, client)| client.last).map(|(id, _)| *id);
-            first.map(|id| self.clients.remove(&id));
+            if let Some((&first, _)) = gone.min_by_key(|(_, client)| client.last) {
+                self.clients.remove(&first);
+            }
         }
     }
 
@@ -158,9 +159,9 @@ impl Scrapes {
     /// Whether what is confirmed may be shown to this client first: to anybody, unless there is
     /// somebody who scrapes regularly.
     fn may_release(&self, client: u64, now: Instant) -> bool {
-        let mut regular =
-            self.clients.iter().filter(|(_, it)| !it.gone && it.is_regular(self.hold, now));
-        regular.clone().next().is_none() || regular.any(|(id, _)| *id == client)
+        let comes_again = |client: &Client| !client.gone && client.is_regular(self.hold, now);
+        self.clients.get(&client).is_some_and(comes_again)
+            || !self.clients.values().any(comes_again)
     }
 
     /// This version is published by now.
