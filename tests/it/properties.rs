@@ -11,8 +11,8 @@
 //! and although queries don't look back over the time in which the exporter was away.
 //!
 //! Nobody can see everything in a list, so the stories leave out what no exporter can count:
-//! - a run that was deleted before a complete cycle saw its end; where pages are too small to overlap,
-//!   a cycle in which runs moved from one page to another may not have seen it;
+//! - a run that was deleted before a complete cycle saw its end; where pages are too small to overlap, or
+//!   of the server's own size, a cycle in which runs moved from one to another may not have seen it;
 //! - a replay that ends, or whose run is deleted, before a complete cycle saw the attempt before it;
 //! - a replay in a list ordered by `created_at`, unless it is of the youngest run: the others stand
 //!   behind the known region, where nothing is read;
@@ -63,13 +63,13 @@ const NOON: i64 = 1_703_505_600_250;
 const INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// The smallest pages that overlap: of smaller ones, none contains both a run that was read and the
-/// next one, if it begins at a multiple of its size.
+/// The smallest pages that overlap almost everywhere. Of smaller ones, which begin at multiples of
+/// their size too, often none contains both the last run that was read and the next one.
 const LEAST_OVERLAPPING: u32 = 4;
 
 /// A world, an exporter that looks at it, and what both came to.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Story {
+    conditions: Conditions,
     simulator: Simulator,
     truth: Arc<Mutex<Truth>>,
     place: Place,
@@ -77,9 +77,6 @@ struct Story {
     servers: Vec<Server>,
     /// Whether the next cycle meets a new name.
     renamed: bool,
-    ignore_page: bool,
-    /// Whether pages overlap, so that no run is skipped where the list moves while it is read.
-    pages_overlap: bool,
     /// What must be counted, because a complete cycle has begun since.
     floor: Counts,
     /// Whether a cycle was complete yet.
@@ -133,15 +130,13 @@ impl Story {
         });
         let exporter = Some(Exporter::start(&place).await);
         let mut story = Self {
+            conditions: conditions.clone(),
             simulator,
             truth: Arc::new(Mutex::new(truth)),
             place,
             exporter,
             servers: (0..conditions.servers).map(|_| Server::default()).collect(),
             renamed: false,
-            ignore_page: conditions.ignore_page,
-            pages_overlap: !conditions.ignore_take
-                && conditions.page_size.min(conditions.max_take) >= LEAST_OVERLAPPING,
             floor: Counts::new(),
             complete: false,
             published: BTreeMap::new(),
@@ -161,6 +156,12 @@ impl Story {
     /// Whether workflows that seem unchanged are left to their sweeps.
     fn hints(&self) -> bool {
         self.place.sweep > INTERVAL
+    }
+
+    /// Whether pages overlap, so that no run is skipped where the list moves while it is read.
+    fn pages_overlap(&self) -> bool {
+        let Conditions { ignore_take, page_size, max_take, .. } = self.conditions;
+        !ignore_take && page_size.min(max_take) >= LEAST_OVERLAPPING
     }
 
     fn exporter(&self) -> &Exporter {
@@ -245,7 +246,7 @@ impl Story {
             self.complete = true;
             self.renamed = false;
             self.truth().complete = true;
-            if !self.ignore_page && (meanwhile.is_empty() || self.pages_overlap) {
+            if !self.conditions.ignore_page && (meanwhile.is_empty() || self.pages_overlap()) {
                 self.truth().seen(&versions);
             }
         }
@@ -355,10 +356,10 @@ impl Story {
             return;
         }
         check_counts(&truth, &scrape);
-        if self.servers.is_empty() && !self.ignore_page {
+        if self.servers.is_empty() && !self.conditions.ignore_page {
             check_floor(&truth, &scrape, &self.floor);
         }
-        if calm && !self.ignore_page {
+        if calm && !self.conditions.ignore_page {
             self.simulator.world(|world| {
                 for known in truth.workflows.iter().filter(|known| !known.deleted) {
                     check_gauges(known, &truth::open(world, &known.id), &scrape);
@@ -466,7 +467,7 @@ fn play(conditions: &Conditions, script: &[Event]) {
         }
         story.restart().await;
         story.cycle(&[], &[]).await;
-        if !story.servers.is_empty() && !story.ignore_page {
+        if !story.servers.is_empty() && !conditions.ignore_page {
             story.check_increases().await;
         }
     });

@@ -2,17 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cortex_workflow_exporter::metrics::Publishing;
-
 use super::exporter::{self, Exporter, Named};
 
 /// A Prometheus server: what `increase()` over all of its scrapes would tell.
 #[derive(Default)]
 pub(super) struct Server {
-    /// Its connection, and the scrape on it whose answer it has received.
-    connection: Option<(u64, Option<u64>)>,
-    /// How many answers it has received on it.
-    scrapes: u32,
+    connection: Option<Connection>,
     /// The last sample of each counter.
     last: BTreeMap<Named, f64>,
     increase: BTreeMap<Named, f64>,
@@ -20,24 +15,32 @@ pub(super) struct Server {
     up_to_date: bool,
 }
 
+/// A connection on which it has received answers.
+struct Connection {
+    number: u64,
+    /// How many answers, and which was the last.
+    scrapes: u32,
+    version: u64,
+}
+
 impl Server {
     /// Scrapes once. Of an aborted scrape it receives nothing, but the exporter has sent it.
     pub(super) async fn scrape(&mut self, exporter: &mut Exporter, aborted: bool) {
         let next = exporter.next_connection();
         let publishing = exporter.publishing();
-        let (connection, received) = self.connection.unwrap_or((next, None));
+        let before = self.connection.take();
         // The next request shows that the answer before it has been received.
-        if let Some(version) = received {
-            publishing.completed(connection, version);
+        if let Some(before) = &before {
+            publishing.completed(before.number, before.version);
         }
-        let (body, version) = exporter::render(publishing, connection).await;
+        let (number, scrapes) = before.map_or((next, 0), |before| (before.number, before.scrapes));
+        let (body, version) = exporter::render(publishing, number).await;
         self.up_to_date = !aborted;
         if aborted {
-            self.hang_up(publishing, connection);
+            publishing.left(number, true);
             return;
         }
-        self.connection = Some((connection, Some(version)));
-        self.scrapes += 1;
+        self.connection = Some(Connection { number, scrapes: scrapes + 1, version });
         for (series, value) in exporter::counters(&body) {
             // Prometheus takes the first sample of a series as its base.
             let before = self.last.insert(series.clone(), value).unwrap_or(value);
@@ -46,14 +49,9 @@ impl Server {
         }
     }
 
-    fn hang_up(&mut self, publishing: &Publishing, connection: u64) {
-        publishing.left(connection, true);
-        (self.connection, self.scrapes) = (None, 0);
-    }
-
     /// Whether the exporter knows that it comes again.
     pub(super) fn is_regular(&self) -> bool {
-        self.scrapes > 2
+        self.connection.as_ref().is_some_and(|connection| connection.scrapes > 2)
     }
 
     /// Whether it has received what the exporter showed last.
@@ -64,7 +62,7 @@ impl Server {
     /// The exporter ended, and was away for so long that queries don't look back to the samples
     /// before; but a server that missed the last answer needs them.
     pub(super) fn lost(&mut self, for_long: bool) {
-        (self.connection, self.scrapes) = (None, 0);
+        self.connection = None;
         if for_long && self.up_to_date {
             self.last.clear();
         }
