@@ -279,6 +279,23 @@ mod tests {
         }
     }
 
+    /// After the first page, the second, …: so many items join at the front.
+    fn joining(numbers: impl IntoIterator<Item = u64>) -> impl FnMut(&mut Vec<u64>) {
+        let (mut numbers, mut next) = (numbers.into_iter(), 1_000_000);
+        move |items| {
+            for _ in 0..numbers.next().unwrap_or(0) {
+                next += 1;
+                items.insert(0, next);
+            }
+        }
+    }
+
+    /// After the first page, the second, …: so many items leave the front.
+    fn leaving(numbers: impl IntoIterator<Item = usize>) -> impl FnMut(&mut Vec<u64>) {
+        let mut numbers = numbers.into_iter();
+        move |items| drop(items.drain(0..numbers.next().unwrap_or(0)))
+    }
+
     #[test]
     fn a_list_of_one_page_costs_one_request() {
         assert_eq!(List::of(99).read(100, |_| {}).1, 1);
@@ -304,61 +321,33 @@ mod tests {
 
     #[test]
     fn an_item_that_is_deleted_while_reading_hides_none() {
-        let mut deletions = 0;
-        let (read, _) = List::of(1000).read(100, |items| {
-            if deletions < 4 {
-                items.drain(0..3);
-                deletions += 1;
-            }
-        });
+        let (read, _) = List::of(1000).read(100, leaving([3; 4]));
         assert!((12..1000).all(|item| read.contains(&item)));
     }
 
     #[test]
     fn a_list_that_moved_further_than_the_overlap_is_read_again() {
-        let mut cut = false;
-        let (read, _) = List::of(1000).read(100, |items| {
-            if !std::mem::replace(&mut cut, true) {
-                items.drain(0..50);
-            }
-        });
+        let (read, _) = List::of(1000).read(100, leaving([50]));
         assert!((50..1000).all(|item| read.contains(&item)));
     }
 
     #[test]
     fn an_empty_page_where_something_stood_is_not_the_end() {
-        let mut cut = false;
-        let (read, _) = List::of(13).read(10, |items| {
-            if !std::mem::replace(&mut cut, true) {
-                items.drain(0..9);
-            }
-        });
+        let (read, _) = List::of(13).read(10, leaving([9]));
         assert!((9..13).all(|item| read.contains(&item)), "{read:?}");
     }
 
     #[test]
     fn a_first_item_that_is_pushed_onto_two_pages_is_not_taken_for_the_end() {
-        for (take, joining) in [(3, 3), (10, 17), (100, 190)] {
-            let mut joined = false;
-            let (read, _) = List::of(1000).read(take, |items| {
-                if !std::mem::replace(&mut joined, true) {
-                    items.splice(0..0, 1_000_000..1_000_000 + joining);
-                }
-            });
-            assert!((0..1000).all(|item| read.contains(&item)), "{take} {joining}");
+        for (take, number) in [(3, 3), (10, 17), (100, 190)] {
+            let (read, _) = List::of(1000).read(take, joining([number]));
+            assert!((0..1000).all(|item| read.contains(&item)), "{take} {number}");
         }
     }
 
     #[test]
     fn a_first_item_that_joining_ones_push_from_page_to_page_is_not_taken_for_the_end() {
-        let mut joining = [8, 7, 9].into_iter();
-        let mut next = 1_000_000;
-        let (read, _) = List::of(40).read(9, |items| {
-            for _ in 0..joining.next().unwrap_or(0) {
-                next += 1;
-                items.insert(0, next);
-            }
-        });
+        let (read, _) = List::of(40).read(9, joining([8, 7, 9]));
         assert!((0..40).all(|item| read.contains(&item)));
     }
 
@@ -386,17 +375,10 @@ mod tests {
             cap in 12_u32..120,
             tells in any::<bool>(),
             ignores_take in any::<bool>(),
-            joining in proptest::collection::vec(0_u64..3, 0..40),
+            numbers in proptest::collection::vec(0_u64..3, 0..40),
         ) {
             let mut list = List { cap, tells, ignores_take, ..List::of(length) };
-            let mut joining = joining.into_iter();
-            let mut next = 1_000_000;
-            let (read, _) = list.read(take, |items| {
-                for _ in 0..joining.next().unwrap_or(0) {
-                    next += 1;
-                    items.insert(0, next);
-                }
-            });
+            let (read, _) = list.read(take, joining(numbers));
             for item in 0..length {
                 prop_assert!(read.contains(&item), "{item} is missing");
             }

@@ -78,6 +78,12 @@ fn sharing(api: &Api) -> (Process, ConfigFile) {
     (Process::serve(api, "sqlite::memory:", &[&file.flag()]), file)
 }
 
+/// How many workflows are told of which several apps list.
+fn shared(samples: &Samples) -> Option<f64> {
+    let reason = [("reason", "shared_workflow")];
+    samples.sum("cortex_workflow_exporter_anomalies_total", &reason)
+}
+
 /// The apps that show the workflow.
 fn shown_by(samples: &Samples) -> Vec<&str> {
     let labels = [("workflow_id", "work_shared")];
@@ -103,8 +109,7 @@ async fn a_workflow_that_two_apps_list_is_shown_once_by_the_first_and_told_once(
     let what = "each app was polled several times";
     let samples = wait_until(what, async || polls(8.0).await, || exporter.log()).await;
     assert_eq!(shown_by(&samples), ["c"]);
-    let reason = [("reason", "shared_workflow")];
-    assert_eq!(samples.sum("cortex_workflow_exporter_anomalies_total", &reason), Some(1.0));
+    assert_eq!(shared(&samples), Some(1.0));
     let told = exporter.stderr().matches("Two apps list this workflow").count();
     assert_eq!(told, 1, "{}", exporter.log());
 }
@@ -121,12 +126,7 @@ async fn an_app_that_cannot_be_read_leaves_what_is_shared_to_the_next() {
     assert_eq!(shown_by(&samples), ["app_1"]);
     // It goes on when the first can be read.
     api.simulator().clear_faults();
-    let told = async || {
-        let samples = scrape(&url).await;
-        let reason = [("reason", "shared_workflow")];
-        let told = samples.sum("cortex_workflow_exporter_anomalies_total", &reason);
-        (told == Some(1.0)).then_some(samples)
-    };
+    let told = async || Some(scrape(&url).await).filter(|samples| shared(samples) == Some(1.0));
     let samples = wait_until("the first app has read it too", told, || exporter.log()).await;
     assert_eq!(shown_by(&samples), ["app_1"]);
 }

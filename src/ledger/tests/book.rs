@@ -65,6 +65,18 @@ pub(super) fn fresh(id: &str, status: &str, after_ms: i64) -> Run {
     }
 }
 
+/// The run with one step, which completed.
+pub(super) fn with_step(key: &str, run: Run) -> Run {
+    let steps = vec![Step {
+        key: Label::new(key),
+        step_type: Label::new("model"),
+        status: Status::Completed,
+        duration: StepDuration::Seconds(1.0),
+        credits: None,
+    }];
+    Run { steps, ..run }
+}
+
 impl Book {
     pub(super) async fn open(settings: Settings) -> Self {
         let registry = Registry::new();

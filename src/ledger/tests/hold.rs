@@ -76,17 +76,6 @@ pub(super) async fn what_nobody_scrapes_does_not_pile_up(place: Place) {
     assert_eq!((book.shown_failures(), book.state().held.len()), ((20.0, 20.0), 0));
 }
 
-fn with_step(key: &str, run: Run) -> Run {
-    let steps = vec![Step {
-        key: Label::new(key),
-        step_type: Label::new("model"),
-        status: Status::Failed,
-        duration: StepDuration::Seconds(1.0),
-        credits: None,
-    }];
-    Run { steps, ..run }
-}
-
 pub(super) async fn a_sum_that_was_added_up_in_another_order_never_steps_back(place: Place) {
     let url = place.lasting_url().await;
     let mut book = holding(&url).await;

@@ -39,14 +39,7 @@ impl Book {
 }
 
 fn stepping(id: &str, step: &str) -> Run {
-    let steps = vec![Step {
-        key: Label::new(step),
-        step_type: Label::new("model"),
-        status: Status::Completed,
-        duration: StepDuration::Seconds(1.0),
-        credits: None,
-    }];
-    Run { steps, ..fresh(id, "FAILED", 20 * SECOND) }
+    with_step(step, fresh(id, "FAILED", 20 * SECOND))
 }
 
 async fn past_the_budget_a_new_workflow_is_counted_in_the_group(place: Place) {
