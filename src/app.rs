@@ -25,7 +25,7 @@ use crate::{
     config::{Config, Poll},
     http::{self, Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Body, Exposition, Publishing, Wanted},
+    metrics::{Body, Exposition, Negotiated, ReleaseGate},
     model::Clock,
     poller::Poller,
     shutdown, systemd,
@@ -79,9 +79,9 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { server, core, config, reread } = self;
         let Core { exposition, pollers, shared } = core;
-        let protection = server.protection();
+        let access_control = server.access_control();
         for address in server.addresses() {
-            tracing::info!(%address, tls = protection.is_tls(), "Listening.");
+            tracing::info!(%address, tls = access_control.is_tls(), "Listening.");
         }
         let (apps, rate_limit) = (config.app_ids(), config.rate_limit);
         tracing::info!(apps, rate_limit, interval = ?config.poll.interval, "Polling.");
@@ -91,11 +91,11 @@ impl App {
         tokio::spawn(async move { stopped.run_until_cancelled(ready).await });
         let (ledger, clock) = (shared.ledger.clone(), Arc::clone(&shared.clock));
         let hold_timeout = config.web.hold_timeout;
-        let publishing =
-            Publishing::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
-        let publishing = Arc::new(publishing);
-        tokio::spawn(note_versions(Arc::clone(&publishing), stop.clone()));
-        let operation = Operation::start(shared, config, pollers, reread, protection, stop.clone());
+        let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
+        let gate = Arc::new(gate);
+        tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
+        let operation =
+            Operation::start(shared, config, pollers, reread, access_control, stop.clone());
         let view = View {
             ledger: ledger.clone(),
             clock,
@@ -107,7 +107,7 @@ impl App {
         // As many as may wait for their turn.
         let (requests, reloads) = mpsc::channel(16);
         let endpoints = Endpoints {
-            exposition: Arc::new(Rendering(publishing)),
+            exposition: Arc::new(Rendering(gate)),
             overview: Arc::new(move || overview.overview()),
             ready: Arc::new(move || ready.ready()),
             healthy: Arc::new(move || healthy.healthy()),
@@ -192,19 +192,19 @@ fn register_process(registry: &Registry) -> prometheus::Result<()> {
 }
 
 /// Notes what is published although nobody scrapes.
-async fn note_versions(publishing: Arc<Publishing>, stop: CancellationToken) {
+async fn observe_versions(gate: Arc<ReleaseGate>, stop: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     while stop.run_until_cancelled(seconds.tick()).await.is_some() {
-        publishing.note();
+        gate.observe_version();
     }
 }
 
 /// What `http` needs to know of the metrics.
-struct Rendering(Arc<Publishing>);
+struct Rendering(Arc<ReleaseGate>);
 
 #[async_trait]
 impl http::Exposition for Rendering {
-    async fn render(&self, client: u64, wanted: Wanted) -> (Body, u64) {
+    async fn render(&self, client: u64, wanted: Negotiated) -> (Body, u64) {
         self.0.render(client, wanted).await
     }
 

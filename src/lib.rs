@@ -58,7 +58,7 @@
 //! - **A base is scraped before what was added to it.** Prometheus takes the first sample of a series
 //!   as its base, so what a new or restored series gains is held until that base was in a completed
 //!   scrape. Whatever is counted is shown by the next scrape at the earliest, and the ledger knows what
-//!   was shown, so that a restart begins exactly there (`ledger/hold.rs`, `metrics/publishing.rs`,
+//!   was shown, so that a restart begins exactly there (`ledger/hold.rs`, `metrics/release_gate.rs`,
 //!   `http/connection.rs`).
 //! - **The exposition is bounded.** What there is no room for is counted in one group, so that totals
 //!   stay right (`ledger/room.rs`).

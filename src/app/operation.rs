@@ -13,7 +13,7 @@ use super::shared::{Pollers, Shared, counting};
 use crate::{
     api::Client,
     config::Config,
-    http::Protection,
+    http::AccessControl,
     model::AppId,
     poller::{self, Polling, Pulse},
     telemetry,
@@ -40,7 +40,7 @@ pub(super) struct Operation {
     shared: Shared,
     config: Config,
     reread: Reread,
-    protection: Arc<Protection>,
+    access_control: Arc<AccessControl>,
     now: watch::Sender<Arc<Now>>,
     running: Running,
     stop: CancellationToken,
@@ -70,12 +70,12 @@ impl Operation {
         config: Config,
         pollers: Pollers,
         reread: Reread,
-        protection: Arc<Protection>,
+        access_control: Arc<AccessControl>,
         stop: CancellationToken,
     ) -> Self {
         let (running, now) = begin(pollers, config.poll.interval, &stop);
         let now = watch::Sender::new(Arc::new(now));
-        Self { shared, config, reread, protection, now, running, stop }
+        Self { shared, config, reread, access_control, now, running, stop }
     }
 
     /// How the polls go, also after reloads.
@@ -120,7 +120,7 @@ impl Operation {
         match &outcome {
             Ok(keys_changed) => {
                 let apps = self.config.app_ids();
-                let tls = self.protection.is_tls();
+                let tls = self.access_control.is_tls();
                 tracing::info!(apps, keys_changed, tls, "Reloaded the configuration.");
             }
             Err(error) => {
@@ -158,7 +158,7 @@ impl Operation {
         // From here on nothing can fail.
         let keys_changed = refresh_keys(&self.running.clients);
         self.shared.limit(config.rate_limit);
-        self.protection.replace(config.web.config.clone());
+        self.access_control.replace(config.web.config.clone());
         telemetry::set_level(config.log.level);
         if let Some(pollers) = pollers {
             self.replace_polls(pollers, &config).await;

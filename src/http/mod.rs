@@ -1,6 +1,7 @@
 //! Serves the metrics, the health checks and an overview for people. Uses `config`, `metrics` and `model`; what it shows
 //! comes through [`Endpoints`].
 
+mod access_control;
 mod bucket;
 mod connection;
 mod crowd;
@@ -11,7 +12,6 @@ mod negotiate;
 mod passwords;
 mod pieces;
 mod progress;
-mod protection;
 mod router;
 mod scrapes;
 mod server;
@@ -23,17 +23,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
+pub use access_control::AccessControl;
 pub use landing::{AppView, Overview, WorkflowView};
-pub use protection::Protection;
 pub use server::{BindError, Server};
 
-use crate::metrics::{Body, Wanted};
+use crate::metrics::{Body, Negotiated};
 
 /// Gives the metrics as they are now.
 #[async_trait]
 pub trait Exposition: Send + Sync {
     /// All families as the client on this connection wishes, and a number that tells what was in it.
-    async fn render(&self, client: u64, wanted: Wanted) -> (Body, u64);
+    async fn render(&self, client: u64, wanted: Negotiated) -> (Body, u64);
 
     /// The client on this connection has received all of what had this number.
     fn completed(&self, client: u64, number: u64);

@@ -41,19 +41,19 @@ pub(super) enum Verdict {
 pub(super) struct Passwords {
     /// Results are remembered under a keyed hash, which can't be guessed back to a password.
     key: hmac::Key,
-    known: Mutex<Known>,
+    cache: Mutex<Cache>,
     room: Arc<Semaphore>,
     waiting: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A user, the hash and the password.
-type Mark = Vec<u8>;
+type CacheKey = Vec<u8>;
 
 /// Apart, so that no number of wrong passwords makes a right one be forgotten.
 #[derive(Default)]
-struct Known {
-    right: VecDeque<Mark>,
-    wrong: VecDeque<Mark>,
+struct Cache {
+    right: VecDeque<CacheKey>,
+    wrong: VecDeque<CacheKey>,
 }
 
 impl Passwords {
@@ -62,7 +62,7 @@ impl Passwords {
         Self {
             key: key
                 .expect("the system gives random numbers, without which there is no TLS either"),
-            known: Mutex::default(),
+            cache: Mutex::default(),
             room: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: Mutex::default(),
         }
@@ -72,14 +72,14 @@ impl Passwords {
     pub(super) async fn check(&self, users: &Users, headers: &HeaderMap, from: IpAddr) -> Verdict {
         let Some((user, password)) = credentials(headers) else { return Verdict::Wrong };
         let (hash, is_user) = users.hash(&user);
-        let mark = self.mark(&[user.as_bytes(), hash.as_bytes(), &password]);
-        if let Some(verdict) = lock(&self.known).find(&mark) {
+        let cache_key = self.cache_key(&[user.as_bytes(), hash.as_bytes(), &password]);
+        if let Some(verdict) = lock(&self.cache).find(&cache_key) {
             return verdict;
         }
-        let Some(_turn) = Turn::take(&self.waiting, from) else { return Verdict::Busy };
+        let Some(_pending) = PendingGuard::take(&self.waiting, from) else { return Verdict::Busy };
         let permit = Arc::clone(&self.room).acquire_owned().await;
         // Another request may have found it out meanwhile.
-        if let Some(verdict) = lock(&self.known).find(&mark) {
+        if let Some(verdict) = lock(&self.cache).find(&cache_key) {
             return verdict;
         }
         let hash = hash.to_owned();
@@ -92,11 +92,11 @@ impl Passwords {
             Ok(true) if is_user => Verdict::Right,
             _ => Verdict::Wrong,
         };
-        lock(&self.known).remember(mark, verdict);
+        lock(&self.cache).remember(cache_key, verdict);
         verdict
     }
 
-    fn mark(&self, parts: &[&[u8]]) -> Mark {
+    fn cache_key(&self, parts: &[&[u8]]) -> CacheKey {
         let mut context = hmac::Context::with_key(&self.key);
         for part in parts {
             context.update(&part.len().to_be_bytes());
@@ -106,33 +106,33 @@ impl Passwords {
     }
 }
 
-impl Known {
-    fn find(&self, mark: &Mark) -> Option<Verdict> {
-        if self.right.contains(mark) {
+impl Cache {
+    fn find(&self, cache_key: &CacheKey) -> Option<Verdict> {
+        if self.right.contains(cache_key) {
             Some(Verdict::Right)
-        } else if self.wrong.contains(mark) {
+        } else if self.wrong.contains(cache_key) {
             Some(Verdict::Wrong)
         } else {
             None
         }
     }
 
-    fn remember(&mut self, mark: Mark, verdict: Verdict) {
-        let known = if verdict == Verdict::Right { &mut self.right } else { &mut self.wrong };
-        if known.len() >= REMEMBERED {
-            known.pop_front();
+    fn remember(&mut self, cache_key: CacheKey, verdict: Verdict) {
+        let cache = if verdict == Verdict::Right { &mut self.right } else { &mut self.wrong };
+        if cache.len() >= REMEMBERED {
+            cache.pop_front();
         }
-        known.push_back(mark);
+        cache.push_back(cache_key);
     }
 }
 
 /// One of the checks that an address may have waiting, until it is dropped.
-struct Turn<'w> {
+struct PendingGuard<'w> {
     waiting: &'w Mutex<HashMap<IpAddr, usize>>,
     from: IpAddr,
 }
 
-impl<'w> Turn<'w> {
+impl<'w> PendingGuard<'w> {
     fn take(waiting: &'w Mutex<HashMap<IpAddr, usize>>, from: IpAddr) -> Option<Self> {
         let mut counts = lock(waiting);
         let count = counts.entry(from).or_default();
@@ -144,7 +144,7 @@ impl<'w> Turn<'w> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
         let mut counts = lock(self.waiting);
         if let Some(count) = counts.get_mut(&self.from) {

@@ -18,22 +18,25 @@ use axum::{
 use tokio::sync::Semaphore;
 
 use super::{
-    Check, Endpoints, Protection,
+    AccessControl, Check, Endpoints, access_control,
     connection::{Client, Scraped},
     held::Held,
     landing, negotiate,
     pieces::Pieces,
-    protection,
 };
 use crate::{
     config::Web,
-    metrics::{Encoding, Wanted},
+    metrics::{Encoding, Negotiated},
 };
 
 const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
 
 /// All paths.
-pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoints) -> Router {
+pub(super) fn router(
+    web: &Web,
+    access_control: Arc<AccessControl>,
+    endpoints: Endpoints,
+) -> Router {
     let check = Arc::clone(&endpoints.healthy);
     let healthy = get(move || async move { verdict(&check, "healthy") });
     let check = Arc::clone(&endpoints.ready);
@@ -66,7 +69,7 @@ pub(super) fn router(web: &Web, protection: Arc<Protection>, endpoints: Endpoint
             (StatusCode::METHOD_NOT_ALLOWED, [TEXT], text)
         })
         .fallback(|| async { (StatusCode::NOT_FOUND, [TEXT], not_found) })
-        .layer(middleware::from_fn_with_state(protection, protection::protect))
+        .layer(middleware::from_fn_with_state(access_control, access_control::protect))
         .layer(middleware::map_response(|mut response: Response| async {
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -81,7 +84,7 @@ async fn metrics(
     headers: HeaderMap,
 ) -> Response {
     let wanted =
-        Wanted { format: negotiate::format(&headers), encoding: negotiate::encoding(&headers) };
+        Negotiated { format: negotiate::format(&headers), encoding: negotiate::encoding(&headers) };
     let (body, number) = endpoints.exposition.render(client, wanted).await;
     let kind = (CONTENT_TYPE, wanted.format.content_type());
     let vary = (VARY, "Accept, Accept-Encoding");

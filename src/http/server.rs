@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Endpoints, Exposition, Protection,
+    AccessControl, Endpoints, Exposition,
     connection::{Conversation, Peer},
     crowd::Crowd,
     progress::Patience,
@@ -47,7 +47,7 @@ pub struct BindError {
 pub struct Server {
     listeners: Vec<TcpListener>,
     web: Web,
-    protection: Arc<Protection>,
+    access_control: Arc<AccessControl>,
     pub(super) patience: Patience,
     pub(super) most_connections: usize,
 }
@@ -63,7 +63,7 @@ impl Server {
         Ok(Self {
             listeners,
             web: web.clone(),
-            protection: Arc::new(Protection::new(web.config.clone())),
+            access_control: Arc::new(AccessControl::new(web.config.clone())),
             patience: Patience::default(),
             most_connections: MOST_CONNECTIONS,
         })
@@ -76,16 +76,16 @@ impl Server {
     }
 
     /// Who is let in; to look at and to change.
-    pub fn protection(&self) -> Arc<Protection> {
-        Arc::clone(&self.protection)
+    pub fn access_control(&self) -> Arc<AccessControl> {
+        Arc::clone(&self.access_control)
     }
 
     /// Serves until `stop`, then answers the requests in work for at most `grace`.
     pub async fn serve(self, endpoints: Endpoints, stop: CancellationToken, grace: Duration) {
         let acceptor = Acceptor {
             exposition: Arc::clone(&endpoints.exposition),
-            router: router(&self.web, Arc::clone(&self.protection), endpoints),
-            protection: self.protection,
+            router: router(&self.web, Arc::clone(&self.access_control), endpoints),
+            access_control: self.access_control,
             patience: self.patience,
             room: Arc::new(Semaphore::new(self.most_connections)),
             crowd: Crowd::default(),
@@ -100,7 +100,7 @@ impl Server {
 struct Acceptor {
     exposition: Arc<dyn Exposition>,
     router: Router,
-    protection: Arc<Protection>,
+    access_control: Arc<AccessControl>,
     patience: Patience,
     room: Arc<Semaphore>,
     crowd: Crowd,
@@ -120,9 +120,9 @@ impl Acceptor {
                 place = self.place(), if waiting.is_some() => {
                     let Some((stream, peer)) = waiting.take() else { continue };
                     let conversation = self.conversation(peer);
-                    let protection = Arc::clone(&self.protection);
+                    let access_control = Arc::clone(&self.access_control);
                     connections.spawn(async move {
-                        conversation.hold(stream, protection.tls().await).await;
+                        conversation.hold(stream, access_control.tls().await).await;
                         drop(place);
                     });
                 }

@@ -1,8 +1,8 @@
 mod accept;
+mod access_control;
 mod handshake;
 mod http2;
 mod limits;
-mod protection;
 mod scrapes;
 
 use std::{net::SocketAddr, time::Duration};
@@ -29,7 +29,7 @@ struct Text(&'static str);
 
 #[async_trait]
 impl Exposition for Text {
-    async fn render(&self, _: u64, wanted: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, wanted: Negotiated) -> (Body, u64) {
         let body = match wanted.encoding {
             Encoding::Identity => Bytes::from_static(self.0.as_bytes()),
             Encoding::Gzip => Bytes::from_static(b"zipped"),
@@ -58,7 +58,7 @@ impl Gate {
 
 #[async_trait]
 impl Exposition for Gate {
-    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Negotiated) -> (Body, u64) {
         self.asked.send(()).expect("the test listens");
         let permit = self.open.acquire().await.expect("never closed");
         permit.forget();
@@ -75,7 +75,7 @@ struct Flood;
 
 #[async_trait]
 impl Exposition for Flood {
-    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Negotiated) -> (Body, u64) {
         (Bytes::from(vec![b'x'; 64 << 20]).into(), 0)
     }
 

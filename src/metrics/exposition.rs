@@ -11,22 +11,22 @@ use super::{
     encoding::{Body, Deflater, Encoding, Joined},
     families::{FAMILIES, Now, Scope},
     format::{Encoder, Format},
-    own,
     rendering::Rendering,
     sample::{Head, Kind, Sample, Sink},
+    self_metrics,
 };
 use crate::{ledger::State, model::Clock};
 
 /// How a client wants the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Negotiated {
     /// In which format.
     pub format: Format,
     /// How encoded.
     pub encoding: Encoding,
 }
 
-impl Wanted {
+impl Negotiated {
     /// For whoever asks for nothing in particular.
     pub const PLAIN: Self = Self { format: Format::Text, encoding: Encoding::Identity };
 }
@@ -91,8 +91,8 @@ impl Exposition {
 
     /// The exposition as of now, and the version of the state in it. Takes milliseconds of
     /// processor time if the state is new.
-    pub fn render(&self, wanted: Wanted) -> (Body, u64) {
-        let Wanted { format, encoding } = wanted;
+    pub fn render(&self, wanted: Negotiated) -> (Body, u64) {
+        let Negotiated { format, encoding } = wanted;
         let (state, joined, series) = {
             let mut kept = self.kept(format);
             kept.wanted[encoding as usize] = Some(Instant::now());
@@ -105,7 +105,7 @@ impl Exposition {
 
     /// The exposition as of now in the text format.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.render(Wanted::PLAIN).0.concat()).into_owned()
+        String::from_utf8_lossy(&self.render(Negotiated::PLAIN).0.concat()).into_owned()
     }
 
     /// Renders the ledger's changes as they come, for whoever asks for them again and again. Never
@@ -165,7 +165,9 @@ impl Exposition {
         let bytes = Vec::with_capacity(16 << 10);
         let mut rest = Rest { encoder: self.encoder(format), bytes, series };
         for family in self.own.gather() {
-            rest.add(&own::head(&family), |sink| own::samples(&family, self.start_ms, sink));
+            rest.add(&self_metrics::head(&family), |sink| {
+                self_metrics::samples(&family, self.start_ms, sink);
+            });
         }
         for live in FAMILIES.iter().filter(|family| family.scope() == Scope::Clock) {
             rest.add(&live.head(), |sink| live.of_state(state, self.now(), sink));

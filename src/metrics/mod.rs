@@ -5,20 +5,20 @@ mod encoding;
 mod exposition;
 mod families;
 mod format;
-mod lines;
 mod openmetrics;
-mod own;
 mod protobuf;
-mod publishing;
+mod release_gate;
 mod rendering;
 mod sample;
+mod self_metrics;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_common;
 
 pub use encoding::{Body, Encoding};
-pub use exposition::{Exposition, Wanted};
+pub use exposition::{Exposition, Negotiated};
 pub use families::{FAMILIES, Family, Now};
 pub use format::Format;
-pub use publishing::Publishing;
+pub use release_gate::ReleaseGate;
 pub use sample::Kind;

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::{
-    lines::{escape, labels, number, series},
     sample::{Head, Kind, Labels, Sample, seconds},
+    text_common::{escape, labels, number, series},
 };
 use crate::ledger::Exemplar;
 

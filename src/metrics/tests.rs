@@ -94,7 +94,7 @@ impl World {
     fn agrees(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for format in Format::ALL {
-            let [plain, zipped] = Encoding::ALL.map(|encoding| Wanted { format, encoding });
+            let [plain, zipped] = Encoding::ALL.map(|encoding| Negotiated { format, encoding });
             let expected = exposition(&self.ledger).render(plain).0.concat();
             assert!(self.kept.render(plain).0.concat() == expected, "{format:?}");
             let mut unzipped = Vec::new();
@@ -169,7 +169,7 @@ async fn whatever_changes_what_is_kept_is_as_if_it_were_rendered_anew() {
 async fn what_has_not_changed_is_neither_rendered_nor_copied_again() {
     let mut world = World::new(300).await;
     world.run(7, 2).await;
-    let wanted = Wanted { format: Format::OpenMetrics, encoding: Encoding::Gzip };
+    let wanted = Negotiated { format: Format::OpenMetrics, encoding: Encoding::Gzip };
     let parts = |body: &Body| (0..).map_while(|at| body.part(at)).collect::<Vec<_>>();
     let before = parts(&world.kept.render(wanted).0);
     let again = parts(&world.kept.render(wanted).0);

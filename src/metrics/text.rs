@@ -1,8 +1,8 @@
 //! The text format 0.0.4, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use super::{
-    lines::{escape, labels, number, series},
     sample::{Head, Kind, Labels, Sample},
+    text_common::{escape, labels, number, series},
 };
 
 pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>) {

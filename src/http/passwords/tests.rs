@@ -80,13 +80,14 @@ async fn results_are_remembered_but_not_without_end_and_never_as_passwords() {
         assert_eq!(passwords.check(&users, &wrong, HERE).await, Verdict::Wrong);
     }
     {
-        let known = lock(&passwords.known);
-        assert_eq!((known.right.len(), known.wrong.len()), (1, REMEMBERED));
-        let is_text =
-            |mark: &Mark| mark.len() != 32 || mark.windows(5).any(|part| part == b"right");
-        assert!(!known.right.iter().chain(&known.wrong).any(is_text));
+        let cache = lock(&passwords.cache);
+        assert_eq!((cache.right.len(), cache.wrong.len()), (1, REMEMBERED));
+        let is_text = |cache_key: &CacheKey| {
+            cache_key.len() != 32 || cache_key.windows(5).any(|part| part == b"right")
+        };
+        assert!(!cache.right.iter().chain(&cache.wrong).any(is_text));
     }
-    // Nothing can be checked any more, so what is known comes from memory.
+    // Nothing can be checked any more, so what is cached comes from memory.
     passwords.room.close();
     assert_eq!(passwords.check(&users, &right, HERE).await, Verdict::Right);
 }

@@ -40,11 +40,11 @@ impl Client {
     /// Connects, and sends this after the greeting.
     async fn connect(exposition: Arc<dyn Exposition>, then: &[u8]) -> Self {
         let (client, server) = tokio::io::duplex(1 << 20);
-        let protection = Arc::new(Protection::new(WebConfig::default()));
+        let access_control = Arc::new(AccessControl::new(WebConfig::default()));
         let endpoints = endpoints(Arc::clone(&exposition));
         let conversation = Conversation {
             peer: Peer([127, 0, 0, 1].into()),
-            router: router::router(&web(Vec::new()), protection, endpoints),
+            router: router::router(&web(Vec::new()), access_control, endpoints),
             scrapes: Scrapes::new(0, exposition),
             member: Crowd::default().join(Patience::default()),
             stop: CancellationToken::new(),

@@ -52,8 +52,8 @@ fn conversation() -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 16);
     let web = web(Vec::new());
     let exposition: Arc<dyn Exposition> = Arc::new(Text("runs 1\n"));
-    let protection = Arc::new(Protection::new(WebConfig::default()));
-    let router = router::router(&web, protection, endpoints(Arc::clone(&exposition)));
+    let access_control = Arc::new(AccessControl::new(WebConfig::default()));
+    let router = router::router(&web, access_control, endpoints(Arc::clone(&exposition)));
     let conversation = Conversation {
         peer: Peer([127, 0, 0, 1].into()),
         router,

@@ -19,7 +19,7 @@ pub(super) struct Recorder {
 
 #[async_trait]
 impl Exposition for Recorder {
-    async fn render(&self, _: u64, _: Wanted) -> (Body, u64) {
+    async fn render(&self, _: u64, _: Negotiated) -> (Body, u64) {
         let before = self.rendered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         (self.body.clone().into(), before + 1)
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use cortex_workflow_exporter::{
     config::{Buckets, WorkflowFilter},
     ledger::{Closing, Ledger, LedgerMetrics, ReadAt, RunsRead, Settings},
-    metrics::{Encoding, Exposition, Format, Wanted},
+    metrics::{Encoding, Exposition, Format, Negotiated},
     model::{
         AppId, Clock as _, Label, Origin, Run, RunId, Status, Step, StepDuration, SystemClock,
         Timestamp, Workflow, WorkflowId,
@@ -28,7 +28,7 @@ pub(crate) fn measure(runtime: &Runtime) {
         ("protocol buffers, compressed", Format::Protobuf, Encoding::Gzip),
         ("text, plain", Format::Text, Encoding::Identity),
     ] {
-        let wanted = Wanted { format, encoding };
+        let wanted = Negotiated { format, encoding };
         let timed = || {
             let begun = Instant::now();
             exposition.render(wanted);

@@ -15,7 +15,7 @@ use cortex_workflow_exporter::{
     api::{ApiMetrics, Backoff, Budget, Client},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Exposition, Publishing, Wanted},
+    metrics::{Exposition, Negotiated, ReleaseGate},
     model::{AppId, Clock},
     poller::{self, Poller, PollerMetrics},
 };
@@ -65,7 +65,7 @@ pub(super) struct Place {
 pub(super) struct Exporter {
     pub(super) poller: Poller,
     exposition: Arc<Exposition>,
-    publishing: Arc<Publishing>,
+    gate: Arc<ReleaseGate>,
     ledger: Ledger,
     connections: u64,
 }
@@ -120,8 +120,8 @@ impl Exporter {
         );
         let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
         let exposition = Arc::new(exposition);
-        let publishing = Publishing::new(Arc::clone(&exposition), ledger.clone(), clock, HOLD);
-        Self { poller, exposition, publishing: Arc::new(publishing), ledger, connections: 0 }
+        let gate = ReleaseGate::new(Arc::clone(&exposition), ledger.clone(), clock, HOLD);
+        Self { poller, exposition, gate: Arc::new(gate), ledger, connections: 0 }
     }
 
     /// Ends it as a crash does. The database's own thread needs a moment to notice, and a new
@@ -147,8 +147,8 @@ impl Exporter {
         series.all(|series| *series.shown() == series.value)
     }
 
-    pub(super) fn publishing(&self) -> &Arc<Publishing> {
-        &self.publishing
+    pub(super) fn gate(&self) -> &Arc<ReleaseGate> {
+        &self.gate
     }
 
     /// The number of a new connection.
@@ -159,8 +159,8 @@ impl Exporter {
 }
 
 /// Answers a scrape on this connection: the text, and its number.
-pub(super) async fn render(publishing: &Arc<Publishing>, connection: u64) -> (String, u64) {
-    let (body, version) = publishing.render(connection, Wanted::PLAIN).await;
+pub(super) async fn render(gate: &Arc<ReleaseGate>, connection: u64) -> (String, u64) {
+    let (body, version) = gate.render(connection, Negotiated::PLAIN).await;
     (String::from_utf8(body.concat()).expect("the exposition is text"), version)
 }
 

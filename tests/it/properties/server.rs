@@ -27,17 +27,17 @@ impl Server {
     /// Scrapes once. Of an aborted scrape it receives nothing, but the exporter has sent it.
     pub(super) async fn scrape(&mut self, exporter: &mut Exporter, aborted: bool) {
         let next = exporter.next_connection();
-        let publishing = exporter.publishing();
+        let gate = exporter.gate();
         let before = self.connection.take();
         // The next request shows that the answer before it has been received.
         if let Some(before) = &before {
-            publishing.completed(before.number, before.version);
+            gate.completed(before.number, before.version);
         }
         let (number, scrapes) = before.map_or((next, 0), |before| (before.number, before.scrapes));
-        let (body, version) = exporter::render(publishing, number).await;
+        let (body, version) = exporter::render(gate, number).await;
         self.up_to_date = !aborted;
         if aborted {
-            publishing.left(number, true);
+            gate.left(number, true);
             return;
         }
         self.connection = Some(Connection { number, scrapes: scrapes + 1, version });

@@ -7,11 +7,11 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Body, Exposition, Wanted};
+use super::{Body, Exposition, Negotiated};
 use crate::{ledger::Ledger, model::Clock};
 
 /// Shows what was counted, and releases what the ledger holds once its base has been scraped.
-pub struct Publishing {
+pub struct ReleaseGate {
     exposition: Arc<Exposition>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
@@ -54,7 +54,7 @@ struct Client {
     gone: bool,
 }
 
-impl Publishing {
+impl ReleaseGate {
     /// Publishes what the ledger has counted; `hold` is `--metrics.hold-timeout`.
     pub fn new(
         exposition: Arc<Exposition>,
@@ -68,7 +68,7 @@ impl Publishing {
     }
 
     /// The exposition as of now, and which version of the state is in it.
-    pub async fn render(self: &Arc<Self>, client: u64, wanted: Wanted) -> (Body, u64) {
+    pub async fn render(self: &Arc<Self>, client: u64, wanted: Negotiated) -> (Body, u64) {
         // What is released counts as shown, so it must be shown to those whose base it will be.
         if self.scrapes().may_release(client, Instant::now()) {
             let this = Arc::clone(self);
@@ -99,7 +99,7 @@ impl Publishing {
 
     /// Notes what is published by now. To be called about every second, so that it is known when
     /// a version was published that nobody scrapes.
-    pub fn note(&self) {
+    pub fn observe_version(&self) {
         let version = self.ledger.state().version;
         self.scrapes().published(version, Instant::now());
     }
@@ -108,7 +108,7 @@ impl Publishing {
     /// in the ledger it is added up per series, so that it doesn't grow.
     async fn release(&self) {
         let Ok(_only_one) = self.releasing.try_lock() else { return };
-        self.note();
+        self.observe_version();
         let confirmed = self.scrapes().confirmed(Instant::now());
         if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
             tracing::debug!(%error, "What is held could not be released; it is tried again.");

@@ -10,7 +10,7 @@ use super::*;
 /// A site whose configuration is a file that a test may change.
 struct Protected {
     site: Site,
-    protection: Arc<Protection>,
+    access_control: Arc<AccessControl>,
     directory: TempDir,
 }
 
@@ -24,13 +24,13 @@ impl Protected {
         let file = directory.path().join("web.yml");
         fs::write(&file, text).expect("it can be written");
         let config = WebConfig::read(&file).expect("it is valid");
-        let mut protection = None;
+        let mut access_control = None;
         let endpoints = endpoints(Arc::new(Text("runs 1\n")));
         let site = configured_site(config, endpoints, |server| {
-            protection = Some(server.protection());
+            access_control = Some(server.access_control());
         })
         .await;
-        Self { site, protection: protection.expect("it was asked for"), directory }
+        Self { site, access_control: access_control.expect("it was asked for"), directory }
     }
 
     fn file(&self) -> PathBuf {
@@ -117,7 +117,7 @@ async fn a_broken_or_missing_file_leaves_the_former_configuration_in_force() {
         site.write(broken);
         assert_eq!(site.status("/metrics", "alice", "wonder").await, "200", "{broken}");
         assert_eq!(site.status("/metrics", "alice", "plain").await, "401", "{broken}");
-        assert!(site.protection.read().is_err(), "{broken}");
+        assert!(site.access_control.read().is_err(), "{broken}");
     }
     fs::remove_file(site.file()).expect("it is there");
     assert_eq!(site.status("/metrics", "alice", "wonder").await, "200");
@@ -131,8 +131,8 @@ async fn protection_is_taken_away_by_a_reload_only() {
     let site = Protected::new(&format!("basic_auth_users: {{alice: {}}}", hash("wonder"))).await;
     site.write("");
     assert_holds(&site.site.ask("GET /metrics", "").await, &["401 Unauthorized"]);
-    let config = site.protection.read().expect("it is valid");
-    site.protection.replace(config);
+    let config = site.access_control.read().expect("it is valid");
+    site.access_control.replace(config);
     assert_holds(&site.site.ask("GET /metrics", "").await, &["200 OK"]);
     site.write(&format!("basic_auth_users: {{alice: {}}}", hash("wonder")));
     assert_holds(&site.site.ask("GET /metrics", "").await, &["401 Unauthorized"]);
@@ -140,7 +140,7 @@ async fn protection_is_taken_away_by_a_reload_only() {
 
 #[tokio::test]
 async fn without_a_file_there_is_nothing_to_read() {
-    let protection = Protection::new(WebConfig::default());
-    assert!(!protection.is_tls());
-    assert!(protection.read().is_ok_and(|config| config.users.is_empty()));
+    let access_control = AccessControl::new(WebConfig::default());
+    assert!(!access_control.is_tls());
+    assert!(access_control.read().is_ok_and(|config| config.users.is_empty()));
 }

@@ -32,51 +32,51 @@ const CHALLENGE: &str = "Basic realm=\"cortex-workflow-exporter\", charset=\"UTF
 
 /// Looking at the files takes microseconds. One that can't be read at all, like one on a server
 /// that is gone, must not keep everybody waiting.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
+const MAX_REFRESH: Duration = Duration::from_secs(1);
 
 /// The web configuration that holds now. Its files are looked at for each connection and each
 /// request; what they newly say holds from then on if it is in order and takes no protection away.
-pub struct Protection {
-    in_force: RwLock<Arc<InForce>>,
+pub struct AccessControl {
+    active: RwLock<Arc<Active>>,
     /// What was told last of files that can't be used, so that it is told once.
     told: std::sync::Mutex<Option<String>>,
-    looking: Arc<Mutex<()>>,
+    refreshing: Arc<Mutex<()>>,
     passwords: Passwords,
 }
 
-struct InForce {
+struct Active {
     config: WebConfig,
     bucket: Option<std::sync::Mutex<Bucket>>,
 }
 
-impl InForce {
+impl Active {
     fn new(config: WebConfig) -> Arc<Self> {
         let bucket = config.rate_limit.map(|limit| Bucket::new(limit, Instant::now()));
         Arc::new(Self { config, bucket: bucket.map(std::sync::Mutex::new) })
     }
 }
 
-impl Protection {
+impl AccessControl {
     /// Begins with this configuration.
     pub(super) fn new(config: WebConfig) -> Self {
         warn_of(&config);
         Self {
-            in_force: RwLock::new(InForce::new(config)),
+            active: RwLock::new(Active::new(config)),
             told: std::sync::Mutex::default(),
-            looking: Arc::default(),
+            refreshing: Arc::default(),
             passwords: Passwords::new(),
         }
     }
 
     /// Whether clients speak TLS.
     pub fn is_tls(&self) -> bool {
-        self.in_force().config.tls.is_some()
+        self.active().config.tls.is_some()
     }
 
     /// Reads the configuration's files anew, without using what they say. The error is all that is
     /// wrong with them, a line each.
     pub fn read(&self) -> Result<WebConfig, String> {
-        match &self.in_force().config.file {
+        match &self.active().config.file {
             None => Ok(WebConfig::default()),
             Some(file) => WebConfig::read(file).map_err(|errors| errors.join("\n")),
         }
@@ -86,7 +86,7 @@ impl Protection {
     pub fn replace(&self, config: WebConfig) {
         warn_of(&config);
         *self.told() = None;
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = InForce::new(config);
+        *self.active.write().unwrap_or_else(PoisonError::into_inner) = Active::new(config);
     }
 
     /// How to speak TLS with a client that connects now.
@@ -95,26 +95,26 @@ impl Protection {
     }
 
     /// What holds now, after a look at the files.
-    async fn current(self: &Arc<Self>) -> Arc<InForce> {
-        if self.in_force().config.file.is_some() {
-            let look = async {
+    async fn current(self: &Arc<Self>) -> Arc<Active> {
+        if self.active().config.file.is_some() {
+            let refresh = async {
                 // Held until it has ended, however long that takes, so that there is only one.
-                let only_one = Arc::clone(&self.looking).lock_owned().await;
+                let only_one = Arc::clone(&self.refreshing).lock_owned().await;
                 let this = Arc::clone(self);
                 spawn_blocking(move || {
-                    this.look();
+                    this.refresh();
                     drop(only_one);
                 })
                 .await
             };
             // When it takes too long, or panics, what held so far goes on.
-            let _ = tokio::time::timeout(LONGEST_LOOK, look).await;
+            let _ = tokio::time::timeout(MAX_REFRESH, refresh).await;
         }
-        self.in_force()
+        self.active()
     }
 
-    fn look(&self) {
-        let former = self.in_force();
+    fn refresh(&self) {
+        let former = self.active();
         if !former.config.is_outdated() {
             if self.told().take().is_some() {
                 info!("The files of the web configuration are in order again.");
@@ -143,8 +143,8 @@ impl Protection {
         }
     }
 
-    fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    fn active(&self) -> Arc<Active> {
+        Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
@@ -161,17 +161,17 @@ fn warn_of(config: &WebConfig) {
 /// Lets a request through, or refuses it; and adds the headers that are wished for. In the order of
 /// exporter-toolkit: the rate limit counts wrong passwords too.
 pub(super) async fn protect(
-    State(protection): State<Arc<Protection>>,
+    State(access_control): State<Arc<AccessControl>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let now = protection.current().await;
+    let now = access_control.current().await;
     let mut refusal = over_limit(&now);
     if refusal.is_none() {
         let peer = request.extensions().get::<Peer>();
         let from = peer.map_or([0, 0, 0, 0].into(), |Peer(address)| *address);
         // A request can't be looked at across a wait, its headers can.
-        refusal = unknown(&protection, &now, &request.headers().clone(), from).await;
+        refusal = unknown(&access_control, &now, &request.headers().clone(), from).await;
     }
     let mut response = match refusal {
         Some(refusal) => refusal,
@@ -183,7 +183,7 @@ pub(super) async fn protect(
     response
 }
 
-fn over_limit(now: &InForce) -> Option<Response> {
+fn over_limit(now: &Active) -> Option<Response> {
     let mut bucket = now.bucket.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
     let wait = bucket.take(Instant::now()).err()?;
     let seconds = wait.as_secs_f64().ceil() as u64;
@@ -193,8 +193,8 @@ fn over_limit(now: &InForce) -> Option<Response> {
 
 /// The refusal of a request without a user's password, where users are named.
 async fn unknown(
-    protection: &Protection,
-    now: &InForce,
+    access_control: &AccessControl,
+    now: &Active,
     headers: &HeaderMap,
     from: IpAddr,
 ) -> Option<Response> {
@@ -202,7 +202,7 @@ async fn unknown(
     if users.is_empty() {
         return None;
     }
-    match protection.passwords.check(users, headers, from).await {
+    match access_control.passwords.check(users, headers, from).await {
         Verdict::Right => None,
         Verdict::Wrong => {
             let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
