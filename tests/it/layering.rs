@@ -1,13 +1,14 @@
-//! Which module may use which. Data flows one way, so a use in the other direction is a mistake.
+//! Which module may use which, and which file which. Data flows one way, so a use in the other
+//! direction is a mistake, and so are files that use each other. A type name means one thing.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+mod source;
 
-/// What each module may use. `commands` may use everything; nobody may use it but `main`.
-const TABLE: [(&str, &[&str]); 14] = [
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use source::Sources;
+
+/// What each module may use; nobody may use `commands`, but for `main`.
+const MODULES: [(&str, &[&str]); 14] = [
     ("build_info", &[]),
     ("shutdown", &[]),
     ("systemd", &[]),
@@ -56,24 +57,175 @@ const TABLE: [(&str, &[&str]); 14] = [
     ),
 ];
 
+/// Files that still stand in a circle. What no longer does must leave this list.
+const IN_A_CIRCLE: &[&str] = &[
+    "config/line.rs",
+    "config/validate.rs",
+    "config/web/client.rs",
+    "config/web/file.rs",
+    "config/web/mod.rs",
+    "config/web/tls.rs",
+    "http/connection.rs",
+    "http/watched.rs",
+    "ledger/hold.rs",
+    "ledger/mod.rs",
+    "ledger/room.rs",
+    "ledger/shared.rs",
+    "ledger/state.rs",
+    "ledger/store/mod.rs",
+    "ledger/store/rows.rs",
+    "ledger/store/server.rs",
+    "ledger/writer.rs",
+    "poller/cycle.rs",
+    "poller/estimate.rs",
+    "poller/mod.rs",
+    "poller/pace.rs",
+    "poller/plan.rs",
+    "poller/polling.rs",
+    "poller/pulse.rs",
+    "simulator/life.rs",
+    "simulator/run.rs",
+    "simulator/workflow.rs",
+    "simulator/world.rs",
+];
+
+/// Types that still share their name with another one. What no longer does must leave this list.
+const AMBIGUOUS: &[&str] = &[
+    "App",
+    "Bucket",
+    "Client",
+    "Cycle",
+    "Endpoint",
+    "Entry",
+    "Exemplar",
+    "Exposition",
+    "Fault",
+    "Held",
+    "Histogram",
+    "Keys",
+    "Kind",
+    "List",
+    "Listed",
+    "Now",
+    "Order",
+    "Page",
+    "Plan",
+    "Rendering",
+    "Run",
+    "Scrapes",
+    "Section",
+    "Settings",
+    "Shared",
+    "Standing",
+    "State",
+    "Step",
+    "StepDefinition",
+    "Timestamp",
+    "Turn",
+    "Value",
+    "Verdict",
+    "Wanted",
+    "WireVersion",
+    "Workflow",
+];
+
 #[test]
 fn modules_use_only_those_below_them() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&sources, &mut files);
-    let mut seen = BTreeSet::new();
+    let sources = Sources::read();
+    let modules: BTreeSet<_> = sources.0.values().map(|file| file.module[0].as_str()).collect();
+    let known = MODULES.map(|(module, _)| module);
+    assert_eq!(modules, BTreeSet::from(known), "the table has exactly the modules of src");
+    let wrong = wrong_directions(&sources);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_use_each_other() {
+    let sources = Sources::read();
+    let circles = circles(&sources);
+    let found = circles.iter().map(|(file, way)| (file.as_str(), way.join(" → ")));
+    assert_listed(IN_A_CIRCLE, &found.collect());
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    let sources = Sources::read();
+    let ambiguous = ambiguous(&sources);
+    let found = ambiguous.iter().map(|(name, files)| (*name, files.join(" and ")));
+    assert_listed(AMBIGUOUS, &found.collect());
+}
+
+/// What was found, each with where, is what is listed.
+fn assert_listed(listed: &[&str], found: &BTreeMap<&str, String>) {
+    let new = found.iter().filter(|(name, _)| !listed.contains(name));
+    let new = new.map(|(name, place)| format!("{name}: {place}"));
+    let gone = listed.iter().filter(|name| !found.contains_key(*name));
+    let gone = gone.map(|name| format!("{name} is mended: strike it off the list"));
+    let differing: Vec<_> = new.chain(gone).collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+/// The uses that the table doesn't allow.
+fn wrong_directions(sources: &Sources) -> Vec<String> {
     let mut wrong = Vec::new();
-    for file in files {
-        let path = file.strip_prefix(&sources).expect("it was found there");
-        let text = fs::read_to_string(&file).expect("a source file can be read");
-        if let Some(place) = Place::of(path) {
-            wrong.extend(violations(&place, &text));
-            seen.insert(place.module);
+    for (path, file) in &sources.0 {
+        let own = file.module[0].as_str();
+        let allowed = MODULES.iter().find(|(module, _)| *module == own);
+        let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
+        let named = sources.named(file, true);
+        let used: BTreeSet<_> = named.iter().filter_map(|item| item.first()).collect();
+        let others =
+            used.into_iter().filter(|used| *used != own && !allowed.contains(&used.as_str()));
+        wrong.extend(others.map(|used| format!("{path}: {own} may not use {used}")));
+    }
+    wrong
+}
+
+/// The files that stand in a circle, each with the shortest way back to itself.
+fn circles(sources: &Sources) -> BTreeMap<String, Vec<&str>> {
+    let used = |(path, file)| {
+        let named = sources.named(file, false);
+        let owners: BTreeSet<_> = named.iter().filter_map(|item| sources.owner(item)).collect();
+        (path, owners.into_iter().filter(|owner| *owner != path).collect())
+    };
+    let files = sources.0.iter().map(|(path, file)| (path.as_str(), file));
+    let used: BTreeMap<&str, Vec<&str>> = files.map(used).collect();
+    let files = used.keys();
+    files.filter_map(|file| Some(((*file).to_owned(), way_back(&used, file)?))).collect()
+}
+
+/// The shortest way from a file to itself, by the files that each uses.
+fn way_back<'a>(used: &BTreeMap<&'a str, Vec<&'a str>>, file: &'a str) -> Option<Vec<&'a str>> {
+    let mut ways = VecDeque::from([vec![file]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        for next in &used[way[way.len() - 1]] {
+            let longer = [&way[..], &[*next]].concat();
+            if *next == file {
+                return Some(longer);
+            }
+            if seen.insert(*next) {
+                ways.push_back(longer);
+            }
         }
     }
-    let known = TABLE.map(|(module, _)| module.to_owned());
-    assert_eq!(seen, BTreeSet::from(known), "the table has exactly the modules of src");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    None
+}
+
+/// The names of types that are defined more than once, with the files.
+fn ambiguous(sources: &Sources) -> BTreeMap<&str, Vec<&str>> {
+    let mut defined: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, file) in &sources.0 {
+        for name in &file.types {
+            defined.entry(name).or_default().push(path);
+        }
+    }
+    defined.retain(|_, files| files.len() > 1);
+    defined
+}
+
+fn parse(files: &[(&str, &str)]) -> Sources {
+    Sources::parse(files.iter().map(|(path, text)| (path.into(), *text)))
 }
 
 #[test]
@@ -82,16 +234,16 @@ fn a_use_in_the_wrong_direction_is_found_however_it_is_written() {
         ("model/run.rs", "use crate::config::Config;"),
         ("model/run.rs", "use crate::{\n    config::{Config, Web},\n};"),
         ("model/run.rs", "fn odd() -> crate::config::Config {}"),
+        ("model/run.rs", "fn odd() { println!(\"{}\", crate::config::NAME) }"),
         ("model/run.rs", "use super::super::config::Config;"),
-        ("model/mod.rs", "use super::config::Config;"),
+        ("model/mod.rs", "pub use super::config::Config;"),
         ("shutdown.rs", "use super::{config};"),
         ("ledger/store/mod.rs", "use crate::{model::{A, B}, api::Client};"),
         ("http/server.rs", "use crate::app::App;"),
         ("app.rs", "use crate::commands::serve;"),
         ("app.rs", "use crate::simulator::Simulator;"),
     ] {
-        let place = Place::of(Path::new(file)).expect("it is a module's");
-        assert_eq!(violations(&place, text).len(), 1, "{file}: {text}");
+        assert_eq!(wrong_directions(&parse(&[(file, text)])).len(), 1, "{file}: {text}");
     }
 }
 
@@ -100,107 +252,55 @@ fn a_use_in_the_right_direction_is_fine_and_tests_may_use_anything() {
     for (file, text) in [
         ("poller/cycle.rs", "use crate::{api::{Client, Page}, model::Run};"),
         ("http/landing.rs", "use super::Overview;"),
-        ("config/args.rs", "pub(in crate::config) key: String,"),
+        ("config/args.rs", "struct Args { pub(in crate::config) key: String }"),
         ("commands/demo.rs", "use crate::{app::App, simulator::Simulator};"),
         ("model/run.rs", "// as crate::config has it"),
-        ("model/run.rs", "#[cfg(test)]\nmod tests {\n    use crate::simulator::Simulator;\n}"),
+        ("model/run.rs", "#[cfg(test)]\nmod tests {\n    use crate::simulator::*;\n}"),
+        ("ledger/tests.rs", "use crate::simulator::Simulator;"),
+        ("ledger/tests/late.rs", "use crate::simulator::Simulator;"),
     ] {
-        let place = Place::of(Path::new(file)).expect("it is a module's");
-        assert_eq!(violations(&place, text), [""; 0], "{file}: {text}");
-    }
-    for file in ["ledger/tests.rs", "ledger/tests/late.rs", "lib.rs", "main.rs"] {
-        assert!(Place::of(Path::new(file)).is_none(), "{file}");
+        assert_eq!(wrong_directions(&parse(&[(file, text)])), [""; 0], "{file}: {text}");
     }
 }
 
-/// Where a file stands.
-struct Place {
-    file: PathBuf,
-    /// The module of the crate's root that it belongs to.
-    module: String,
-    /// How many `super::` lead to the crate's root.
-    depth: usize,
-}
-
-impl Place {
-    /// `None` for what the table doesn't speak of: the root itself and tests.
-    fn of(file: &Path) -> Option<Self> {
-        let mut path: Vec<String> = file
-            .with_extension("")
-            .iter()
-            .map(|part| part.to_string_lossy().into_owned())
-            .collect();
-        path.pop_if(|last| last == "mod");
-        let module = path.first()?.clone();
-        let is_root = module == "lib" || module == "main";
-        let is_test = path.iter().any(|part| part == "tests");
-        (!is_root && !is_test).then(|| Self { file: file.to_owned(), module, depth: path.len() })
+#[test]
+fn a_circle_is_found_however_long_it_is_and_through_whatever_passes_on() {
+    let parent = ("a/mod.rs", "mod b; mod c; mod d; pub use b::B; pub struct A;");
+    for (files, circle) in [
+        // The parent only passes the child's type on.
+        (vec![("a/b.rs", "use super::A; pub struct B;")], &[][..]),
+        (vec![("a/b.rs", "pub struct B;"), ("a/c.rs", "use super::B;")], &[]),
+        (
+            vec![
+                ("a/b.rs", "use super::c::C; pub struct B;"),
+                ("a/c.rs", "use super::B; struct C;"),
+            ],
+            &["a/b.rs", "a/c.rs"],
+        ),
+        (
+            vec![
+                ("a/b.rs", "pub struct B(super::c::C);"),
+                ("a/c.rs", "use super::d; struct C; fn c() { let _ = vec![d::D]; }"),
+                ("a/d.rs", "use crate::a::B as It; struct D(It);"),
+            ],
+            &["a/b.rs", "a/c.rs", "a/d.rs"],
+        ),
+    ] {
+        let sources = parse(&[&[parent], &files[..]].concat());
+        let found: Vec<_> = circles(&sources).into_keys().collect();
+        assert_eq!(found, circle, "{files:?}");
     }
+    let parent = ("a/mod.rs", "mod b; use b::B; pub struct A(B);");
+    let sources = parse(&[parent, ("a/b.rs", "pub struct B; fn b(_: super::A) {}")]);
+    assert_eq!(circles(&sources)["a/b.rs"], ["a/b.rs", "a/mod.rs", "a/b.rs"]);
 }
 
-/// The uses in this file that the table doesn't allow.
-fn violations(place: &Place, text: &str) -> Vec<String> {
-    let allowed = TABLE.iter().find(|(module, _)| *module == place.module);
-    let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
-    let own = place.module.as_str();
-    used(&code(text), place.depth)
-        .into_iter()
-        .filter(|used| used != own && !allowed.contains(&used.as_str()))
-        .map(|used| format!("{}: {own} may not use {used}", place.file.display()))
-        .collect()
-}
-
-/// The text without comments and without the tests at its end.
-fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod tests {").next();
-    let lines = text.unwrap_or_default().lines();
-    let code = lines.map(|line| line.split("//").next().unwrap_or_default());
-    code.collect::<Vec<_>>().join("\n")
-}
-
-/// The names that follow the crate's root in any path.
-fn used(code: &str, depth: usize) -> BTreeSet<String> {
-    let from_here = "super::".repeat(depth);
-    ["crate::", &from_here]
-        .iter()
-        .flat_map(|root| code.match_indices(root).map(|(at, root)| at + root.len()))
-        .flat_map(|at| first_names(&code[at..]))
-        .collect()
-}
-
-/// The first name of a path, or of each path in the braces.
-fn first_names(path: &str) -> Vec<String> {
-    let Some(inside) = path.strip_prefix('{') else {
-        return vec![name(path)];
-    };
-    let mut depth = 0;
-    let mut names = vec![name(inside)];
-    for (at, character) in inside.char_indices() {
-        match character {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => names.push(name(&inside[at + 1..])),
-            _ => {}
-        }
-    }
-    names.retain(|name| !name.is_empty());
-    names
-}
-
-fn name(text: &str) -> String {
-    let is_part = |c: &char| c.is_alphanumeric() || *c == '_';
-    text.trim_start().chars().take_while(is_part).collect()
-}
-
-fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(directory).expect("the sources can be listed");
-    for entry in entries {
-        let path = entry.expect("the sources can be listed").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
+#[test]
+fn a_type_name_with_two_meanings_is_found_but_not_one_of_tests() {
+    let sources = parse(&[
+        ("a.rs", "struct One; enum Two {} type Three = u8;"),
+        ("b.rs", "trait Three {} fn One() {} #[cfg(test)] mod tests { struct Two; }"),
+        ("c/tests.rs", "struct Two;"),
+    ]);
+    assert_eq!(ambiguous(&sources), BTreeMap::from([("Three", vec!["a.rs", "b.rs"])]));
 }
