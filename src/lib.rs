@@ -47,9 +47,9 @@
 //!   `poller/order.rs`, `poller/reading.rs`; all pure).
 //! - **A count is a hint, never truth.** The list of workflows tells how many runs each has. What moved
 //!   is read, the rest only for its sweep. A count that didn't tell of something is not believed for a
-//!   day (`poller/hint.rs`, `poller/plan.rs`; both pure).
+//!   day (`poller/hint.rs`, `poller/schedule.rs`; both pure).
 //! - **One budget, spent as late as possible.** The loop begins a reading only when no request waits
-//!   for a slot, so what is most urgent is decided last (`poller/polling.rs`, `api/budget.rs`).
+//!   for a slot, so what is most urgent is decided last (`poller/polling.rs`, `api/rate_limiter.rs`).
 //! - **History is not news.** What ended before the ledger first met an app isn't counted; times are
 //!   compared with the API's clock, taken from its `Date` header.
 //! - **Durable first, then published.** Totals and identities go into one transaction; readers see
@@ -76,7 +76,7 @@
 //!
 //! # Where to start reading
 //!
-//! [`model::Run`], then `ledger/observe.rs`, then `poller/plan.rs` and `poller/workflow.rs`, then
+//! [`model::Run`], then `ledger/observe.rs`, then `poller/schedule.rs` and `poller/workflow.rs`, then
 //! [`metrics::FAMILIES`]. [`app`] shows how they are put together.
 
 pub mod api;

@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::{
     Page, PageRequest,
-    budget::Budget,
-    error::{ApiError, Said},
+    error::{ApiError, ServerMessage},
     exchange::{self, Answer, Handler, Transport},
     metrics::{ApiMetrics, Endpoint},
+    rate_limiter::RateLimiter,
     retry::{self, Backoff, Reason},
     wire::{self, List, Listed},
 };
@@ -33,15 +33,15 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     transport: Transport,
     settings: config::Cortex,
-    keys: RwLock<Keys>,
-    budget: Arc<Budget>,
+    keys: RwLock<ApiKeys>,
+    rate_limiter: Arc<RateLimiter>,
     metrics: ApiMetrics,
     clock: Arc<dyn Clock>,
     skew_ms: Mutex<Option<i64>>,
     backoff: Backoff,
 }
 
-struct Keys {
+struct ApiKeys {
     current: SecretString,
     /// The one before, which an answer that was still under way may echo.
     former: Option<SecretString>,
@@ -54,45 +54,45 @@ struct Read {
 }
 
 impl Client {
-    /// Sets a client up. Reads the key, so that a bad one is told at once; sends nothing. `budget`
+    /// Sets a client up. Reads the key, so that a bad one is told at once; sends nothing. `rate_limiter`
     /// is the one that all clients of the process share.
     pub fn new(
         settings: &config::Cortex,
-        budget: Arc<Budget>,
+        rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ApiError> {
-        Self::with_backoff(settings, budget, metrics, clock, Backoff::DEFAULT)
+        Self::with_backoff(settings, rate_limiter, metrics, clock, Backoff::DEFAULT)
     }
 
     /// The same with other waits before retries.
     pub fn with_backoff(
         settings: &config::Cortex,
-        budget: Arc<Budget>,
+        rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
         backoff: Backoff,
     ) -> Result<Self, ApiError> {
         let transport = Transport::Network(network(settings)?);
-        Self::over(transport, settings, budget, metrics, clock, backoff)
+        Self::over(transport, settings, rate_limiter, metrics, clock, backoff)
     }
 
     /// A client whose requests this answers, rather than a server.
     pub fn in_process(
         answer: Handler,
         settings: &config::Cortex,
-        budget: Arc<Budget>,
+        rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ApiError> {
         let transport = Transport::InProcess(answer);
-        Self::over(transport, settings, budget, metrics, clock, Backoff::DEFAULT)
+        Self::over(transport, settings, rate_limiter, metrics, clock, Backoff::DEFAULT)
     }
 
     fn over(
         transport: Transport,
         settings: &config::Cortex,
-        budget: Arc<Budget>,
+        rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
         backoff: Backoff,
@@ -102,12 +102,12 @@ impl Client {
             let text = format!("{} cannot be the base of an address", settings.api_url);
             return Err(ApiError::Setup(text));
         }
-        metrics.rate_limit(budget.limit());
+        metrics.rate_limit(rate_limiter.limit());
         Ok(Self(Arc::new(Inner {
             transport,
             settings: settings.clone(),
-            keys: RwLock::new(Keys { current: key, former: None }),
-            budget,
+            keys: RwLock::new(ApiKeys { current: key, former: None }),
+            rate_limiter,
             metrics,
             clock,
             skew_ms: Mutex::new(None),
@@ -155,8 +155,8 @@ impl Client {
     }
 
     /// The budget that all clients of the process share.
-    pub fn budget(&self) -> &Budget {
-        &self.0.budget
+    pub fn rate_limiter(&self) -> &RateLimiter {
+        &self.0.rate_limiter
     }
 
     /// How long one attempt of a request may take, once it has its slot.
@@ -219,7 +219,7 @@ impl Inner {
     ) -> Result<T, ApiError> {
         let mut retries = 0;
         loop {
-            self.budget.slot().await;
+            self.rate_limiter.acquire().await;
             let attempt = self.attempt(endpoint, &url).await;
             let error = match attempt.and_then(|read| decode(&read)) {
                 Ok(decoded) => return Ok(decoded),
@@ -242,7 +242,7 @@ impl Inner {
     }
 
     fn pause(&self, asked: Option<Duration>) {
-        if let Some(length) = self.budget.refused(asked) {
+        if let Some(length) = self.rate_limiter.refused(asked) {
             tracing::warn!(
                 seconds = length.as_secs(),
                 app_id = %self.settings.app_id,
@@ -261,7 +261,7 @@ impl Inner {
         let answer = outcome?;
         let skew_ms = self.learn_skew(&answer.headers, sent_ms);
         if answer.status != StatusCode::TOO_MANY_REQUESTS {
-            self.budget.went_through();
+            self.rate_limiter.went_through();
         }
         if answer.status.is_success() {
             return Ok(Read { answer, at_ms: sent_ms + skew_ms });
@@ -277,8 +277,8 @@ impl Inner {
             ApiError::Redirect { to: self.showable(&to) }
         } else {
             let message = wire::error_message(&answer.body);
-            let said = Said(message.map(|message| self.showable(&message)));
-            ApiError::of_status(answer.status, said)
+            let message = ServerMessage(message.map(|message| self.showable(&message)));
+            ApiError::of_status(answer.status, message)
         }
     }
 

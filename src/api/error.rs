@@ -17,14 +17,14 @@ pub enum ApiError {
     Setup(String),
     /// 401 or 403: the key is no good, or not for this app.
     #[error(
-        "the Cortex API rejected the key with {code}{said}; check CORTEX_API_KEY or \
+        "the Cortex API rejected the key with {code}{message}; check CORTEX_API_KEY or \
          --cortex.api-key-file, and that the key belongs to --cortex.app-id"
     )]
     Unauthorized {
         /// The status code.
         code: u16,
         /// What the API said about it.
-        said: Said,
+        message: ServerMessage,
     },
     /// 429, still after the retries: the API was asked too often.
     #[error(
@@ -37,20 +37,20 @@ pub enum ApiError {
     },
     /// 404 where that isn't a run's or a workflow's normal end.
     #[error(
-        "the Cortex API knows no such address (404){said}; check --cortex.app-id and \
+        "the Cortex API knows no such address (404){message}; check --cortex.app-id and \
          --cortex.api-url"
     )]
     NotFound {
         /// What the API said about it.
-        said: Said,
+        message: ServerMessage,
     },
     /// Another status that is no success: 400, 5xx, ….
-    #[error("the Cortex API answered with {code}{said}")]
+    #[error("the Cortex API answered with {code}{message}")]
     Status {
         /// The status code.
         code: u16,
         /// What the API said about it.
-        said: Said,
+        message: ServerMessage,
     },
     /// Redirects aren't followed, since the key must not reach another host.
     #[error(
@@ -153,22 +153,22 @@ impl ApiError {
     }
 
     /// What a status other than 2xx, 3xx and 429 means.
-    pub(super) fn of_status(status: StatusCode, said: Said) -> Self {
+    pub(super) fn of_status(status: StatusCode, message: ServerMessage) -> Self {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Self::Unauthorized { code: status.as_u16(), said }
+                Self::Unauthorized { code: status.as_u16(), message }
             }
-            StatusCode::NOT_FOUND => Self::NotFound { said },
-            _ => Self::Status { code: status.as_u16(), said },
+            StatusCode::NOT_FOUND => Self::NotFound { message },
+            _ => Self::Status { code: status.as_u16(), message },
         }
     }
 }
 
 /// What the API said about an error, made safe to show; shows as nothing if it said nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said(pub(super) Option<String>);
+pub struct ServerMessage(pub(super) Option<String>);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for ServerMessage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Some(text) => write!(f, " ({text})"),

@@ -1,11 +1,11 @@
 //! The only place that speaks to Cortex: requests, their retries and their budget, and the forms
 //! that its answers take. Uses `config` and `model`.
 
-mod budget;
 mod client;
 mod error;
 mod exchange;
 mod metrics;
+mod rate_limiter;
 mod retry;
 mod wire;
 
@@ -14,11 +14,11 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
-pub use budget::Budget;
 pub use client::Client;
-pub use error::{ApiError, Said};
+pub use error::{ApiError, ServerMessage};
 pub use exchange::Handler;
 pub use metrics::ApiMetrics;
+pub use rate_limiter::RateLimiter;
 pub use retry::Backoff;
 
 /// Which part of a list to read.

@@ -194,7 +194,7 @@ async fn pause_after(headers: &[&str]) -> f64 {
     let request = fixture.runs();
     let pause = async {
         loop {
-            if let Some(left) = fixture.budget.pause_left() {
+            if let Some(left) = fixture.rate_limiter.pause_left() {
                 return left;
             }
             tokio::task::yield_now().await;
@@ -229,7 +229,7 @@ async fn a_refused_request_is_sent_again_after_the_pause() {
     let refusal = answer("429 Slow Down", &["Retry-After: 1"], b"");
     let fixture = Fixture::new([refusal, empty_list()]).await;
     fixture.runs().await.expect("an answer").expect("a list");
-    assert_eq!(fixture.budget.pause_left(), None);
+    assert_eq!(fixture.rate_limiter.pause_left(), None);
     fixture.assert_metrics(&[r#"retries_total{reason="throttled"} 1"#]);
 }
 

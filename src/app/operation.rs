@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     http::AccessControl,
     model::AppId,
-    poller::{self, Polling, Pulse},
+    poller::{self, Polling, Watchdog},
     telemetry,
 };
 
@@ -28,10 +28,10 @@ pub(super) type Request = oneshot::Sender<Result<(), String>>;
 /// How the polls go, for whoever looks.
 pub(super) struct Now {
     /// The apps, and how the polls of each go.
-    pub(super) apps: Vec<(AppId, watch::Receiver<poller::Status>)>,
+    pub(super) apps: Vec<(AppId, watch::Receiver<poller::PollerStatus>)>,
     /// The poll interval.
     pub(super) interval: Duration,
-    pulse: Pulse,
+    watchdog: Watchdog,
     alive: AbortHandle,
 }
 
@@ -59,7 +59,7 @@ impl Now {
         if self.alive.is_finished() {
             return Err("the poll loop has ended".into());
         }
-        self.pulse.check()
+        self.watchdog.check()
     }
 }
 
@@ -189,11 +189,11 @@ fn begin(
     let apps = pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
     let apps = apps.collect();
     let polling = Polling::new(pollers);
-    let (pulse, stop) = (polling.pulse(), stop.child_token());
-    tokio::spawn(pulse.clone().watch(stop.clone()));
+    let (watchdog, stop) = (polling.watchdog(), stop.child_token());
+    tokio::spawn(watchdog.clone().watch(stop.clone()));
     let task = tokio::spawn(polling.run(stop.clone()));
     let alive = task.abort_handle();
-    (Running { clients, task, stop }, Now { apps, interval, pulse, alive })
+    (Running { clients, task, stop }, Now { apps, interval, watchdog, alive })
 }
 
 /// The configuration was found valid, and with it the keys; one that went away since stays in use,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use prometheus::{Gauge, IntGauge, Registry};
 
 use crate::{
-    api::{ApiMetrics, Budget, Client},
+    api::{ApiMetrics, Client, RateLimiter},
     config::{self, Config, Poll},
     ledger::{self, Ledger},
     model::{AppId, Clock},
@@ -19,7 +19,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reloads: ReloadMetrics,
-    budget: Arc<Budget>,
+    rate_limiter: Arc<RateLimiter>,
     api_metrics: ApiMetrics,
     poller_metrics: PollerMetrics,
 }
@@ -62,7 +62,7 @@ impl Shared {
             ledger,
             reloads: ReloadMetrics::new(registry, clock.now_ms())?,
             clock,
-            budget: Arc::new(Budget::new(rate_limit)),
+            rate_limiter: Arc::new(RateLimiter::new(rate_limit)),
             api_metrics: ApiMetrics::new(registry)?,
             poller_metrics: PollerMetrics::new(registry)?,
         })
@@ -72,11 +72,12 @@ impl Shared {
     pub(super) fn pollers(&self, apps: &[config::App], poll: &Poll) -> anyhow::Result<Pollers> {
         let mut made = Pollers { pollers: Vec::new(), clients: Vec::new() };
         for config::App { cortex, workflows } in apps {
-            let (budget, metrics) = (Arc::clone(&self.budget), self.api_metrics.clone());
-            let client = Client::new(cortex, budget, metrics, Arc::clone(&self.clock))
+            let (rate_limiter, metrics) =
+                (Arc::clone(&self.rate_limiter), self.api_metrics.clone());
+            let client = Client::new(cortex, rate_limiter, metrics, Arc::clone(&self.clock))
                 .with_context(|| format!("app {}", cortex.app_id))?;
             made.clients.push(client.clone());
-            let settings = poller::Settings {
+            let settings = poller::PollerSettings {
                 app_id: cortex.app_id.clone(),
                 page_size: cortex.page_size,
                 poll: poll.clone(),
@@ -91,8 +92,8 @@ impl Shared {
 
     /// Allows so many requests a minute from now on.
     pub(super) fn limit(&self, requests_per_minute: u32) {
-        self.budget.set_limit(requests_per_minute);
-        self.api_metrics.rate_limit(self.budget.limit());
+        self.rate_limiter.set_limit(requests_per_minute);
+        self.api_metrics.rate_limit(self.rate_limiter.limit());
     }
 
     /// Ends the series of those apps that are not among the others, which are read.

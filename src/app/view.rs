@@ -63,7 +63,7 @@ impl View {
     }
 }
 
-fn app_view(id: &AppId, status: &poller::Status, state: &State) -> AppView {
+fn app_view(id: &AppId, status: &poller::PollerStatus, state: &State) -> AppView {
     let last = status.last.as_ref();
     AppView {
         id: id.clone(),

@@ -9,7 +9,7 @@ use crate::{
     config::{App, Config, Poll},
     ledger::{self, ReadAt, Site},
     model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
-    poller::{Account, Estimate, estimate},
+    poller::{Estimate, Workload, estimate},
 };
 
 /// So many workflows are shown one by one.
@@ -140,7 +140,8 @@ async fn list<'a>(app: &'a App, client: &Client) -> Result<Told<'a>, ApiError> {
 fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
     let mut workflows = Table::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
     let mut apps = Table::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
-    let mut account = Account { page_size: config.apps[0].cortex.page_size, ..Account::default() };
+    let mut workload =
+        Workload { page_size: config.apps[0].cortex.page_size, ..Workload::default() };
     let (mut rows, mut left_out) = (0, 0);
     for one in told {
         let id = one.app.cortex.app_id.as_str();
@@ -148,7 +149,7 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
         let there = one.workflows.iter().filter(|workflow| !workflow.deleted);
         for workflow in there.clone() {
             let is_followed = followed.contains(&workflow.id);
-            account_for(&mut account, workflow, is_followed, one.read_at_ms);
+            account_for(&mut workload, workflow, is_followed, one.read_at_ms);
             rows += 1;
             if rows > MOST_ROWS {
                 left_out += 1;
@@ -171,7 +172,7 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
         _ = writeln!(text, "… and {left_out} more");
     }
     _ = writeln!(text, "\n{apps}");
-    let estimate = estimate(&account, &config.poll, config.rate_limit);
+    let estimate = estimate(&workload, &config.poll, config.rate_limit);
     text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
     _ = writeln!(
         text,
@@ -189,21 +190,21 @@ fn followed(core: &Core, app: &AppId) -> Vec<WorkflowId> {
     followed.map(|(id, _)| id.clone()).collect()
 }
 
-fn account_for(account: &mut Account, workflow: &Workflow, followed: bool, now_ms: i64) {
-    account.listed += 1;
+fn account_for(workload: &mut Workload, workflow: &Workflow, followed: bool, now_ms: i64) {
+    workload.listed += 1;
     if !followed {
         return;
     }
-    account.followed += 1;
+    workload.followed += 1;
     let Some(runs) = workflow.runs_count else {
-        account.uncounted += 1;
+        workload.uncounted += 1;
         return;
     };
     // As many as there were on average since it was made.
     let born_ms = workflow.created_at.map(Timestamp::latest);
     let minutes = born_ms.map_or(0.0, |ms| (now_ms - ms) as f64 / 60_000.0);
     if minutes > 0.0 {
-        account.runs_per_minute += runs as f64 / minutes.max(1.0);
+        workload.runs_per_minute += runs as f64 / minutes.max(1.0);
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{CycleResult, Poller, ReadError, Status};
+use super::{CycleResult, Poller, PollerStatus, ReadError};
 use crate::api::ApiError;
 
 /// How a cycle ended.
@@ -18,7 +18,7 @@ pub(super) const DOWN_AFTER: u32 = 5;
 
 /// What the readings of a cycle came to so far, or those of single runs within one of them.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct CycleStats {
     read: usize,
     failed: usize,
     failed_in_a_row: u32,
@@ -34,24 +34,24 @@ impl Poller {
     /// Ends the cycle that began then: tells how it went, in the metrics always, in the log when it
     /// went otherwise than the one before.
     pub(super) async fn end_cycle(&self, begun_ms: i64) {
-        let mut tally = std::mem::take(&mut *self.tally());
-        let whole = tally.failed == 0 && tally.left_out == 0;
+        let mut stats = std::mem::take(&mut *self.stats());
+        let whole = stats.failed == 0 && stats.left_out == 0;
         let ended = self.ledger.end_cycle(&self.settings.app_id, whole, self.clock.now_ms()).await;
         if let Err(error) = ended {
-            tally.failed(&error.into(), "the end of the cycle");
+            stats.failed(&error.into(), "the end of the cycle");
         }
-        let cycle = tally.sum_up(self.plan().can_read_any());
+        let cycle = stats.sum_up(self.schedule().can_read_any());
         let seconds = (self.clock.steady_ms() - begun_ms) as f64 / 1000.0;
         self.metrics.cycle_ended(&self.settings.app_id, cycle.result, seconds);
         let before = self.status.borrow().clone();
-        self.log(&tally, &cycle, before.last.as_ref(), seconds);
+        self.log(&stats, &cycle, before.last.as_ref(), seconds);
         if let Some(pause) = self.pause_after(&cycle) {
-            self.plan().put_off(begun_ms + pause);
+            self.schedule().put_off(begun_ms + pause);
         }
-        self.status.send_replace(Status { cycles: before.cycles + 1, last: Some(cycle) });
+        self.status.send_replace(PollerStatus { cycles: before.cycles + 1, last: Some(cycle) });
     }
 
-    fn log(&self, tally: &Tally, cycle: &Cycle, before: Option<&Cycle>, seconds: f64) {
+    fn log(&self, stats: &CycleStats, cycle: &Cycle, before: Option<&Cycle>, seconds: f64) {
         let app_id = self.settings.app_id.as_str();
         match (&cycle.error, before) {
             (Some(error), before) if before.is_none_or(|before| before.error != cycle.error) => {
@@ -59,19 +59,19 @@ impl Poller {
                     app_id,
                     result = cycle.result.as_str(),
                     error,
-                    failed = tally.failed,
-                    left_out = tally.left_out,
+                    failed = stats.failed,
+                    left_out = stats.left_out,
                     "A poll cycle could not read everything; what was published stays, and it is \
                      tried again."
                 );
             }
             (None, Some(Cycle { error: Some(_), .. })) => {
-                tracing::info!(app_id, workflows = tally.read, "Poll cycles succeed again.");
+                tracing::info!(app_id, workflows = stats.read, "Poll cycles succeed again.");
             }
             (None, None) => {
                 tracing::info!(
                     app_id,
-                    workflows = tally.read,
+                    workflows = stats.read,
                     seconds,
                     "The first poll cycle succeeded."
                 );
@@ -96,7 +96,7 @@ impl Poller {
 /// A key that the API refuses is tried again at least so often.
 const SLOWEST_RETRY_MS: i64 = 30_000;
 
-impl Tally {
+impl CycleStats {
     /// Whether to read nothing more in this cycle. `can_read_any` says whether the key was good for
     /// the runs of any workflow.
     pub(super) fn has_given_up(&self, can_read_any: bool) -> bool {
@@ -111,12 +111,12 @@ impl Tally {
 
     pub(super) fn failed(&mut self, error: &ReadError, place: &str) {
         self.failed += 1;
-        match error.blames() {
-            Blamed::Key => self.refused = true,
-            Blamed::Rights => self.forbidden += 1,
-            Blamed::Haste => self.throttled = true,
-            Blamed::Everything => self.failed_in_a_row += 1,
-            Blamed::Item => {}
+        match error.scope() {
+            FailureScope::Key => self.refused = true,
+            FailureScope::Permission => self.forbidden += 1,
+            FailureScope::RateLimit => self.throttled = true,
+            FailureScope::Everything => self.failed_in_a_row += 1,
+            FailureScope::Item => {}
         }
         self.error.get_or_insert_with(|| format!("{place}: {error}"));
     }
@@ -124,7 +124,7 @@ impl Tally {
     /// The list of workflows could not be read. A key that may not read it is good for nothing.
     pub(super) fn list_failed(&mut self, error: &ReadError) {
         self.failed(error, "the list of workflows");
-        self.refused |= error.blames() == Blamed::Rights;
+        self.refused |= error.scope() == FailureScope::Permission;
     }
 
     /// So many workflows aren't tried any more.
@@ -145,13 +145,13 @@ impl Tally {
 
 /// What a failure is put down to, and so what it tells of other things that are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blamed {
+pub(super) enum FailureScope {
     /// The key: asking on is useless.
     Key,
     /// That the key may not read this (403). It may well be good for other things.
-    Rights,
+    Permission,
     /// That too much was asked: four times, with a pause after each.
-    Haste,
+    RateLimit,
     /// The API as a whole, or the ledger: what is asked for next may fail likewise.
     Everything,
     /// What was asked for, and nothing else.
@@ -159,14 +159,14 @@ pub(super) enum Blamed {
 }
 
 impl ReadError {
-    pub(super) fn blames(&self) -> Blamed {
+    pub(super) fn scope(&self) -> FailureScope {
         match self {
-            Self::Api(ApiError::Unauthorized { code: 403, .. }) => Blamed::Rights,
-            Self::Api(error) if error.is_auth() => Blamed::Key,
-            Self::Api(ApiError::Throttled { .. }) => Blamed::Haste,
-            Self::Api(error) if error.is_transient() => Blamed::Everything,
-            Self::Ledger(_) => Blamed::Everything,
-            Self::Api(_) | Self::Moving | Self::Missing => Blamed::Item,
+            Self::Api(ApiError::Unauthorized { code: 403, .. }) => FailureScope::Permission,
+            Self::Api(error) if error.is_auth() => FailureScope::Key,
+            Self::Api(ApiError::Throttled { .. }) => FailureScope::RateLimit,
+            Self::Api(error) if error.is_transient() => FailureScope::Everything,
+            Self::Ledger(_) => FailureScope::Everything,
+            Self::Api(_) | Self::Moving | Self::Missing => FailureScope::Item,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config;
 
 /// What polling depends on, over all apps together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Account {
+pub struct Workload {
     /// Workflows that the API lists, those included that filters leave out.
     pub listed: u32,
     /// Workflows that are followed.
@@ -62,17 +62,17 @@ impl Estimate {
 /// How many requests the first page of a list leaves for the second: pages overlap.
 const OVERLAP: f64 = 0.95;
 
-/// What polling this account costs with a budget of so many requests a minute.
-pub fn estimate(account: &Account, poll: &config::Poll, rate_limit: u32) -> Estimate {
+/// What polling this workload costs with a budget of so many requests a minute.
+pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
     let (interval, sweep) = (minutes(poll.interval), minutes(poll.sweep_interval));
     let sweep = sweep.max(interval);
-    let pages = f64::from(account.listed) / (f64::from(account.page_size) * OVERLAP);
+    let pages = f64::from(workload.listed) / (f64::from(workload.page_size) * OVERLAP);
     let lists = pages.ceil().max(1.0) / interval;
     let limit = f64::from(rate_limit.max(1));
     // The lists have at most half of it.
     let room = (limit - lists).max(limit / 2.0);
-    let needs = Needs::of(account, sweep);
+    let needs = Needs::of(workload, sweep);
     let (readings, sweeps) = (needs.readings(interval), needs.sweeps(interval));
     // Sweeps have what is left, and at least their part.
     let least = room * SWEEPS;
@@ -111,10 +111,10 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(account: &Account, sweep: f64) -> Self {
-        let followed = f64::from(account.followed);
-        let often = f64::from(account.open.saturating_add(account.uncounted)).min(followed);
-        let runs = account.runs_per_minute / followed.max(1.0);
+    fn of(workload: &Workload, sweep: f64) -> Self {
+        let followed = f64::from(workload.followed);
+        let often = f64::from(workload.open.saturating_add(workload.uncounted)).min(followed);
+        let runs = workload.runs_per_minute / followed.max(1.0);
         Self { sweep, often, seldom: followed - often, runs }
     }
 
@@ -155,8 +155,8 @@ mod tests {
         sweep_interval: Duration::from_secs(300),
     };
 
-    fn idle(workflows: u32) -> Account {
-        Account { listed: workflows, followed: workflows, page_size: 100, ..Account::default() }
+    fn idle(workflows: u32) -> Workload {
+        Workload { listed: workflows, followed: workflows, page_size: 100, ..Workload::default() }
     }
 
     #[test]
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn workflows_without_a_number_cost_a_request_per_interval_each() {
-        let account = Account { uncounted: 300, ..idle(300) };
-        let estimate = estimate(&account, &POLL, 400);
+        let workload = Workload { uncounted: 300, ..idle(300) };
+        let estimate = estimate(&workload, &POLL, 400);
         assert!((estimate.readings - 600.0).abs() < 1e-9, "{estimate:?}");
         assert!(estimate.is_stretched(&POLL), "{estimate:?}");
         assert!((45.0..47.0).contains(&estimate.interval.as_secs_f64()), "{estimate:?}");
@@ -178,15 +178,15 @@ mod tests {
 
     #[test]
     fn runs_of_one_interval_are_read_together() {
-        let account = Account { runs_per_minute: 1e6, ..idle(10) };
-        let estimate = estimate(&account, &POLL, 400);
+        let workload = Workload { runs_per_minute: 1e6, ..idle(10) };
+        let estimate = estimate(&workload, &POLL, 400);
         assert!((estimate.readings - 20.0).abs() < 1e-6, "{estimate:?}");
     }
 
     #[test]
     fn sweeps_give_way_before_what_has_news() {
-        let account = Account { runs_per_minute: 80.0, ..idle(5_000) };
-        let estimate = estimate(&account, &POLL, 400);
+        let workload = Workload { runs_per_minute: 80.0, ..idle(5_000) };
+        let estimate = estimate(&workload, &POLL, 400);
         assert_eq!(estimate.interval, POLL.interval, "{estimate:?}");
         assert!(estimate.sweep_interval > POLL.sweep_interval * 3, "{estimate:?}");
         assert!(estimate.longest_untold_delay > estimate.sweep_interval, "{estimate:?}");
@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn far_above_the_budget_each_reading_finds_more() {
-        let account = Account { runs_per_minute: 600.0, ..idle(3_000) };
-        let estimate = estimate(&account, &POLL, 400);
+        let workload = Workload { runs_per_minute: 600.0, ..idle(3_000) };
+        let estimate = estimate(&workload, &POLL, 400);
         // 64 requests are for lists, and a quarter of the rest for sweeps. In 10.4 minutes, runs are
         // created in 2,625 workflows: 252 a minute.
         let minutes = estimate.interval.as_secs_f64() / 60.0;
@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn what_has_news_needs_no_sweep() {
-        let account = Account { runs_per_minute: 20.0, ..idle(100) };
-        let estimate = estimate(&account, &POLL, 400);
+        let workload = Workload { runs_per_minute: 20.0, ..idle(100) };
+        let estimate = estimate(&workload, &POLL, 400);
         // A run every five minutes each: in those, 1 / e have none.
         assert!((estimate.sweeps - 20.0 / 1.0_f64.exp_m1()).abs() < 1e-9, "{estimate:?}");
     }

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use super::{
     Poller, ReadError,
-    pager::{Facts, Paged, Pager},
-    plan::{Listing, Seen},
+    pager::{PageInfo, Paged, Pager},
+    schedule::{Activity, Listing},
 };
 use crate::{
     api::ApiError,
@@ -16,20 +16,20 @@ const RECENTLY_MS: i64 = 10 * 60_000;
 
 impl Poller {
     /// Reads the list of workflows, and so finds out which of them are due.
-    pub(super) async fn look_around(&self) {
+    pub(super) async fn refresh_workflows(&self) {
         let begun_ms = self.clock.steady_ms();
         self.refresh_key();
         let listed = self.list().await;
         if let Err(error) = &listed {
-            self.tally().list_failed(error);
+            self.stats().list_failed(error);
         }
         let now_ms = self.clock.steady_ms();
         let seen = self.seen();
         let due = {
-            let mut plan = self.plan();
-            plan.listed(listed.as_ref().ok(), seen, begun_ms, now_ms);
+            let mut schedule = self.schedule();
+            schedule.listed(listed.as_ref().ok(), seen, begun_ms, now_ms);
             let local_ms = self.clock.now_ms();
-            plan.due(now_ms).map(|(id, late_ms)| (id.clone(), local_ms - late_ms)).collect()
+            schedule.due(now_ms).map(|(id, late_ms)| (id.clone(), local_ms - late_ms)).collect()
         };
         self.ledger.record_due(&self.settings.app_id, due).await;
     }
@@ -41,7 +41,7 @@ impl Poller {
         let (mut first_read_at, mut requests) = (None, 0);
         loop {
             let page = self.client.workflows(pager.request()).await;
-            self.pulse.beat();
+            self.heartbeat.beat();
             requests += 1;
             let page = match page {
                 Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
@@ -53,7 +53,7 @@ impl Poller {
             let ids = page.items.iter().map(|workflow| super::workflow::key(workflow.id.as_str()));
             let keys: Vec<_> = ids.chain(page.undecodable.iter().map(|item| item.key)).collect();
             workflows.extend(page.items);
-            match pager.answered(Facts { keys: &keys, total: page.total, take: page.take }) {
+            match pager.answered(PageInfo { keys: &keys, total: page.total, take: page.take }) {
                 Paged::More => {}
                 Paged::Restarted => workflows.clear(),
                 Paged::GivenUp => return Err(ReadError::Moving),
@@ -76,18 +76,18 @@ impl Poller {
         let there = workflows.iter().filter(|workflow| !workflow.deleted);
         let counts: HashMap<_, _> =
             there.map(|workflow| (workflow.id.clone(), workflow.runs_count)).collect();
-        let limit = i64::from(self.client.budget().limit());
+        let limit = i64::from(self.client.rate_limiter().limit());
         Listing { counts, cost_ms: requests.saturating_mul(60_000) / limit }
     }
 
     /// The workflows to follow, as they were when last read.
-    fn seen(&self) -> Vec<Seen> {
+    fn seen(&self) -> Vec<Activity> {
         let state = self.ledger.state();
         let Some(app) = state.apps.get(&self.settings.app_id) else {
             return Vec::new();
         };
         let since_ms = self.client.now_ms() - RECENTLY_MS;
-        let workflows = app.published().map(|(id, workflow)| Seen {
+        let workflows = app.published().map(|(id, workflow)| Activity {
             id: id.clone(),
             open: !workflow.open.is_empty(),
             failed: workflow.record.last_run_ms.get(&Status::Failed) > Some(&since_ms),

@@ -1,22 +1,22 @@
-//! When and what to read. The pure part decides: `plan` and `hint` what is due, `pager`, `order`,
+//! When and what to read. The pure part decides: `schedule` and `hint` what is due, `pager`, `order`,
 //! `reading` and `page_size` which pages to ask for. `polling` is the loop over all apps, `list` and `workflow` read,
-//! `cycle` says how it went, `pace` whether it keeps up, `pulse` whether it goes on at all, and `estimate`
+//! `cycle` says how it went, `lag` whether it keeps up, `watchdog` whether it goes on at all, and `estimate`
 //! calculates what it costs. Uses `api`, `config`, `ledger` and
 //! `model`.
 
 mod cycle;
 mod estimate;
 mod hint;
+mod lag;
 mod list;
 mod metrics;
 mod order;
-mod pace;
 mod page_size;
 mod pager;
-mod plan;
 mod polling;
-mod pulse;
 mod reading;
+mod schedule;
+mod watchdog;
 mod workflow;
 
 use std::{
@@ -27,10 +27,10 @@ use std::{
 use tokio::sync::watch;
 
 pub use cycle::Cycle;
-pub use estimate::{Account, Estimate, estimate};
+pub use estimate::{Estimate, Workload, estimate};
 pub use metrics::{CycleResult, PollerMetrics};
 pub use polling::Polling;
-pub use pulse::Pulse;
+pub use watchdog::Watchdog;
 
 use crate::{
     api::{ApiError, Client, Undecodable},
@@ -38,10 +38,10 @@ use crate::{
     ledger::{Ledger, LedgerError, ReadAt},
     model::{Anomaly, AppId, Clock, WorkflowId},
 };
-use cycle::Tally;
-use plan::Plan;
-use pulse::Beats;
+use cycle::CycleStats;
 use reading::LastPage;
+use schedule::Schedule;
+use watchdog::Heartbeat;
 
 /// Reads the runs of one app's workflows and tells the ledger; [`Polling`] has it do so again and
 /// again.
@@ -49,18 +49,18 @@ pub struct Poller {
     client: Client,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    settings: PollerSettings,
     metrics: PollerMetrics,
-    status: watch::Sender<Status>,
-    plan: Mutex<Plan>,
-    tally: Mutex<Tally>,
-    pulse: Beats,
+    status: watch::Sender<PollerStatus>,
+    schedule: Mutex<Schedule>,
+    stats: Mutex<CycleStats>,
+    heartbeat: Heartbeat,
     memory: Mutex<Memory>,
 }
 
 /// What to read, and when.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PollerSettings {
     /// The app, as it is called in requests.
     pub app_id: AppId,
     /// How many items to ask for per page.
@@ -73,7 +73,7 @@ pub struct Settings {
 
 /// How the poller is doing.
 #[derive(Clone, Debug, Default)]
-pub struct Status {
+pub struct PollerStatus {
     /// How many cycles have ended, in whatever way.
     pub cycles: u64,
     /// How the last one ended.
@@ -117,15 +117,15 @@ impl Poller {
         client: Client,
         ledger: Ledger,
         clock: Arc<dyn Clock>,
-        settings: Settings,
+        settings: PollerSettings,
         metrics: PollerMetrics,
     ) -> Self {
         metrics.foresee(&settings.app_id);
         Self {
-            plan: Mutex::new(Plan::new(&settings.poll, clock.steady_ms())),
-            pulse: Beats::new(Arc::clone(&clock)),
+            schedule: Mutex::new(Schedule::new(&settings.poll, clock.steady_ms())),
+            heartbeat: Heartbeat::new(Arc::clone(&clock)),
             status: watch::Sender::default(),
-            tally: Mutex::default(),
+            stats: Mutex::default(),
             memory: Mutex::default(),
             client,
             ledger,
@@ -141,7 +141,7 @@ impl Poller {
     }
 
     /// How it is doing, now and whenever a cycle ends.
-    pub fn status(&self) -> watch::Receiver<Status> {
+    pub fn status(&self) -> watch::Receiver<PollerStatus> {
         self.status.subscribe()
     }
 
@@ -152,7 +152,7 @@ impl Poller {
     /// Never: a cycle leaves word of how it ended.
     pub async fn cycle(&self) -> Cycle {
         let before = self.status.borrow().cycles;
-        self.plan().restart(self.clock.steady_ms());
+        self.schedule().restart(self.clock.steady_ms());
         polling::drive(std::slice::from_ref(self), || self.status.borrow().cycles > before).await;
         self.status.borrow().last.clone().expect("a cycle has ended")
     }
@@ -167,12 +167,12 @@ impl Poller {
 
     // What these hold is right whatever a panicking thread did.
 
-    fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stats(&self) -> MutexGuard<'_, CycleStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

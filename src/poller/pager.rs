@@ -34,7 +34,7 @@ pub(super) struct Pager {
 
 /// What a page tells of its list.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct PageInfo<'a> {
     /// Something unlike for each item.
     pub(super) keys: &'a [u64],
     /// How many items all pages hold, if told.
@@ -124,7 +124,7 @@ impl Pager {
     }
 
     /// Takes in the page that was asked for.
-    pub(super) fn answered(&mut self, page: Facts<'_>) -> Paged {
+    pub(super) fn answered(&mut self, page: PageInfo<'_>) -> Paged {
         self.pages += 1;
         let listed = page.keys.len() as u64;
         let size = self.page_size(page);
@@ -153,7 +153,7 @@ impl Pager {
     }
 
     /// How many items a page really has, and with it, where this one begins.
-    fn page_size(&mut self, page: Facts<'_>) -> u32 {
+    fn page_size(&mut self, page: PageInfo<'_>) -> u32 {
         let listed = page.keys.len() as u32;
         let asked = self.request.take;
         let size = page.take.filter(|take| *take > 0).unwrap_or(asked).max(listed);
@@ -169,7 +169,7 @@ impl Pager {
         size
     }
 
-    fn is_end(&mut self, listed: u64, size: u32, page: Facts<'_>) -> bool {
+    fn is_end(&mut self, listed: u64, size: u32, page: PageInfo<'_>) -> bool {
         if listed == 0 {
             return true;
         }
@@ -264,14 +264,14 @@ mod tests {
                 let request = pager.request();
                 let keys = self.page(request);
                 let echo = if self.ignores_take { self.cap } else { request.take.min(self.cap) };
-                let facts = Facts {
+                let info = PageInfo {
                     keys: &keys,
                     total: self.tells.then_some(self.items.len() as u64),
                     take: self.tells.then_some(echo),
                 };
                 read.extend(&keys);
                 change(&mut self.items);
-                match pager.answered(facts) {
+                match pager.answered(info) {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended | Paged::GivenUp => return (read, pager.pages),
                 }
@@ -357,13 +357,13 @@ mod tests {
         assert!(pager.shrink());
         assert_eq!(pager.request(), PageRequest { number: 1, take: 25 });
         let keys: Vec<_> = (0..25).collect();
-        let facts = Facts { keys: &keys, total: None, take: None };
-        assert_eq!(pager.answered(facts), Paged::More);
+        let info = PageInfo { keys: &keys, total: None, take: None };
+        assert_eq!(pager.answered(info), Paged::More);
         assert!(pager.request().take <= 25);
         let mut pager = Pager::new(25);
         pager.aim(100);
         pager.aim(10);
-        assert_eq!(pager.answered(facts), Paged::More);
+        assert_eq!(pager.answered(info), Paged::More);
         assert!(pager.request().take <= 10);
     }
 

@@ -6,9 +6,9 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Poller, pace,
-    plan::{Begun, By},
-    pulse::Pulse,
+    Poller, lag,
+    schedule::{Begun, Policy},
+    watchdog::Watchdog,
 };
 use crate::model::WorkflowId;
 
@@ -27,7 +27,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// one workflow twice at a time.
 pub struct Polling {
     pollers: Vec<Poller>,
-    pulse: Pulse,
+    watchdog: Watchdog,
 }
 
 /// What to do next.
@@ -41,19 +41,19 @@ enum Job {
 impl Polling {
     /// All of these must share one budget.
     pub fn new(pollers: Vec<Poller>) -> Self {
-        let pulse = Pulse::of(&pollers);
-        Self { pollers, pulse }
+        let watchdog = Watchdog::of(&pollers);
+        Self { pollers, watchdog }
     }
 
     /// Tells whether it advances.
-    pub fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+    pub fn watchdog(&self) -> Watchdog {
+        self.watchdog.clone()
     }
 
     /// Polls until told to stop.
     pub async fn run(self, stop: CancellationToken) {
         let polling = drive(&self.pollers, || false);
-        let both = async { tokio::join!(polling, pace::tell(&self.pollers)) };
+        let both = async { tokio::join!(polling, lag::tell(&self.pollers)) };
         stop.run_until_cancelled(both).await;
     }
 }
@@ -65,15 +65,15 @@ pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
     let mut turn = 0;
     while !enough() {
         let room = flying.len() < AT_ONCE;
-        let by = if turn % TURNS == TURNS - 1 { By::Lateness } else { By::Urgency };
+        let policy = if turn % TURNS == TURNS - 1 { Policy::MostOverdue } else { Policy::Urgent };
         // Only if there is room: what is chosen counts as begun.
-        if room && let Some((poller, job)) = next(pollers, by) {
+        if room && let Some((poller, job)) = next(pollers, policy) {
             turn += usize::from(matches!(job, Job::Workflow(..)));
             flying.push(poller.perform(job).boxed());
             tokio::select! {
                 biased;
                 Some(()) = flying.next() => {}
-                () = poller.client.budget().vacancy() => {}
+                () = poller.client.rate_limiter().until_idle() => {}
             }
             continue;
         }
@@ -86,22 +86,22 @@ pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
 }
 
 /// What is most urgent in all apps: a list that is due comes first, since it tells what else is.
-fn next(pollers: &[Poller], by: By) -> Option<(&Poller, Job)> {
+fn next(pollers: &[Poller], policy: Policy) -> Option<(&Poller, Job)> {
     let mut due = in_turn(pollers).filter(|poller| {
-        let due_ms = poller.plan().list_due_ms();
+        let due_ms = poller.schedule().list_due_ms();
         due_ms.is_some_and(|due_ms| due_ms <= poller.clock.steady_ms())
     });
     if let Some(poller) = due.next() {
-        poller.plan().begin_list(poller.clock.steady_ms());
+        poller.schedule().begin_list(poller.clock.steady_ms());
         return Some((poller, Job::List));
     }
     let most_urgent = pollers.iter().filter_map(|poller| {
-        let plan = poller.plan();
-        let (rank, id) = plan.next(by, poller.clock.steady_ms())?;
-        Some((rank, poller, id.clone()))
+        let schedule = poller.schedule();
+        let (priority, id) = schedule.next(policy, poller.clock.steady_ms())?;
+        Some((priority, poller, id.clone()))
     });
-    let (_, poller, id) = most_urgent.max_by_key(|(rank, ..)| *rank)?;
-    let begun = poller.plan().begin(&id, poller.clock.steady_ms())?;
+    let (_, poller, id) = most_urgent.max_by_key(|(priority, ..)| *priority)?;
+    let begun = poller.schedule().begin(&id, poller.clock.steady_ms())?;
     Some((poller, Job::Workflow(id, begun)))
 }
 
@@ -117,7 +117,7 @@ fn in_turn(pollers: &[Poller]) -> impl Iterator<Item = &Poller> {
 
 fn sleep_until_list(pollers: &[Poller]) -> Duration {
     let left = in_turn(pollers).filter_map(|poller| {
-        let left_ms = poller.plan().list_due_ms()? - poller.clock.steady_ms();
+        let left_ms = poller.schedule().list_due_ms()? - poller.clock.steady_ms();
         Some(Duration::from_millis(left_ms.max(0) as u64))
     });
     left.min().map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP))
@@ -132,31 +132,31 @@ impl Poller {
     }
 
     async fn perform(&self, job: Job) {
-        let _at_work = self.pulse.at_work();
+        let _at_work = self.heartbeat.at_work();
         match job {
-            Job::List => self.look_around().await,
-            Job::Workflow(id, begun) => self.visit(&id, begun).await,
+            Job::List => self.refresh_workflows().await,
+            Job::Workflow(id, begun) => self.poll_workflow(&id, begun).await,
         }
-        let can_read_any = self.plan().can_read_any();
-        if self.tally().has_given_up(can_read_any) {
-            let left_out = self.plan().break_off();
-            self.tally().left_out(left_out);
+        let can_read_any = self.schedule().can_read_any();
+        if self.stats().has_given_up(can_read_any) {
+            let left_out = self.schedule().break_off();
+            self.stats().left_out(left_out);
         }
-        let ended = self.plan().end_cycle();
+        let ended = self.schedule().end_cycle();
         if let Some(begun_ms) = ended {
             self.end_cycle(begun_ms).await;
         }
     }
 
-    async fn visit(&self, id: &WorkflowId, begun: Begun) {
+    async fn poll_workflow(&self, id: &WorkflowId, begun: Begun) {
         let read = self.read_workflow(id, begun.told).await;
         match &read {
-            Ok(_) => self.tally().read(),
+            Ok(_) => self.stats().read(),
             Err(error) => {
                 tracing::debug!(workflow_id = %id, %error, "A workflow could not be read.");
-                self.tally().failed(error, &format!("workflow {id}"));
+                self.stats().failed(error, &format!("workflow {id}"));
             }
         }
-        self.plan().ended(id, begun, read.ok(), self.clock.steady_ms());
+        self.schedule().ended(id, begun, read.ok(), self.clock.steady_ms());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{
     order::{Evidence, Key, Order},
-    pager::{Facts, Paged, Pager},
+    pager::{PageInfo, Paged, Pager},
 };
 use crate::{api::PageRequest, ledger::Closing, model::Run};
 
@@ -14,7 +14,7 @@ pub(super) struct Reading {
     /// Whether it reads on where everything is known already.
     to_the_end: bool,
     take: u32,
-    way: Way,
+    route: Route,
     /// The last page of a list with the oldest run first.
     last_page: Option<LastPage>,
     /// What the page before held, and how many pages the search for the last one has taken.
@@ -35,7 +35,7 @@ pub(super) struct LastPage {
 }
 
 #[derive(Debug)]
-enum Way {
+enum Route {
     /// From the first page on.
     Forward(Pager),
     /// Up from page `first` to the last one, which is `at` or later.
@@ -46,7 +46,7 @@ enum Way {
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct PageOutcome {
     /// When the reading ends with it.
     pub(super) closing: Closing,
     /// The page to ask for next, if it doesn't. `None`: the reading ends without having reached
@@ -65,21 +65,21 @@ impl Reading {
     /// Begins a reading. `last_page` is where the reading before found the young end of a list
     /// with the oldest run first.
     pub(super) fn new(take: u32, to_the_end: bool, last_page: Option<LastPage>) -> Self {
-        let way = match last_page {
+        let route = match last_page {
             Some(LastPage { number, take: same, key }) if same == take && !to_the_end => {
-                Way::ToLastPage { key, first: number, at: number, overshot: false }
+                Route::ToLastPage { key, first: number, at: number, overshot: false }
             }
-            _ => Way::Forward(Pager::new(take)),
+            _ => Route::Forward(Pager::new(take)),
         };
         let (evidence, before) = (Evidence::default(), Vec::new());
-        Self { evidence, to_the_end, take, way, last_page: None, before, sought: 0 }
+        Self { evidence, to_the_end, take, route, last_page: None, before, sought: 0 }
     }
 
     /// The page to ask for now.
     pub(super) fn request(&self) -> PageRequest {
-        match &self.way {
-            Way::Forward(pager) => pager.request(),
-            Way::ToLastPage { at, .. } | Way::Backward { at, .. } => {
+        match &self.route {
+            Route::Forward(pager) => pager.request(),
+            Route::ToLastPage { at, .. } | Route::Backward { at, .. } => {
                 PageRequest { number: *at, take: self.take }
             }
         }
@@ -93,97 +93,101 @@ impl Reading {
     /// Asks for pages of at most this size from now on, unless page numbers are known already that
     /// belong to another size.
     pub(super) fn aim(&mut self, take: u32) {
-        if let Way::Forward(pager) = &mut self.way {
+        if let Route::Forward(pager) = &mut self.route {
             pager.aim(take);
         }
     }
 
     /// Asks for smaller pages from now on; `false` if there are no smaller ones.
     pub(super) fn shrink(&mut self) -> bool {
-        if let Way::Forward(pager) = &mut self.way {
+        if let Route::Forward(pager) = &mut self.route {
             return pager.shrink();
         }
         let smaller = self.take > 1;
         self.take = (self.take / 4).max(1);
-        self.way = Way::Forward(Pager::new(self.take));
+        self.route = Route::Forward(Pager::new(self.take));
         smaller
     }
 
     /// Takes in the page that was asked for.
-    pub(super) fn answered(&mut self, runs: &[Run], facts: Facts<'_>) -> Verdict {
+    pub(super) fn answered(&mut self, runs: &[Run], info: PageInfo<'_>) -> PageOutcome {
         self.evidence.add(runs);
-        let again = !facts.keys.is_empty() && self.before == facts.keys;
-        self.before = facts.keys.to_vec();
-        match self.way {
-            Way::Forward(_) => self.forward(facts),
-            Way::ToLastPage { key, .. } | Way::Backward { key, .. }
+        let again = !info.keys.is_empty() && self.before == info.keys;
+        self.before = info.keys.to_vec();
+        match self.route {
+            Route::Forward(_) => self.forward(info),
+            Route::ToLastPage { key, .. } | Route::Backward { key, .. }
                 if self.evidence.contradicts_oldest_first(key) =>
             {
-                self.way = Way::Forward(Pager::new(self.take));
-                self.verdict(Closing::No, true)
+                self.route = Route::Forward(Pager::new(self.take));
+                self.outcome(Closing::No, true)
             }
             // A server that ignores `page` has nothing more to tell.
-            Way::ToLastPage { .. } if again => self.verdict(Closing::Yes, false),
-            Way::ToLastPage { .. } if self.sought >= LONGEST_SEARCH => {
+            Route::ToLastPage { .. } if again => self.outcome(Closing::Yes, false),
+            Route::ToLastPage { .. } if self.sought >= LONGEST_SEARCH => {
                 self.to_the_end = true;
-                self.way = Way::Forward(Pager::new(self.take));
-                self.verdict(Closing::No, true)
+                self.route = Route::Forward(Pager::new(self.take));
+                self.outcome(Closing::No, true)
             }
-            Way::ToLastPage { key, first, at, overshot } => {
+            Route::ToLastPage { key, first, at, overshot } => {
                 self.sought += 1;
-                self.seek_last_page(key, first, at, overshot, facts.keys.len())
+                self.seek_last_page(key, first, at, overshot, info.keys.len())
             }
-            Way::Backward { at: 1, .. } => self.verdict(Closing::Yes, false),
-            Way::Backward { key, at } => {
-                self.way = Way::Backward { key, at: at - 1 };
-                self.verdict(self.evidence.closing(false), true)
+            Route::Backward { at: 1, .. } => self.outcome(Closing::Yes, false),
+            Route::Backward { key, at } => {
+                self.route = Route::Backward { key, at: at - 1 };
+                self.outcome(self.evidence.closing(false), true)
             }
         }
     }
 
-    fn forward(&mut self, facts: Facts<'_>) -> Verdict {
-        let Way::Forward(pager) = &mut self.way else {
-            return self.verdict(Closing::No, false);
+    fn forward(&mut self, info: PageInfo<'_>) -> PageOutcome {
+        let Route::Forward(pager) = &mut self.route else {
+            return self.outcome(Closing::No, false);
         };
-        let stand = pager.answered(facts);
+        let stand = pager.answered(info);
         let (take, end) = (pager.take(), pager.end());
         let order = self.evidence.order().filter(|_| !self.to_the_end);
         if let (Paged::Ended, Some(Order::OldestFirst(key))) = (stand, self.evidence.order()) {
             return self.end_at_last_page(LastPage::of(end, take, key));
         }
         match (stand, order) {
-            (Paged::Ended, _) => self.verdict(Closing::Yes, false),
-            (Paged::GivenUp, _) => Verdict { shifted: true, ..self.verdict(Closing::No, false) },
-            (Paged::Restarted, _) => Verdict { shifted: true, ..self.verdict(Closing::No, true) },
+            (Paged::Ended, _) => self.outcome(Closing::Yes, false),
+            (Paged::GivenUp, _) => {
+                PageOutcome { shifted: true, ..self.outcome(Closing::No, false) }
+            }
+            (Paged::Restarted, _) => {
+                PageOutcome { shifted: true, ..self.outcome(Closing::No, true) }
+            }
             (Paged::More, Some(Order::NewestFirst(_))) => {
-                self.verdict(self.evidence.closing(true), true)
+                self.outcome(self.evidence.closing(true), true)
             }
             (Paged::More, Some(Order::OldestFirst(key))) => {
                 // Without a total, the end is only found by going there.
-                if let Some(total) = facts.total {
+                if let Some(total) = info.total {
                     self.take = take;
                     let last = LastPage::of(total, take, key).number;
-                    self.way = Way::ToLastPage { key, first: last, at: last, overshot: false };
+                    self.route = Route::ToLastPage { key, first: last, at: last, overshot: false };
                 }
-                let old_end = facts.total.is_some();
-                Verdict { old_end, ..self.verdict(Closing::No, true) }
+                let old_end = info.total.is_some();
+                PageOutcome { old_end, ..self.outcome(Closing::No, true) }
             }
-            (Paged::More, None) => self.verdict(Closing::No, true),
+            (Paged::More, None) => self.outcome(Closing::No, true),
         }
     }
 
     /// The whole of a list with the oldest run first was read, from its old end. Where a run can
     /// move to the young end, one may have done so after its page was read; so the pages are read
     /// again from the young end.
-    fn end_at_last_page(&mut self, last: LastPage) -> Verdict {
+    fn end_at_last_page(&mut self, last: LastPage) -> PageOutcome {
         self.last_page = Some(last);
         let LastPage { number, take, key } = last;
         if number == 1 || self.evidence.closing(false) == Closing::IfKnown {
-            return self.verdict(Closing::Yes, false);
+            return self.outcome(Closing::Yes, false);
         }
         self.take = take;
-        self.way = Way::Backward { key, at: number };
-        self.verdict(Closing::No, true)
+        self.route = Route::Backward { key, at: number };
+        self.outcome(Closing::No, true)
     }
 
     fn seek_last_page(
@@ -193,32 +197,32 @@ impl Reading {
         at: u32,
         overshot: bool,
         listed: usize,
-    ) -> Verdict {
+    ) -> PageOutcome {
         if listed == 0 && at == first && first > 1 {
             let at = first - 1;
-            self.way = Way::ToLastPage { key, first: at, at, overshot: true };
-            return self.verdict(Closing::No, true);
+            self.route = Route::ToLastPage { key, first: at, at, overshot: true };
+            return self.outcome(Closing::No, true);
         }
         if listed >= self.take as usize && !overshot {
-            self.way = Way::ToLastPage { key, first, at: at + 1, overshot };
-            return self.verdict(Closing::No, true);
+            self.route = Route::ToLastPage { key, first, at: at + 1, overshot };
+            return self.outcome(Closing::No, true);
         }
         let last = if listed == 0 && at > 1 { at - 1 } else { at };
         self.last_page = Some(LastPage { number: last, take: self.take, key });
         if at == 1 {
-            return self.verdict(Closing::Yes, false);
+            return self.outcome(Closing::Yes, false);
         }
         // Pages that were read on the way up are read again: what changed since stands behind them,
         // but before what changed after that and was already met.
-        self.way = Way::Backward { key, at: at - 1 };
+        self.route = Route::Backward { key, at: at - 1 };
         let closing = if listed == 0 { Closing::No } else { self.evidence.closing(false) };
-        self.verdict(closing, true)
+        self.outcome(closing, true)
     }
 
-    fn verdict(&self, closing: Closing, more: bool) -> Verdict {
+    fn outcome(&self, closing: Closing, more: bool) -> PageOutcome {
         let newest_first = matches!(self.evidence.order(), Some(Order::NewestFirst(_)));
         let next = more.then(|| self.request());
-        Verdict { closing, next, newest_first, shifted: false, old_end: false }
+        PageOutcome { closing, next, newest_first, shifted: false, old_end: false }
     }
 }
 
@@ -251,9 +255,9 @@ mod tests {
             let runs = answer(reading.request());
             let keys: Vec<_> =
                 runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
-            let facts = Facts { keys: &keys, total: Some(total), take: Some(10) };
-            let verdict = reading.answered(&runs, facts);
-            if verdict.closing == Closing::Yes || verdict.next.is_none() {
+            let info = PageInfo { keys: &keys, total: Some(total), take: Some(10) };
+            let outcome = reading.answered(&runs, info);
+            if outcome.closing == Closing::Yes || outcome.next.is_none() {
                 return requests;
             }
         }
@@ -286,7 +290,7 @@ mod tests {
             let runs = page(reading.request());
             let keys: Vec<_> =
                 runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
-            reading.answered(&runs, Facts { keys: &keys, total: Some(20), take: Some(10) });
+            reading.answered(&runs, PageInfo { keys: &keys, total: Some(20), take: Some(10) });
             reading.to_the_end
         });
         assert!(climbed.is_some(), "{reading:?}");

@@ -5,9 +5,9 @@ use std::{
 
 use super::{
     Poller, ReadError,
-    cycle::Tally,
+    cycle::CycleStats,
     page_size,
-    pager::{Facts, Paged, Pager},
+    pager::{PageInfo, Paged, Pager},
     reading::Reading,
 };
 use crate::{
@@ -20,7 +20,7 @@ const RUNNING: [Status; 1] = [Status::Running];
 
 /// How far a list of runs is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+enum ReadUntil {
     /// To the known region.
     Known,
     /// To its end.
@@ -31,14 +31,14 @@ enum Reach {
 
 /// What one reading of a workflow has met.
 #[derive(Default)]
-struct Met {
+struct SeenRuns {
     /// The runs that were listed.
     runs: HashSet<RunId>,
     /// Whether there was something among them that nobody had told of.
     news: bool,
 }
 
-impl Met {
+impl SeenRuns {
     fn add(&mut self, runs: Vec<Run>, news: bool) {
         self.runs.extend(runs.into_iter().map(|run| run.id));
         self.news |= news;
@@ -61,14 +61,14 @@ impl Poller {
         id: &WorkflowId,
         told: Option<u64>,
     ) -> Result<bool, ReadError> {
-        let mut met = Met::default();
+        let mut seen = SeenRuns::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
             .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
         let few = told.filter(|count| first_reading && *count < self.settings.page_size.into());
         // Of so few runs, it is cheapest to read all.
         let all_read = match few {
-            Some(count) => self.read_list(id, Reach::EndWithin(count), &mut met).await?,
+            Some(count) => self.read_list(id, ReadUntil::EndWithin(count), &mut seen).await?,
             None => false,
         };
         if !all_read {
@@ -76,50 +76,50 @@ impl Poller {
             // runs; unless everything is news, and so read anyway.
             let open_met = !first_reading
                 || all_is_news
-                || self.read_open_lists(id, &Status::OPEN, &mut met).await?;
-            let reach = if open_met { Reach::Known } else { Reach::End };
-            self.read_list(id, reach, &mut met).await?;
+                || self.read_open_lists(id, &Status::OPEN, &mut seen).await?;
+            let until = if open_met { ReadUntil::Known } else { ReadUntil::End };
+            self.read_list(id, until, &mut seen).await?;
         }
-        self.follow(id, &mut met).await?;
-        Ok(met.news)
+        self.follow(id, &mut seen).await?;
+        Ok(seen.news)
     }
 
-    /// Reads the list of runs. `met` collects the runs that were listed. Returns whether it was read
+    /// Reads the list of runs. `seen` collects the runs that were listed. Returns whether it was read
     /// as far as it was to be; `false` only if it is longer than it was to be read.
     async fn read_list(
         &self,
         id: &WorkflowId,
-        reach: Reach,
-        met: &mut Met,
+        until: ReadUntil,
+        seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         let most = self.settings.page_size;
         let mut reading = {
             let mut memory = self.memory();
             let take = memory.takes.get(id).copied().unwrap_or(most);
-            Reading::new(take, reach != Reach::Known, memory.last_pages.remove(id))
+            Reading::new(take, until != ReadUntil::Known, memory.last_pages.remove(id))
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
-            self.pulse.beat();
+            self.heartbeat.beat();
             let page = match page {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
                 page => page?,
             };
             let Some(page) = page else { return self.missing(id).map(|()| true) };
             let keys = self.keys(id, &page);
-            let facts = Facts { keys: &keys, total: page.total, take: page.take };
+            let info = PageInfo { keys: &keys, total: page.total, take: page.take };
             self.fit(id, &mut reading, &page);
-            let verdict = reading.answered(&page.items, facts);
+            let outcome = reading.answered(&page.items, info);
             let read = RunsRead {
                 runs: &page.items,
                 read_at: self.read_at(page.read_at_ms),
-                newest_first: verdict.newest_first,
-                closing: verdict.closing,
-                old_end: verdict.old_end,
+                newest_first: outcome.newest_first,
+                closing: outcome.closing,
+                old_end: outcome.old_end,
             };
             let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
-            met.add(page.items, recorded.news);
-            if verdict.shifted {
+            seen.add(page.items, recorded.news);
+            if outcome.shifted {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
             if recorded.closed {
@@ -127,10 +127,10 @@ impl Poller {
                 memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
                 return Ok(true);
             }
-            if verdict.next.is_none() {
+            if outcome.next.is_none() {
                 return Err(ReadError::Moving);
             }
-            if matches!(reach, Reach::EndWithin(count) if met.runs.len() as u64 > count) {
+            if matches!(until, ReadUntil::EndWithin(count) if seen.runs.len() as u64 > count) {
                 return Ok(false);
             }
         }
@@ -165,13 +165,13 @@ impl Poller {
         &self,
         id: &WorkflowId,
         statuses: &[Status],
-        met: &mut Met,
+        seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         for status in statuses {
             let mut pager = Pager::new(self.settings.page_size);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
-                self.pulse.beat();
+                self.heartbeat.beat();
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     // It doesn't know what is asked for.
@@ -184,11 +184,11 @@ impl Poller {
                     return Ok(false);
                 }
                 let keys = self.keys(id, &page);
-                let facts = Facts { keys: &keys, total: page.total, take: page.take };
-                let stand = pager.answered(facts);
+                let info = PageInfo { keys: &keys, total: page.total, take: page.take };
+                let stand = pager.answered(info);
                 let read_at = self.read_at(page.read_at_ms);
                 let news = self.record(id, &page.items, read_at).await?;
-                met.add(page.items, news);
+                seen.add(page.items, news);
                 match stand {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended => break,
@@ -201,32 +201,32 @@ impl Poller {
 
     /// Looks at the open runs that weren't met. One that can't be read doesn't keep the others from
     /// being followed, unless there is no sense in asking on; it makes this fail in the end.
-    async fn follow(&self, id: &WorkflowId, met: &mut Met) -> Result<(), ReadError> {
-        let lists = self.lists_worth_reading(id, met);
+    async fn follow(&self, id: &WorkflowId, seen: &mut SeenRuns) -> Result<(), ReadError> {
+        let lists = self.lists_worth_reading(id, seen);
         if !lists.is_empty() {
-            self.read_open_lists(id, lists, met).await?;
+            self.read_open_lists(id, lists, seen).await?;
         }
         let mut vanished = Vec::new();
-        let (mut tally, mut failure) = (Tally::default(), None);
-        for run_id in self.unmet(id, met) {
+        let (mut stats, mut failure) = (CycleStats::default(), None);
+        for run_id in self.unmet(id, seen) {
             let run = self.client.run(id, &run_id).await;
-            self.pulse.beat();
+            self.heartbeat.beat();
             match run {
                 Ok(Some(run)) => {
                     self.record(id, &[run], self.now()).await?;
-                    tally.read();
+                    stats.read();
                 }
                 Ok(None) => {
                     vanished.push(run_id);
-                    tally.read();
+                    stats.read();
                 }
                 Err(ApiError::Undecodable(item)) => {
                     self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
                 }
                 Err(error) => {
                     let error = ReadError::from(error);
-                    tally.failed(&error, run_id.as_str());
-                    if tally.has_given_up(true) {
+                    stats.failed(&error, run_id.as_str());
+                    if stats.has_given_up(true) {
                         failure = Some(error);
                         break;
                     }
@@ -243,11 +243,11 @@ impl Poller {
 
     /// The lists of open runs that cost less than asking for each run that wasn't met. No run is
     /// PENDING again once it was RUNNING.
-    fn lists_worth_reading(&self, id: &WorkflowId, met: &Met) -> &'static [Status] {
+    fn lists_worth_reading(&self, id: &WorkflowId, seen: &SeenRuns) -> &'static [Status] {
         let Some(state) = self.workflow_state(id) else {
             return &[];
         };
-        let unmet = state.open.iter().filter(|(run, _)| !met.runs.contains(*run));
+        let unmet = state.open.iter().filter(|(run, _)| !seen.runs.contains(*run));
         let count = |status: Status| unmet.clone().filter(|(_, run)| run.status == status).count();
         match (count(Status::Pending), count(Status::Running)) {
             (0, 2..) => &RUNNING,
@@ -257,11 +257,11 @@ impl Poller {
     }
 
     /// The open runs that weren't met.
-    fn unmet(&self, id: &WorkflowId, met: &Met) -> Vec<RunId> {
+    fn unmet(&self, id: &WorkflowId, seen: &SeenRuns) -> Vec<RunId> {
         let Some(state) = self.workflow_state(id) else {
             return Vec::new();
         };
-        state.open.keys().filter(|run| !met.runs.contains(*run)).cloned().collect()
+        state.open.keys().filter(|run| !seen.runs.contains(*run)).cloned().collect()
     }
 
     /// Records runs that are no page of a reading. Returns whether there was news among them.

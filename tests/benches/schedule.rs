@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use account::{Figures, Setting, live};
 use cortex_workflow_exporter::{
     config::Poll,
-    poller::{self, Account, estimate},
+    poller::{self, Workload, estimate},
     simulator::RunsCount,
 };
 
@@ -102,7 +102,7 @@ fn expected(setting: &Setting) -> poller::Estimate {
     let each = setting.every.map_or(0.0, |every| 60.0 / every.as_secs_f64());
     let open = workflows * (1.0 - (-each * OPEN_MINUTES).exp());
     let uncounted = setting.runs_count == RunsCount::Absent;
-    let account = Account {
+    let account = Workload {
         listed: setting.workflows as u32,
         followed: setting.workflows as u32,
         open: open as u32,

@@ -242,26 +242,26 @@ fn a_poll_loop_that_hangs_is_noticed_and_so_is_that_it_goes_on() {
         let Stage { simulator, poller, .. } = Stage::new(&Setting::default()).await;
         simulator.inject(Rule::new(Fault::Hang));
         let polling = Polling::new(vec![poller]);
-        let pulse = polling.pulse();
+        let watchdog = polling.watchdog();
         let stop = CancellationToken::new();
         let _stop = stop.clone().drop_guard();
         tokio::spawn(polling.run(stop));
         sleep(MINUTE).await;
-        assert_eq!(pulse.check(), Ok(()), "a slow answer is none of its business");
+        assert_eq!(watchdog.check(), Ok(()), "a slow answer is none of its business");
         sleep(5 * MINUTE).await;
-        let error = pulse.check().expect_err("nothing goes on");
+        let error = watchdog.check().expect_err("nothing goes on");
         assert!(error.contains("stopped advancing"), "{error}");
         simulator.clear_faults();
         sleep(MINUTE).await;
-        assert_eq!(pulse.check(), Ok(()));
+        assert_eq!(watchdog.check(), Ok(()));
         // Waiting for the next cycle is no hanging either, nor is a pause that the API asked for.
         sleep(10 * MINUTE).await;
-        assert_eq!(pulse.check(), Ok(()));
+        assert_eq!(watchdog.check(), Ok(()));
         let busy = Fault::Status { code: 429, retry_after: Some("290".into()) };
         simulator.inject(Rule::new(busy).times(1));
         for _ in 0..30 {
             sleep(Duration::from_secs(10)).await;
-            assert_eq!(pulse.check(), Ok(()));
+            assert_eq!(watchdog.check(), Ok(()));
         }
     });
 }

@@ -4,7 +4,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use crate::{
     api::{
-        ApiError, ApiMetrics, Budget, Client, Page, PageRequest,
+        ApiError, ApiMetrics, Client, Page, PageRequest, RateLimiter,
         hostile::{Reply, Server, answer},
         retry::Backoff,
     },
@@ -30,7 +30,7 @@ impl Clock for FixedClock {
 pub(super) struct Fixture {
     pub(super) client: Client,
     pub(super) server: Server,
-    pub(super) budget: Arc<Budget>,
+    pub(super) rate_limiter: Arc<RateLimiter>,
     registry: Registry,
 }
 
@@ -57,14 +57,14 @@ impl Fixture {
         let server = Server::start(replies).await;
         let mut settings = settings(&server);
         change(&mut settings);
-        let budget = Arc::new(Budget::new(1_000_000));
+        let rate_limiter = Arc::new(RateLimiter::new(1_000_000));
         let registry = Registry::new();
         let metrics = ApiMetrics::new(&registry).expect("a new registry");
         let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
-        let (shared, clock) = (Arc::clone(&budget), Arc::new(FixedClock));
+        let (shared, clock) = (Arc::clone(&rate_limiter), Arc::new(FixedClock));
         let client = Client::with_backoff(&settings, shared, metrics, clock, quick)
             .expect("settings that can be used");
-        Self { client, server, budget, registry }
+        Self { client, server, rate_limiter, registry }
     }
 
     pub(super) async fn runs(&self) -> Result<Option<Page<Run>>, ApiError> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use cortex_workflow_exporter::{
-    api::{ApiMetrics, Budget, Client, PageRequest},
+    api::{ApiMetrics, Client, PageRequest, RateLimiter},
     app::Core,
     config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
@@ -53,8 +53,8 @@ pub(crate) fn measure(runtime: &Runtime) {
 /// Where that goes: the answer as it comes, and decoded; the rest is the ledger and the rendering.
 fn parts(runtime: &Runtime, url: &str) {
     let metrics = ApiMetrics::new(&Registry::new()).expect("a new registry");
-    let budget = Arc::new(Budget::new(1_000_000));
-    let client = Client::new(&cortex(url), budget, metrics, Arc::new(SystemClock));
+    let rate_limiter = Arc::new(RateLimiter::new(1_000_000));
+    let client = Client::new(&cortex(url), rate_limiter, metrics, Arc::new(SystemClock));
     let client = client.expect("a client");
     let request = PageRequest { number: 1, take: PAGE };
     let workflows = runtime.block_on(client.workflows(request)).expect("a list");

@@ -12,7 +12,7 @@ use std::{
 };
 
 use cortex_workflow_exporter::{
-    api::{ApiMetrics, Backoff, Budget, Client},
+    api::{ApiMetrics, Backoff, Client, RateLimiter},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, Negotiated, ReleaseGate},
@@ -100,12 +100,12 @@ impl Exporter {
         let at_once = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
         let client = Client::with_backoff(
             &cortex,
-            Arc::new(Budget::new(u32::MAX)),
+            Arc::new(RateLimiter::new(u32::MAX)),
             ApiMetrics::new(&registry).expect("a new registry"),
             Arc::clone(&clock),
             at_once,
         );
-        let settings = poller::Settings {
+        let settings = poller::PollerSettings {
             app_id,
             page_size: place.page_size,
             poll: Poll { interval: super::INTERVAL, sweep_interval: place.sweep },

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use cortex_workflow_exporter::{
-    api::{ApiMetrics, Budget, Client, Handler},
+    api::{ApiMetrics, Client, Handler, RateLimiter},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics, State, Total, WorkflowState},
     model::{AppId, Clock, Origin, Status},
@@ -264,11 +264,11 @@ fn poller(
     };
     let registry = Registry::new();
     let metrics = ApiMetrics::new(&registry).expect("a new registry");
-    let budget = Arc::new(Budget::new(400));
+    let rate_limiter = Arc::new(RateLimiter::new(400));
     let answer = handler(simulator, setting.latency_ms.clone(), setting.gateway);
-    let client = Client::in_process(answer, &cortex, budget, metrics, Arc::clone(clock));
+    let client = Client::in_process(answer, &cortex, rate_limiter, metrics, Arc::clone(clock));
     let interval = Duration::from_secs(30);
-    let settings = poller::Settings {
+    let settings = poller::PollerSettings {
         app_id: app(),
         page_size: 100,
         poll: Poll { interval, sweep_interval: setting.sweep_interval },

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{cycle::DOWN_AFTER, estimate::Account, hint::Hint};
+use super::{cycle::DOWN_AFTER, estimate::Workload, hint::Hint};
 use crate::{config, model::WorkflowId};
 
 /// When the workflows of one app are to be read.
@@ -13,20 +13,20 @@ use crate::{config, model::WorkflowId};
 /// than the interval, the list is read again meanwhile, and what it makes due waits beside the rest.
 /// All times are in milliseconds by a clock that nobody sets.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct Schedule {
     interval_ms: i64,
     sweep_ms: i64,
-    workflows: BTreeMap<WorkflowId, Entry>,
+    workflows: BTreeMap<WorkflowId, Task>,
     list_due_ms: i64,
     listing: bool,
-    cycle: Option<Cycle>,
+    cycle: Option<CurrentCycle>,
     /// How many workflows the last list had, those included that aren't followed.
     listed: usize,
 }
 
 /// The cycle that goes on.
 #[derive(Clone, Copy, Debug)]
-struct Cycle {
+struct CurrentCycle {
     begun_ms: i64,
     /// Whether its first list has ended, well or not.
     listed: bool,
@@ -36,7 +36,7 @@ struct Cycle {
 
 /// A workflow.
 #[derive(Debug)]
-struct Entry {
+struct Task {
     hint: Hint,
     /// When the last reading that ended well began.
     read_ms: Option<i64>,
@@ -48,13 +48,13 @@ struct Entry {
     period_ms: i64,
     /// Whether it has open runs, or one failed lately.
     active: bool,
-    standing: Standing,
+    state: TaskState,
     /// Whether the cycle that goes on waits for it.
     in_cycle: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum TaskState {
     Resting,
     Queued,
     Reading,
@@ -62,21 +62,21 @@ enum Standing {
 
 /// How urgent a reading is compared with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(super) struct Priority {
     /// Whether there is more to it than a sweep.
-    pressing: bool,
+    urgent: bool,
     /// How many times longer than it should be the time since it was read has become, in thousandths.
     /// Whatever is chosen by this is stretched by the same factor as everything else.
-    stretch: i64,
+    overdue_ratio: i64,
 }
 
 /// How the most urgent workflow is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum Policy {
     /// What is more than a sweep first; of that, what is active counts for more.
-    Urgency,
+    Urgent,
     /// The most overdue one, whatever it is.
-    Lateness,
+    MostOverdue,
 }
 
 /// So many times more than others counts how overdue an active workflow is. It goes before them, yet
@@ -94,7 +94,7 @@ const MOST_FAILED: usize = DOWN_AFTER as usize - 1;
 
 /// How a workflow stands, as known from its last reading.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Activity {
     pub(super) id: WorkflowId,
     /// Whether it has open runs.
     pub(super) open: bool,
@@ -115,7 +115,7 @@ pub(super) struct Listing {
 /// the list is read less often.
 const MOST_FOR_LISTS: i64 = 2;
 
-impl Plan {
+impl Schedule {
     /// Nothing is known; the list is due.
     pub(super) fn new(poll: &config::Poll, now_ms: i64) -> Self {
         let interval_ms = poll.interval.as_millis() as i64;
@@ -133,8 +133,8 @@ impl Plan {
     /// Begins a new cycle at once. What was being read is given up.
     pub(super) fn restart(&mut self, now_ms: i64) {
         (self.listing, self.cycle, self.list_due_ms) = (false, None, now_ms);
-        for entry in self.workflows.values_mut() {
-            entry.standing = Standing::Resting;
+        for task in self.workflows.values_mut() {
+            task.state = TaskState::Resting;
         }
     }
 
@@ -154,7 +154,7 @@ impl Plan {
     pub(super) fn begin_list(&mut self, now_ms: i64) {
         self.listing = true;
         self.list_due_ms = now_ms + self.interval_ms;
-        let cycle = Cycle { begun_ms: now_ms, listed: false, broken_off: false };
+        let cycle = CurrentCycle { begun_ms: now_ms, listed: false, broken_off: false };
         self.cycle.get_or_insert(cycle);
     }
 
@@ -163,7 +163,7 @@ impl Plan {
     pub(super) fn listed(
         &mut self,
         listing: Option<&Listing>,
-        seen: Vec<Seen>,
+        seen: Vec<Activity>,
         begun_ms: i64,
         now_ms: i64,
     ) {
@@ -177,78 +177,78 @@ impl Plan {
         let (interval_ms, sweep_ms) = (self.interval_ms, self.sweep_ms);
         let mut before = std::mem::take(&mut self.workflows);
         for seen in seen {
-            let mut entry = before.remove(&seen.id).unwrap_or_default();
+            let mut task = before.remove(&seen.id).unwrap_or_default();
             let count = listing.map(|listing| listing.counts.get(&seen.id));
             if let Some(Some(count)) = count {
-                entry.hint.tell(*count, begun_ms);
+                task.hint.tell(*count, begun_ms);
             }
             // Of what is not listed any more there is nothing to expect but that its open runs go.
             let listed = count.is_none_or(|count| count.is_some());
-            let hinted = listing.is_some() && entry.hint.is_usable(now_ms);
-            entry.judge(&seen, listed, hinted, Periods { interval_ms, sweep_ms }, now_ms);
-            self.workflows.insert(seen.id, entry);
+            let hinted = listing.is_some() && task.hint.is_usable(now_ms);
+            task.judge(&seen, listed, hinted, Periods { interval_ms, sweep_ms }, now_ms);
+            self.workflows.insert(seen.id, task);
         }
         // What is being read still has to end.
-        let reading = before.into_iter().filter(|(_, entry)| entry.standing == Standing::Reading);
+        let reading = before.into_iter().filter(|(_, task)| task.state == TaskState::Reading);
         self.workflows.extend(reading);
         self.sweep_some_early(now_ms);
-        for entry in self.workflows.values_mut() {
-            if entry.due_ms.is_some() && entry.standing == Standing::Resting && !cycle.broken_off {
-                entry.standing = Standing::Queued;
+        for task in self.workflows.values_mut() {
+            if task.due_ms.is_some() && task.state == TaskState::Resting && !cycle.broken_off {
+                task.state = TaskState::Queued;
             }
             if !cycle.listed {
-                entry.in_cycle = entry.standing != Standing::Resting;
+                task.in_cycle = task.state != TaskState::Resting;
             }
         }
-        self.cycle = Some(Cycle { listed: true, ..cycle });
+        self.cycle = Some(CurrentCycle { listed: true, ..cycle });
     }
 
     /// What was read together at the start would be swept together ever after. So each list makes the
     /// longest unread ones due before their time, as many as sweeps come to on average.
     fn sweep_some_early(&mut self, now_ms: i64) {
         let Self { interval_ms, sweep_ms, .. } = *self;
-        let swept = self.workflows.values_mut().filter(|entry| entry.period_ms == sweep_ms);
+        let swept = self.workflows.values_mut().filter(|task| task.period_ms == sweep_ms);
         let swept: Vec<_> = swept.collect();
         let share = (swept.len() as i64 * interval_ms + sweep_ms - 1) / sweep_ms;
-        let due = swept.iter().filter(|entry| entry.due_ms.is_some()).count();
+        let due = swept.iter().filter(|task| task.due_ms.is_some()).count();
         let old = |read_ms: &i64| *read_ms + sweep_ms / 2 <= now_ms;
-        let early = swept.into_iter().filter(|entry| entry.due_ms.is_none());
+        let early = swept.into_iter().filter(|task| task.due_ms.is_none());
         let mut early: Vec<_> =
-            early.filter_map(|entry| Some((entry.read_ms.filter(old)?, entry))).collect();
+            early.filter_map(|task| Some((task.read_ms.filter(old)?, task))).collect();
         early.sort_by_key(|(read_ms, _)| *read_ms);
-        for (read_ms, entry) in early.into_iter().take((share as usize).saturating_sub(due)) {
-            entry.due_ms = Some(read_ms + sweep_ms);
+        for (read_ms, task) in early.into_iter().take((share as usize).saturating_sub(due)) {
+            task.due_ms = Some(read_ms + sweep_ms);
         }
     }
 
     /// The workflow to read next, if there is one.
-    pub(super) fn next(&self, by: By, now_ms: i64) -> Option<(Rank, &WorkflowId)> {
-        let tried_again = |it: &&Entry| it.standing == Standing::Reading && it.failed_ms.is_some();
+    pub(super) fn next(&self, policy: Policy, now_ms: i64) -> Option<(Priority, &WorkflowId)> {
+        let tried_again = |it: &&Task| it.state == TaskState::Reading && it.failed_ms.is_some();
         let room = self.workflows.values().filter(tried_again).count() < MOST_FAILED;
-        let queued = self.workflows.iter().filter(|(_, it)| it.standing == Standing::Queued);
+        let queued = self.workflows.iter().filter(|(_, it)| it.state == TaskState::Queued);
         let periods = Periods { interval_ms: self.interval_ms, sweep_ms: self.sweep_ms };
         queued
-            .filter(|(_, entry)| room || entry.failed_ms.is_none())
-            .map(|(id, entry)| (entry.rank(by, periods, now_ms), id))
-            .max_by_key(|(rank, _)| *rank)
+            .filter(|(_, task)| room || task.failed_ms.is_none())
+            .map(|(id, task)| (task.priority(policy, periods, now_ms), id))
+            .max_by_key(|(priority, _)| *priority)
     }
 
     /// The reading of a workflow begins. Returns what is to be handed to [`Self::ended`].
     pub(super) fn begin(&mut self, id: &WorkflowId, now_ms: i64) -> Option<Begun> {
-        let entry = self.workflows.get_mut(id)?;
-        entry.standing = Standing::Reading;
-        Some(Begun { told: entry.hint.told(), at_ms: now_ms })
+        let task = self.workflows.get_mut(id)?;
+        task.state = TaskState::Reading;
+        Some(Begun { told: task.hint.told(), at_ms: now_ms })
     }
 
     /// The reading of a workflow has ended; `news` says whether it met any, `None` that it failed.
     pub(super) fn ended(&mut self, id: &WorkflowId, begun: Begun, news: Option<bool>, now_ms: i64) {
-        let Some(entry) = self.workflows.get_mut(id) else { return };
-        (entry.standing, entry.in_cycle) = (Standing::Resting, false);
-        entry.failed_ms = news.is_none().then_some(begun.at_ms);
+        let Some(task) = self.workflows.get_mut(id) else { return };
+        (task.state, task.in_cycle) = (TaskState::Resting, false);
+        task.failed_ms = news.is_none().then_some(begun.at_ms);
         if let Some(news) = news {
-            entry.hint.read(begun.told, news, now_ms);
-            entry.read_ms = Some(begun.at_ms);
-            entry.due_ms = None;
+            task.hint.read(begun.told, news, now_ms);
+            task.read_ms = Some(begun.at_ms);
+            task.due_ms = None;
         }
     }
 
@@ -260,10 +260,10 @@ impl Plan {
     /// Breaks the cycle off. Returns how many workflows of it are left out.
     pub(super) fn break_off(&mut self) -> usize {
         let mut left_out = 0;
-        for entry in self.workflows.values_mut() {
-            if entry.standing == Standing::Queued {
-                left_out += usize::from(entry.in_cycle);
-                (entry.standing, entry.in_cycle) = (Standing::Resting, false);
+        for task in self.workflows.values_mut() {
+            if task.state == TaskState::Queued {
+                left_out += usize::from(task.in_cycle);
+                (task.state, task.in_cycle) = (TaskState::Resting, false);
             }
         }
         if let Some(cycle) = &mut self.cycle {
@@ -274,7 +274,7 @@ impl Plan {
 
     /// Ends the cycle if all of it has been tried. Returns when it began.
     pub(super) fn end_cycle(&mut self) -> Option<i64> {
-        let waits_for = |it: &Entry| it.in_cycle && it.standing != Standing::Resting;
+        let waits_for = |it: &Task| it.in_cycle && it.state != TaskState::Resting;
         if self.listing || self.workflows.values().any(waits_for) {
             return None;
         }
@@ -288,17 +288,17 @@ impl Plan {
     }
 
     /// What there is to poll, as far as it decides what that costs.
-    pub(super) fn account(&self) -> Account {
-        let count = |fits: &dyn Fn(&Entry) -> bool| {
-            self.workflows.values().filter(|entry| fits(entry)).count() as u32
+    pub(super) fn workload(&self) -> Workload {
+        let count = |fits: &dyn Fn(&Task) -> bool| {
+            self.workflows.values().filter(|task| fits(task)).count() as u32
         };
-        let often = |entry: &Entry| entry.period_ms <= self.interval_ms;
-        Account {
+        let often = |task: &Task| task.period_ms <= self.interval_ms;
+        Workload {
             listed: self.listed.max(self.workflows.len()) as u32,
             followed: self.workflows.len() as u32,
             open: count(&|it| often(it) && it.active),
             uncounted: count(&|it| often(it) && !it.active),
-            ..Account::default()
+            ..Workload::default()
         }
     }
 
@@ -323,7 +323,7 @@ struct Periods {
     sweep_ms: i64,
 }
 
-impl Default for Entry {
+impl Default for Task {
     fn default() -> Self {
         Self {
             hint: Hint::default(),
@@ -332,15 +332,22 @@ impl Default for Entry {
             due_ms: None,
             period_ms: 1,
             active: false,
-            standing: Standing::Resting,
+            state: TaskState::Resting,
             in_cycle: false,
         }
     }
 }
 
-impl Entry {
+impl Task {
     /// Decides whether it is due, and how urgent that is.
-    fn judge(&mut self, seen: &Seen, listed: bool, hinted: bool, periods: Periods, now_ms: i64) {
+    fn judge(
+        &mut self,
+        seen: &Activity,
+        listed: bool,
+        hinted: bool,
+        periods: Periods,
+        now_ms: i64,
+    ) {
         let Periods { interval_ms, sweep_ms } = periods;
         let moved = listed && self.hint.has_moved();
         self.active = seen.open || seen.failed;
@@ -360,19 +367,23 @@ impl Entry {
         };
     }
 
-    fn rank(&self, by: By, periods: Periods, now_ms: i64) -> Rank {
+    fn priority(&self, policy: Policy, periods: Periods, now_ms: i64) -> Priority {
         let Periods { interval_ms, sweep_ms } = periods;
         if let Some(failed_ms) = self.failed_ms {
-            let stretch = (now_ms - failed_ms).saturating_mul(1000) / (sweep_ms * FAILED);
-            return Rank { pressing: false, stretch };
+            let overdue_ratio = (now_ms - failed_ms).saturating_mul(1000) / (sweep_ms * FAILED);
+            return Priority { urgent: false, overdue_ratio };
         }
         let late_ms = self.due_ms.map_or(0, |due_ms| now_ms - due_ms);
-        let stretch = (self.period_ms + late_ms).saturating_mul(1000) / self.period_ms;
-        match by {
-            By::Lateness => Rank { pressing: false, stretch },
-            By::Urgency => Rank {
-                pressing: self.active || self.period_ms <= interval_ms,
-                stretch: if self.active { stretch.saturating_mul(ACTIVE) } else { stretch },
+        let overdue_ratio = (self.period_ms + late_ms).saturating_mul(1000) / self.period_ms;
+        match policy {
+            Policy::MostOverdue => Priority { urgent: false, overdue_ratio },
+            Policy::Urgent => Priority {
+                urgent: self.active || self.period_ms <= interval_ms,
+                overdue_ratio: if self.active {
+                    overdue_ratio.saturating_mul(ACTIVE)
+                } else {
+                    overdue_ratio
+                },
             },
         }
     }

@@ -24,7 +24,7 @@ const TIMER_GRAIN: Duration = Duration::from_millis(1);
 /// clients share one. Nothing is saved up while idle, because the API's window may be a fixed one
 /// and a burst at its edge would exceed it.
 #[derive(Debug)]
-pub struct Budget {
+pub struct RateLimiter {
     limit: AtomicU32,
     /// When the next slot is. A queue, first come first served: its holder is the next to send.
     queue: tokio::sync::Mutex<Instant>,
@@ -39,8 +39,8 @@ struct Pause {
     in_a_row: u32,
 }
 
-impl Budget {
-    /// A budget of so many requests a minute; 0 is taken as 1.
+impl RateLimiter {
+    /// A limiter of so many requests a minute; 0 is taken as 1.
     pub fn new(requests_per_minute: u32) -> Self {
         let now = Instant::now();
         Self {
@@ -69,13 +69,13 @@ impl Budget {
 
     /// Waits until no request waits for a slot. What is begun only then is begun as late as
     /// possible, and so chosen as well as possible, and yet leaves no slot unused.
-    pub async fn vacancy(&self) {
+    pub async fn until_idle(&self) {
         // The sender is here, so waiting can't fail.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting == 0).await;
     }
 
     /// Waits for the next slot and takes it. Takes none when dropped before.
-    pub(super) async fn slot(&self) {
+    pub(super) async fn acquire(&self) {
         let _waiting = Waiting::in_line(&self.waiting);
         let mut next = self.queue.lock().await;
         loop {
@@ -144,11 +144,11 @@ mod tests {
 
     use super::*;
 
-    async fn send_times(budget: &Budget, requests: usize) -> Vec<u128> {
+    async fn send_times(rate_limiter: &RateLimiter, requests: usize) -> Vec<u128> {
         let start = Instant::now();
         let mut times = Vec::new();
         for _ in 0..requests {
-            budget.slot().await;
+            rate_limiter.acquire().await;
             times.push(start.elapsed().as_millis());
         }
         times
@@ -156,26 +156,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn another_limit_holds_from_the_next_slot_on() {
-        let budget = Budget::new(60);
-        assert_eq!(send_times(&budget, 3).await, [0, 1000, 2000]);
-        budget.set_limit(600);
-        assert_eq!(send_times(&budget, 3).await, [1000, 1100, 1200]);
-        budget.set_limit(0);
-        assert_eq!(budget.limit(), 1);
+        let rate_limiter = RateLimiter::new(60);
+        assert_eq!(send_times(&rate_limiter, 3).await, [0, 1000, 2000]);
+        rate_limiter.set_limit(600);
+        assert_eq!(send_times(&rate_limiter, 3).await, [1000, 1100, 1200]);
+        rate_limiter.set_limit(0);
+        assert_eq!(rate_limiter.limit(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_are_evenly_spaced_even_after_an_idle_hour() {
-        let budget = Budget::new(400);
-        assert_eq!(send_times(&budget, 4).await, [0, 150, 300, 450]);
+        let rate_limiter = RateLimiter::new(400);
+        assert_eq!(send_times(&rate_limiter, 4).await, [0, 150, 300, 450]);
         tokio::time::advance(Duration::from_secs(3600)).await;
-        assert_eq!(send_times(&budget, 4).await, [0, 150, 300, 450]);
+        assert_eq!(send_times(&rate_limiter, 4).await, [0, 150, 300, 450]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_minute_holds_more_requests_than_the_limit() {
-        let budget = Budget::new(490);
-        let times = send_times(&budget, 2000).await;
+        let rate_limiter = RateLimiter::new(490);
+        let times = send_times(&rate_limiter, 2000).await;
         let fullest = times
             .iter()
             .map(|from| times.iter().filter(|t| (*from..from + 60_000).contains(t)).count())
@@ -185,14 +185,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_came_first_is_served_first_and_who_leaves_takes_no_slot() {
-        let budget = Arc::new(Budget::new(60));
+        let rate_limiter = Arc::new(RateLimiter::new(60));
         let (sent, mut order) = tokio::sync::mpsc::unbounded_channel();
         let start = Instant::now();
         let waiting: Vec<_> = (0..4)
             .map(|number| {
-                let (budget, sent) = (Arc::clone(&budget), sent.clone());
+                let (rate_limiter, sent) = (Arc::clone(&rate_limiter), sent.clone());
                 tokio::spawn(async move {
-                    budget.slot().await;
+                    rate_limiter.acquire().await;
                     sent.send((number, start.elapsed().as_secs())).expect("the test listens");
                 })
             })
@@ -209,39 +209,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_holds_everything_back_even_who_waits_already() {
-        let budget = Arc::new(Budget::new(60));
-        budget.slot().await;
+        let rate_limiter = Arc::new(RateLimiter::new(60));
+        rate_limiter.acquire().await;
         let waiting = tokio::spawn({
-            let budget = Arc::clone(&budget);
-            async move { budget.slot().await }
+            let rate_limiter = Arc::clone(&rate_limiter);
+            async move { rate_limiter.acquire().await }
         });
         tokio::time::advance(Duration::from_millis(500)).await;
         let start = Instant::now();
-        budget.refused(Some(Duration::from_secs(30)));
+        rate_limiter.refused(Some(Duration::from_secs(30)));
         waiting.await.expect("waiting does not panic");
         assert_eq!(start.elapsed().as_secs(), 30);
-        assert_eq!(budget.pause_left(), None);
+        assert_eq!(rate_limiter.pause_left(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn unasked_pauses_grow_until_a_request_goes_through() {
-        let budget = Budget::new(1_000_000);
+        let rate_limiter = RateLimiter::new(1_000_000);
         let mut lengths = Vec::new();
         for _ in 0..7 {
-            lengths.extend(budget.refused(None).map(|length| length.as_secs()));
-            assert_eq!(budget.refused(None), None, "the same pause");
-            budget.went_through();
-            budget.slot().await;
+            lengths.extend(rate_limiter.refused(None).map(|length| length.as_secs()));
+            assert_eq!(rate_limiter.refused(None), None, "the same pause");
+            rate_limiter.went_through();
+            rate_limiter.acquire().await;
         }
         assert_eq!(lengths, [2, 4, 8, 16, 32, 60, 60]);
-        budget.went_through();
-        assert_eq!(budget.refused(None), Some(Duration::from_secs(2)));
+        rate_limiter.went_through();
+        assert_eq!(rate_limiter.refused(None), Some(Duration::from_secs(2)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_asked_pause_is_neither_nothing_nor_endless() {
         for (asked, length) in [(0, 1), (7, 7), (86_400, 300)] {
-            let pause = Budget::new(1).refused(Some(Duration::from_secs(asked)));
+            let pause = RateLimiter::new(1).refused(Some(Duration::from_secs(asked)));
             assert_eq!(pause, Some(Duration::from_secs(length)));
         }
     }
@@ -249,7 +249,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_million_requests_a_minute_are_not_slowed_to_the_timers_grain() {
         let start = Instant::now();
-        send_times(&Budget::new(1_000_000), 10_000).await;
+        send_times(&RateLimiter::new(1_000_000), 10_000).await;
         assert!(start.elapsed() <= Duration::from_millis(1200), "{:?}", start.elapsed());
     }
 }

@@ -15,7 +15,7 @@ use crate::{api::Client, model::Clock};
 
 /// When something last went on, and whether anything should.
 #[derive(Clone)]
-pub(super) struct Beats {
+pub(super) struct Heartbeat {
     last_ms: Arc<AtomicI64>,
     at_work: Arc<AtomicUsize>,
     clock: Arc<dyn Clock>,
@@ -24,12 +24,12 @@ pub(super) struct Beats {
 /// Watches over the poll loop: while something is being read, there must be an answer, or an end of
 /// it, from time to time.
 #[derive(Clone)]
-pub struct Pulse {
-    hearts: Vec<(Client, Beats)>,
+pub struct Watchdog {
+    heartbeats: Vec<(Client, Heartbeat)>,
 }
 
 /// Something is being read until this is dropped.
-pub(super) struct AtWork<'a>(&'a Beats);
+pub(super) struct AtWork<'a>(&'a Heartbeat);
 
 /// Added to what requests can take at the most: what else is done between two answers, above all
 /// transactions of the ledger.
@@ -41,7 +41,7 @@ const ATTEMPTS: i64 = 4;
 /// How many requests can wait for a slot of the budget before one that comes now.
 const IN_LINE: i64 = 16;
 
-impl Beats {
+impl Heartbeat {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let last_ms = Arc::new(AtomicI64::new(clock.steady_ms()));
         Self { last_ms, at_work: Arc::default(), clock }
@@ -74,20 +74,21 @@ impl Drop for AtWork<'_> {
     }
 }
 
-impl Pulse {
+impl Watchdog {
     pub(super) fn of(pollers: &[Poller]) -> Self {
-        let hearts = pollers.iter().map(|poller| (poller.client.clone(), poller.pulse.clone()));
-        Self { hearts: hearts.collect() }
+        let heartbeats =
+            pollers.iter().map(|poller| (poller.client.clone(), poller.heartbeat.clone()));
+        Self { heartbeats: heartbeats.collect() }
     }
 
     /// Whether the poll loop advances. The error says for how long it hasn't.
     pub fn check(&self) -> Result<(), String> {
-        for (client, beats) in &self.hearts {
-            if client.budget().pause_left().is_some() {
+        for (client, heartbeat) in &self.heartbeats {
+            if client.rate_limiter().pause_left().is_some() {
                 // All requests wait, as they should.
-                beats.beat();
+                heartbeat.beat();
             }
-            let silent_ms = beats.silent_ms();
+            let silent_ms = heartbeat.silent_ms();
             if silent_ms > longest_silence_ms(client) {
                 let seconds = silent_ms / 1000;
                 return Err(format!(
@@ -125,6 +126,6 @@ impl Pulse {
 /// As long as a request can take that is tried again and again, each time until its timeout, and a
 /// little more.
 fn longest_silence_ms(client: &Client) -> i64 {
-    let slots_ms = IN_LINE * 60_000 / i64::from(client.budget().limit());
+    let slots_ms = IN_LINE * 60_000 / i64::from(client.rate_limiter().limit());
     ATTEMPTS * (client.timeout().as_millis() as i64 + slots_ms) + PATIENCE_MS
 }

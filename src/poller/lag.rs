@@ -2,30 +2,30 @@
 
 use std::time::Duration;
 
-use super::{Account, Poller, estimate};
+use super::{Poller, Workload, estimate};
 use crate::config;
 
 /// Whether polling was behind when last looked.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct LagMonitor {
     behind: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum LagChange {
     FellBehind,
     CaughtUp,
 }
 
-impl Pace {
+impl LagMonitor {
     /// What has changed now that the most overdue workflow is this late. Less than two intervals
     /// are nothing: within a cycle, some always wait for others.
-    fn turn(&mut self, lag: Duration, interval: Duration) -> Option<Turn> {
+    fn change(&mut self, lag: Duration, interval: Duration) -> Option<LagChange> {
         let behind = if self.behind { lag > interval } else { lag > interval * 2 };
         let before = std::mem::replace(&mut self.behind, behind);
         match (before, behind) {
-            (false, true) => Some(Turn::FellBehind),
-            (true, false) => Some(Turn::CaughtUp),
+            (false, true) => Some(LagChange::FellBehind),
+            (true, false) => Some(LagChange::CaughtUp),
             _ => None,
         }
     }
@@ -36,7 +36,7 @@ impl Pace {
 pub(super) async fn tell(pollers: &[Poller]) {
     let Some(first) = pollers.first() else { return };
     let poll = &first.settings.poll;
-    let mut pace = Pace::default();
+    let mut monitor = LagMonitor::default();
     let mut looks = tokio::time::interval(poll.interval);
     loop {
         looks.tick().await;
@@ -46,36 +46,36 @@ pub(super) async fn tell(pollers: &[Poller]) {
         if !pollers.iter().all(ended_well) {
             continue;
         }
-        let lags = pollers.iter().map(|poller| poller.plan().lag_ms(poller.clock.steady_ms()));
+        let lags = pollers.iter().map(|poller| poller.schedule().lag_ms(poller.clock.steady_ms()));
         let lag = Duration::from_millis(lags.max().unwrap_or(0) as u64);
-        let turn = pace.turn(lag, poll.interval);
-        if let Some(turn) = turn {
+        let change = monitor.change(lag, poll.interval);
+        if let Some(change) = change {
             // A reload may have changed it.
-            let limit = first.client.budget().limit();
-            log(turn, &account(pollers), poll, limit, lag);
+            let limit = first.client.rate_limiter().limit();
+            log(change, &workload(pollers), poll, limit, lag);
         }
     }
 }
 
-fn account(pollers: &[Poller]) -> Account {
-    let mut sum = Account::default();
+fn workload(pollers: &[Poller]) -> Workload {
+    let mut sum = Workload::default();
     for poller in pollers {
-        let account = poller.plan().account();
-        sum.listed += account.listed;
-        sum.followed += account.followed;
-        sum.open += account.open;
-        sum.uncounted += account.uncounted;
+        let workload = poller.schedule().workload();
+        sum.listed += workload.listed;
+        sum.followed += workload.followed;
+        sum.open += workload.open;
+        sum.uncounted += workload.uncounted;
         sum.page_size = poller.settings.page_size;
     }
     sum
 }
 
-fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Duration) {
-    let needed = estimate(account, poll, limit);
+fn log(change: LagChange, workload: &Workload, poll: &config::Poll, limit: u32, lag: Duration) {
+    let needed = estimate(workload, poll, limit);
     let requests = needed.requests().round();
-    let (workflows, lag_seconds) = (account.followed, lag.as_secs());
-    match turn {
-        Turn::FellBehind if needed.is_stretched(poll) => tracing::warn!(
+    let (workflows, lag_seconds) = (workload.followed, lag.as_secs());
+    match change {
+        LagChange::FellBehind if needed.is_stretched(poll) => tracing::warn!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -86,7 +86,7 @@ fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Dura
              about every interval_seconds, any other every sweep_seconds. Follow fewer workflows, or \
              raise --poll.interval or --poll.sweep-interval."
         ),
-        Turn::FellBehind => tracing::warn!(
+        LagChange::FellBehind => tracing::warn!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -94,7 +94,7 @@ fn log(turn: Turn, account: &Account, poll: &config::Poll, limit: u32, lag: Dura
             "Polling has fallen behind, although --cortex.rate-limit would do: there is more to \
              read than usual, or the API is slow."
         ),
-        Turn::CaughtUp => tracing::info!(
+        LagChange::CaughtUp => tracing::info!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -109,13 +109,14 @@ mod tests {
 
     #[test]
     fn falling_behind_and_catching_up_are_told_once_each() {
-        let (mut pace, interval) = (Pace::default(), Duration::from_secs(30));
+        let (mut monitor, interval) = (LagMonitor::default(), Duration::from_secs(30));
         let lags = [0, 20, 59, 61, 45, 300, 31, 30, 59, 0, 70];
         let turns: Vec<_> = lags
             .iter()
-            .filter_map(|lag| Some((*lag, pace.turn(Duration::from_secs(*lag), interval)?)))
+            .filter_map(|lag| Some((*lag, monitor.change(Duration::from_secs(*lag), interval)?)))
             .collect();
-        let expected = [(61, Turn::FellBehind), (30, Turn::CaughtUp), (70, Turn::FellBehind)];
+        let expected =
+            [(61, LagChange::FellBehind), (30, LagChange::CaughtUp), (70, LagChange::FellBehind)];
         assert_eq!(turns, expected);
     }
 }
