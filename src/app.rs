@@ -1,8 +1,8 @@
 //! The composition root: opens and checks everything, then starts it, then drains it. Uses all
 //! modules below it.
 
-mod operation;
 mod shared;
+mod supervisor;
 mod view;
 
 use std::{
@@ -30,9 +30,9 @@ use crate::{
     poller::Poller,
     shutdown, systemd,
 };
-pub use operation::Reread;
-use operation::{Operation, Request};
 use shared::{Pollers, Shared, counting};
+pub use supervisor::Reread;
+use supervisor::{Request, Supervisor};
 use view::View;
 
 /// The exporter, ready to start.
@@ -94,12 +94,12 @@ impl App {
         let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
         let gate = Arc::new(gate);
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
-        let operation =
-            Operation::start(shared, config, pollers, reread, access_control, stop.clone());
+        let supervisor =
+            Supervisor::start(shared, config, pollers, reread, access_control, stop.clone());
         let view = View {
             ledger: ledger.clone(),
             clock,
-            now: operation.now(),
+            health: supervisor.health(),
             was_ready: AtomicBool::new(false),
         };
         let view = Arc::new(view);
@@ -117,7 +117,7 @@ impl App {
         let telling = systemd::accompany(move || healthy(), stop.clone());
         let serving = server.serve(endpoints, stop.clone(), GRACE);
         let polling = async {
-            let ended = operation.run(reloads, hangups).await;
+            let ended = supervisor.run(reloads, hangups).await;
             stop.cancel();
             ended
         };

@@ -70,7 +70,7 @@
 //!   and a format is a small encoder (`metrics/text.rs`, `openmetrics.rs`, `protobuf`).
 //! - **A configuration is taken over whole or not at all.** A reload makes everything that can fail
 //!   first, then exchanges it; what outlives it (ledger, budget, metrics) stands apart from what is
-//!   replaced (`app/operation.rs`, `app/shared.rs`).
+//!   replaced (`app/supervisor.rs`, `app/shared.rs`).
 //! - **One bad item spoils nothing else.** Wire types accept anything, and what can't be used is an
 //!   [`model::Anomaly`], told once.
 //!

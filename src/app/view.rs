@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::operation::Now;
+use super::supervisor::PollHealth;
 use crate::{
     http::{AppView, Overview, WorkflowView},
     ledger::{AppState, Ledger, State},
@@ -20,7 +20,7 @@ pub(super) struct View {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
     /// How the polls go.
-    pub(super) now: watch::Receiver<Arc<Now>>,
+    pub(super) health: watch::Receiver<Arc<PollHealth>>,
     /// Whether it was ready once: a reload doesn't make it unready.
     pub(super) was_ready: AtomicBool,
 }
@@ -31,10 +31,10 @@ impl View {
         if self.was_ready.load(Relaxed) {
             return Ok(());
         }
-        let now = Arc::clone(&self.now.borrow());
-        let mut waiting = now.apps.iter().filter(|(_, status)| status.borrow().cycles == 0);
+        let health = Arc::clone(&self.health.borrow());
+        let mut waiting = health.apps.iter().filter(|(_, status)| status.borrow().cycles == 0);
         match waiting.next() {
-            Some((app, _)) if now.apps.len() > 1 => {
+            Some((app, _)) if health.apps.len() > 1 => {
                 Err(format!("the first poll cycle of the app {app} has not ended yet"))
             }
             Some(_) => Err("the first poll cycle has not ended yet".into()),
@@ -47,19 +47,19 @@ impl View {
 
     /// Whether the poll loop lives.
     pub(super) fn healthy(&self) -> Result<(), String> {
-        self.now.borrow().healthy()
+        self.health.borrow().healthy()
     }
 
     /// The landing page's content.
     pub(super) fn overview(&self) -> Overview {
-        let now = Arc::clone(&self.now.borrow());
+        let health = Arc::clone(&self.health.borrow());
         let now_ms = self.clock.now_ms();
         let state = self.ledger.state();
-        let apps = now.apps.iter().map(|(id, _)| state.apps.get(id));
+        let apps = health.apps.iter().map(|(id, _)| state.apps.get(id));
         let workflows = apps.flatten().flat_map(|app| workflows(app, now_ms));
         let workflows = workflows.collect();
-        let apps = now.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
-        Overview { now_ms, poll_interval: now.interval, workflows, apps: apps.collect() }
+        let apps = health.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
+        Overview { now_ms, poll_interval: health.interval, workflows, apps: apps.collect() }
     }
 }
 

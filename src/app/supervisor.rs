@@ -26,7 +26,7 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
 /// How the polls go, for whoever looks.
-pub(super) struct Now {
+pub(super) struct PollHealth {
     /// The apps, and how the polls of each go.
     pub(super) apps: Vec<(AppId, watch::Receiver<poller::PollerStatus>)>,
     /// The poll interval.
@@ -36,12 +36,12 @@ pub(super) struct Now {
 }
 
 /// Polls by a configuration, until there is another one.
-pub(super) struct Operation {
+pub(super) struct Supervisor {
     shared: Shared,
     config: Config,
     reread: Reread,
     access_control: Arc<AccessControl>,
-    now: watch::Sender<Arc<Now>>,
+    health: watch::Sender<Arc<PollHealth>>,
     running: Running,
     stop: CancellationToken,
 }
@@ -53,7 +53,7 @@ struct Running {
     stop: CancellationToken,
 }
 
-impl Now {
+impl PollHealth {
     /// Whether the poll loop lives.
     pub(super) fn healthy(&self) -> Result<(), String> {
         if self.alive.is_finished() {
@@ -63,7 +63,7 @@ impl Now {
     }
 }
 
-impl Operation {
+impl Supervisor {
     /// Begins to poll.
     pub(super) fn start(
         shared: Shared,
@@ -73,14 +73,14 @@ impl Operation {
         access_control: Arc<AccessControl>,
         stop: CancellationToken,
     ) -> Self {
-        let (running, now) = begin(pollers, config.poll.interval, &stop);
-        let now = watch::Sender::new(Arc::new(now));
-        Self { shared, config, reread, access_control, now, running, stop }
+        let (running, health) = begin(pollers, config.poll.interval, &stop);
+        let health = watch::Sender::new(Arc::new(health));
+        Self { shared, config, reread, access_control, health, running, stop }
     }
 
     /// How the polls go, also after reloads.
-    pub(super) fn now(&self) -> watch::Receiver<Arc<Now>> {
-        self.now.subscribe()
+    pub(super) fn health(&self) -> watch::Receiver<Arc<PollHealth>> {
+        self.health.subscribe()
     }
 
     /// Polls until told to stop, and reloads when asked to. The error says what ended by itself.
@@ -115,7 +115,7 @@ impl Operation {
 
     /// Takes over a new configuration whole, or nothing of it.
     async fn reload(&mut self) -> Result<(), String> {
-        let outcome = self.take_over().await;
+        let outcome = self.apply().await;
         self.shared.reloads.reloaded(outcome.is_ok(), self.shared.clock.now_ms());
         match &outcome {
             Ok(keys_changed) => {
@@ -131,7 +131,7 @@ impl Operation {
     }
 
     /// Returns how many keys are others than before.
-    async fn take_over(&mut self) -> Result<usize, String> {
+    async fn apply(&mut self) -> Result<usize, String> {
         let reread = Arc::clone(&self.reread);
         let read = spawn_blocking(move || reread()).await;
         let config = read.map_err(|error| format!("reading it failed: {error}"))??;
@@ -175,9 +175,9 @@ impl Operation {
             tracing::error!(%error, "The poll loop failed; another one begins.");
         }
         self.shared.forget_all_but(&self.config.apps, &config.apps);
-        let (running, now) = begin(pollers, config.poll.interval, &self.stop);
+        let (running, health) = begin(pollers, config.poll.interval, &self.stop);
         self.running = running;
-        self.now.send_replace(Arc::new(now));
+        self.health.send_replace(Arc::new(health));
     }
 }
 
@@ -185,7 +185,7 @@ fn begin(
     Pollers { pollers, clients }: Pollers,
     interval: Duration,
     stop: &CancellationToken,
-) -> (Running, Now) {
+) -> (Running, PollHealth) {
     let apps = pollers.iter().map(|poller| (poller.app_id().clone(), poller.status()));
     let apps = apps.collect();
     let polling = Polling::new(pollers);
@@ -193,7 +193,7 @@ fn begin(
     tokio::spawn(watchdog.clone().watch(stop.clone()));
     let task = tokio::spawn(polling.run(stop.clone()));
     let alive = task.abort_handle();
-    (Running { clients, task, stop }, Now { apps, interval, watchdog, alive })
+    (Running { clients, task, stop }, PollHealth { apps, interval, watchdog, alive })
 }
 
 /// The configuration was found valid, and with it the keys; one that went away since stays in use,
