@@ -5,7 +5,7 @@ use crate::model::RunId;
 /// The FAILED runs since the last COMPLETED one. Runs may be told in any order, and twice: what
 /// counts is when they ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailureRow {
+pub struct FailureStreak {
     /// When the latest COMPLETED run ended.
     completed_ms: Option<i64>,
     /// When each of the row ended, with a hash of its id; the latest of them.
@@ -18,7 +18,7 @@ pub struct FailureRow {
 /// completed run that is told so late that it belongs before these no longer shortens the row.
 const REMEMBERED: usize = 256;
 
-impl FailureRow {
+impl FailureStreak {
     /// A run FAILED. Runs that ended at the same millisecond are taken in the order told.
     pub(super) fn failed(&mut self, ended_ms: i64, run: &RunId) {
         let failure = (ended_ms, crc32fast::hash(run.as_str().as_bytes()));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_row_longer_than_what_is_remembered_is_counted_in_full() {
-        let mut row = FailureRow::default();
+        let mut row = FailureStreak::default();
         for n in 0..1000 {
             row.failed(n as i64, &run(n));
         }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn of_runs_that_ended_together_the_one_told_last_is_the_last() {
-        let mut row = FailureRow::default();
+        let mut row = FailureStreak::default();
         row.failed(5, &run(0));
         row.completed(5);
         assert_eq!(row.len(), 0);
@@ -95,7 +95,7 @@ mod tests {
             outcomes in proptest::collection::vec(any::<bool>(), 0..60),
             told in proptest::collection::vec(any::<proptest::sample::Index>(), 0..200),
         ) {
-            let mut row = FailureRow::default();
+            let mut row = FailureStreak::default();
             let all = (0..outcomes.len()).rev();
             for n in told.iter().filter(|_| !outcomes.is_empty()).map(|i| i.index(outcomes.len())).chain(all) {
                 if outcomes[n] { row.failed(n as i64, &run(n)) } else { row.completed(n as i64) }

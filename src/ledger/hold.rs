@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
-    series::{Series, SeriesKey, Total, Value},
+    series::{Metric, Series, SeriesKey, Value},
     state::{State, WorkflowState},
 };
 
 /// What is held: by the version of the state whose scrape releases it, how much of each series.
-pub(super) type Held = BTreeMap<u64, BTreeMap<SeriesKey, Share>>;
+pub(super) type Pending = BTreeMap<u64, BTreeMap<SeriesKey, Share>>;
 
 /// Past so many versions, what is held is released together.
 const MOST_HELD: usize = 4;
@@ -51,18 +51,20 @@ impl WorkflowState {
             return 0;
         }
         let held = |(_, series): (_, &Series)| series.value.amount() - series.shown().amount();
-        self.series_of(Total::Runs).map(held).sum::<f64>() as u64
+        self.series_of(Metric::Runs).map(held).sum::<f64>() as u64
     }
 
     /// Whether something is held that this version releases.
     pub(super) fn holds(&self, confirmed: u64) -> bool {
-        self.held.first_key_value().is_some_and(|(born, _)| *born <= confirmed)
+        self.held
+            .first_key_value()
+            .is_some_and(|(first_published, _)| *first_published <= confirmed)
     }
 
     /// The version of the state in which the youngest of these series was published.
-    pub(super) fn born(&self, amounts: &[(SeriesKey, f64)]) -> u64 {
+    pub(super) fn first_published(&self, amounts: &[(SeriesKey, f64)]) -> u64 {
         let series = amounts.iter().filter_map(|(key, _)| self.series.get(key));
-        series.map(|series| series.born).max().unwrap_or(0)
+        series.map(|series| series.first_published).max().unwrap_or(0)
     }
 
     /// Adds what one run moves: held until that version has been scraped, or shown at once.
@@ -74,11 +76,11 @@ impl WorkflowState {
     ) {
         for (key, amount) in amounts {
             let Some(series) = self.series.get_mut(&key) else { continue };
-            let run = run.filter(|_| key.total.has_exemplars());
+            let run = run.filter(|_| key.metric.has_exemplars());
             let exemplar = run.map(|run| (series.value.bucket(amount), run.with_value(amount)));
-            if let Some(born) = held_until {
+            if let Some(first_published) = held_until {
                 series.shown.get_or_insert_with(|| series.value.clone());
-                let shares = self.held.entry(born).or_default();
+                let shares = self.held.entry(first_published).or_default();
                 let share = shares.entry(key).or_insert_with(|| series.value.zero().into());
                 share.amount.add(amount);
                 share.exemplars.extend(exemplar);
@@ -92,39 +94,41 @@ impl WorkflowState {
         }
         // Where each run brings a new series and nobody scrapes, this would grow with both.
         if self.held.len() > MOST_HELD
-            && let Some(born) = self.held.last_key_value().map(|(born, _)| *born)
+            && let Some(first_published) =
+                self.held.last_key_value().map(|(first_published, _)| *first_published)
         {
-            self.hold_together(born);
+            self.hold_together(first_published);
         }
     }
 
     /// Holds what a restart found not yet shown until this version has been scraped.
-    pub(super) fn hold_restored(&mut self, born: u64) {
+    pub(super) fn hold_restored(&mut self, first_published: u64) {
         let rest = |(key, series): (&SeriesKey, &Series)| {
             let rest = series.value.since(series.shown.as_ref()?);
             Some((key.clone(), rest.into()))
         };
         let rest: BTreeMap<_, _> = self.series.iter().filter_map(rest).collect();
-        self.held = if rest.is_empty() { Held::new() } else { Held::from([(born, rest)]) };
+        self.held =
+            if rest.is_empty() { Pending::new() } else { Pending::from([(first_published, rest)]) };
     }
 
     /// To Prometheus, all series are new from this version of the state on: they show again what
     /// they showed last, and nothing more before that has been scraped.
-    pub(super) fn show_bases_again(&mut self, born: u64) {
+    pub(super) fn show_bases_again(&mut self, first_published: u64) {
         for series in self.series.values_mut() {
-            series.born = born;
+            series.first_published = first_published;
         }
-        self.hold_together(born);
+        self.hold_together(first_published);
     }
 
     /// Holds all that is held until this version has been scraped.
-    fn hold_together(&mut self, born: u64) {
+    fn hold_together(&mut self, first_published: u64) {
         let mut all = BTreeMap::new();
         for held in std::mem::take(&mut self.held).into_values() {
             merge(&mut all, held);
         }
         if !all.is_empty() {
-            self.held.insert(born, all);
+            self.held.insert(first_published, all);
         }
     }
 

@@ -2,6 +2,7 @@
 //! changes; the store makes them durable; only then does everybody else see them. Uses `config` and
 //! `model`.
 
+mod budget;
 mod error;
 mod exemplar;
 mod failures;
@@ -9,9 +10,8 @@ mod hold;
 mod metrics;
 mod native;
 mod observe;
-mod room;
+mod ownership;
 mod series;
-mod shared;
 mod state;
 mod store;
 #[cfg(test)]
@@ -27,15 +27,15 @@ use std::{
 
 use tokio::sync::{Mutex, watch};
 
+pub use budget::OTHER;
 pub use error::LedgerError;
 pub use exemplar::Exemplar;
-pub use failures::FailureRow;
+pub use failures::FailureStreak;
 pub use metrics::LedgerMetrics;
-pub use native::Native;
-pub use room::OTHER;
-pub use series::{Histogram, Series, SeriesKey, Total, Value};
+pub use native::NativeHistogram;
+pub use series::{Histogram, Metric, Series, SeriesKey, Value};
 pub use state::{
-    AppRecord, AppState, Listed, OpenRun, ReadAt, Shared, State, WorkflowRecord, WorkflowState,
+    AppRecord, AppState, CowArc, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
 };
 pub use store::{Site, inspect};
 
@@ -43,8 +43,8 @@ use crate::{
     config::{Buckets, WorkflowFilter},
     model::{AppId, Phase, Run, RunId, Workflow, WorkflowId},
 };
-use observe::{Changes, Standing, finish_ms};
-use room::Room;
+use budget::SeriesBudget;
+use observe::{Changes, Novelty, finish_ms};
 use series::Bounds;
 use state::List;
 use store::{Batch, Store};
@@ -88,7 +88,7 @@ pub struct RunsRead<'a> {
     /// Whether the list's first run is its latest.
     pub newest_first: bool,
     /// What this answer means for the reading of the list.
-    pub closing: Closing,
+    pub stop_when: StopWhen,
     /// Whether all that this reading has met so far stands at the old end of the list, so that what
     /// is history there tells nothing of the latest outcomes.
     pub old_end: bool,
@@ -106,16 +106,16 @@ pub struct Recorded {
 
 /// When an answer ends the reading of a workflow's list of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closing {
+pub enum StopWhen {
     /// Not at all: there is more to read, or it was no page of the list.
-    No,
+    Never,
     /// If all runs in its old half are finished and already counted, or history.
     IfSettled,
     /// If all runs in its old half were met by earlier readings: enough where a run's place in the
     /// list never changes.
     IfKnown,
     /// In any case: the list ends here.
-    Yes,
+    Always,
 }
 
 /// A problem with a ledger, or with what is said to it.
@@ -133,9 +133,9 @@ impl Ledger {
             highest_number: 0,
             bounds,
             settings,
-            unsure: false,
-            room: Room::default(),
-            folded: 0,
+            needs_reload: false,
+            budget: SeriesBudget::default(),
+            overflowed: 0,
             shared: BTreeSet::new(),
         };
         writer.load(now_ms).await?;
@@ -158,7 +158,7 @@ impl Ledger {
         if let Err(error) = writer.load(now_ms).await {
             (writer.settings, writer.bounds) = (before, bounds_before);
             // Part of it may have been written; the next one to write finds out.
-            writer.unsure = true;
+            writer.needs_reload = true;
             return Err(error);
         }
         self.metrics.limited_to(writer.settings.max_series);
@@ -199,17 +199,17 @@ impl Ledger {
         }
         let mut state = State::clone(&writer.state);
         let (mut number, lookback) = (writer.highest_number, writer.settings.lookback);
-        let born = state.version + 1;
+        let first_published = state.version + 1;
         let app_state = state.apps.entry(app.clone()).or_default();
         let cold_start = app_state.record.cold_start_ms.is_none();
-        let elsewhere = shared::shown_by_others(&writer.state, app);
-        let mut room = writer.room;
+        let elsewhere = ownership::shown_by_others(&writer.state, app);
+        let mut budget = writer.budget;
         let list = List {
             workflows,
             read_at,
             lookback_ms: lookback.map(|lookback| lookback.as_millis() as i64),
             bounds: &writer.bounds,
-            born,
+            first_published,
         };
         let changed = app_state.list(
             &list,
@@ -220,7 +220,7 @@ impl Ledger {
                 number += 1;
                 number
             },
-            &mut room,
+            &mut budget,
         );
         let before_ms =
             writer.settings.retention.and_then(|it| app_state.record.forget(it, read_at));
@@ -236,12 +236,12 @@ impl Ledger {
             batch.series.extend(series);
         }
         if !batch.apps.is_empty() || !changed.is_empty() {
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.needs_reload, &batch).await?;
         }
         writer.highest_number = number;
         self.publish(writer, state);
         writer.measure();
-        self.tell_folded(writer);
+        self.report_overflow(writer);
         let admitted = workflows.iter().filter(|one| filter.admits(&one.id, &one.name));
         self.tell_shared(app, admitted.map(|one| &one.id), &elsewhere, &mut writer.shared);
         Ok(())
@@ -273,18 +273,18 @@ impl Ledger {
                 observer.changes.runs.get(&run.id).or_else(|| records.get(&run.id)).cloned();
             let standing = observer.observe(run, record.as_ref());
             if proof.contains(&run.id) {
-                settled &= standing == Standing::Settled;
-                known &= standing != Standing::New;
+                settled &= standing == Novelty::Settled;
+                known &= standing != Novelty::New;
             }
         }
         if read.old_end && now.record.first_reading && !now.has_counted() {
-            now.record.failures = FailureRow::default();
+            now.record.failures = FailureStreak::default();
         }
-        let closed = match read.closing {
-            Closing::No => false,
-            Closing::IfSettled => settled,
-            Closing::IfKnown => known,
-            Closing::Yes => true,
+        let closed = match read.stop_when {
+            StopWhen::Never => false,
+            StopWhen::IfSettled => settled,
+            StopWhen::IfKnown => known,
+            StopWhen::Always => true,
         };
         if closed {
             now.close_reading();
@@ -292,7 +292,7 @@ impl Ledger {
         let mut state = State::clone(&writer.state);
         if now.record != before || !changes.runs.is_empty() {
             let batch = changes.batch(app, workflow, &now);
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.needs_reload, &batch).await?;
             self.tell(&changes);
             writer.take_room(&changes, &mut state);
         }
@@ -328,7 +328,7 @@ impl Ledger {
             return Ok(());
         }
         let batch = changes.batch(app, workflow, &now);
-        self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+        self.commit(&mut writer.store, &mut writer.needs_reload, &batch).await?;
         self.tell(&changes);
         let mut state = State::clone(&writer.state);
         put(&mut state, app, workflow, now);
@@ -360,7 +360,7 @@ impl Ledger {
             record.succeeded_ms = Some(ended_ms);
             let record = record.clone();
             let batch = Batch { apps: vec![(app, &record)], ..Batch::default() };
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.needs_reload, &batch).await?;
         }
         self.publish(writer, state);
         Ok(())
@@ -391,7 +391,7 @@ impl Ledger {
             batch.series.extend(series);
         }
         if !batch.series.is_empty() {
-            self.commit(&mut writer.store, &mut writer.unsure, &batch).await?;
+            self.commit(&mut writer.store, &mut writer.needs_reload, &batch).await?;
             self.publish(writer, state);
         }
         Ok(())
@@ -406,38 +406,43 @@ impl Ledger {
     /// The writer, sure of what the database holds.
     async fn ready(&self, now_ms: i64) -> Result<tokio::sync::MutexGuard<'_, Writer>> {
         let mut writer = self.writer.lock().await;
-        if writer.unsure {
+        if writer.needs_reload {
             writer.store.reconnect().await?;
             writer.load(now_ms).await?;
-            writer.unsure = false;
+            writer.needs_reload = false;
         }
         Ok(writer)
     }
 
-    async fn commit(&self, store: &mut Store, unsure: &mut bool, batch: &Batch<'_>) -> Result<()> {
+    async fn commit(
+        &self,
+        store: &mut Store,
+        needs_reload: &mut bool,
+        batch: &Batch<'_>,
+    ) -> Result<()> {
         let begun = Instant::now();
         // Also if the caller stops waiting.
-        *unsure = true;
+        *needs_reload = true;
         let written = store.commit(batch).await;
-        *unsure = written.is_err();
+        *needs_reload = written.is_err();
         self.metrics.committed(written.is_ok());
         self.metrics.commit_duration.observe(begun.elapsed().as_secs_f64());
         written
     }
 
     /// Tells when the budget of series begins and ceases to be too small.
-    fn tell_folded(&self, writer: &mut Writer) {
-        let folded = writer.state.folded();
-        let before = std::mem::replace(&mut writer.folded, folded);
-        self.metrics.folded_workflows.set(folded as i64);
-        if folded > 0 && before == 0 {
+    fn report_overflow(&self, writer: &mut Writer) {
+        let overflowed = writer.state.overflowed();
+        let before = std::mem::replace(&mut writer.overflowed, overflowed);
+        self.metrics.folded_workflows.set(overflowed as i64);
+        if overflowed > 0 && before == 0 {
             tracing::warn!(
-                workflows = folded,
+                workflows = overflowed,
                 max_series = writer.settings.max_series,
                 "There is no room for more series: these workflows are counted together as \
                  workflow_id=\"_other\". Raise --metrics.max-series, or exclude workflows."
             );
-        } else if folded == 0 && before > 0 {
+        } else if overflowed == 0 && before > 0 {
             tracing::info!("Every workflow has series of its own again.");
         }
     }

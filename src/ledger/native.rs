@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A distribution of seconds over exponential buckets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Native {
+pub struct NativeHistogram {
     /// How fine the buckets are.
     pub schema: i32,
     /// How many observations are no larger than [`Self::ZERO_THRESHOLD`].
@@ -38,13 +38,13 @@ const HALF_TO_ONE: [f64; 8] = [
     0.917_004_043_204_671_2,
 ];
 
-impl Default for Native {
+impl Default for NativeHistogram {
     fn default() -> Self {
         Self { schema: FINEST, zero: 0, buckets: Vec::new() }
     }
 }
 
-impl Native {
+impl NativeHistogram {
     /// What is no larger than this counts as zero. The value is the usual one of Prometheus'
     /// client libraries: 2^-128.
     pub const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
@@ -104,7 +104,7 @@ impl Native {
     }
 
     /// Whether it can have been made by this type, and of so many observations.
-    pub(super) fn is_sound(&self, count: u64) -> bool {
+    pub(super) fn is_valid(&self, count: u64) -> bool {
         let ascends = self.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let filled = self.buckets.iter().all(|(_, count)| *count > 0);
         let fits = (COARSEST..=FINEST).contains(&self.schema) && self.buckets.len() <= MOST_BUCKETS;
@@ -163,8 +163,8 @@ mod tests {
 
     use super::*;
 
-    fn of(seconds: &[f64]) -> Native {
-        let mut native = Native::default();
+    fn of(seconds: &[f64]) -> NativeHistogram {
+        let mut native = NativeHistogram::default();
         for seconds in seconds {
             native.observe(*seconds, 1);
         }
@@ -190,34 +190,34 @@ mod tests {
 
     #[test]
     fn no_more_than_160_buckets_are_kept_whatever_comes() {
-        let mut native = Native::default();
+        let mut native = NativeHistogram::default();
         for power in -300..300 {
             native.observe(10.0_f64.powi(power), 1);
         }
         assert!(native.buckets.len() <= 160 && native.schema < 3, "{native:?}");
-        assert!(native.is_sound(600));
+        assert!(native.is_valid(600));
     }
 
     #[test]
     fn what_an_older_version_counted_stands_at_the_upper_bounds_of_its_buckets() {
-        let old = Native::of_classic(&[1.0, 2.0], &[3, 0, 1]);
+        let old = NativeHistogram::of_classic(&[1.0, 2.0], &[3, 0, 1]);
         assert_eq!(old.buckets, [(0, 3), (16, 1)]);
-        assert!(old.is_sound(4));
+        assert!(old.is_valid(4));
     }
 
     #[test]
     fn what_no_histogram_can_hold_is_not_sound() {
         let good = of(&[1.0, 3.0]);
-        assert!(good.is_sound(2) && !good.is_sound(3));
-        let but = |change: fn(&mut Native)| {
+        assert!(good.is_valid(2) && !good.is_valid(3));
+        let but = |change: fn(&mut NativeHistogram)| {
             let mut bad = good.clone();
             change(&mut bad);
             bad
         };
-        assert!(!but(|bad| bad.schema = 4).is_sound(2));
-        assert!(!but(|bad| bad.buckets.reverse()).is_sound(2));
-        assert!(!but(|bad| bad.buckets[0].1 = 0).is_sound(1));
-        assert!(!but(|bad| bad.zero = u64::MAX).is_sound(2));
+        assert!(!but(|bad| bad.schema = 4).is_valid(2));
+        assert!(!but(|bad| bad.buckets.reverse()).is_valid(2));
+        assert!(!but(|bad| bad.buckets[0].1 = 0).is_valid(1));
+        assert!(!but(|bad| bad.zero = u64::MAX).is_valid(2));
     }
 
     proptest! {
@@ -241,7 +241,7 @@ mod tests {
             }
             shown.grow(&whole.since(&of(&part)));
             prop_assert_eq!(&shown, &whole);
-            prop_assert!(whole.is_sound((part.len() + rest.len()) as u64));
+            prop_assert!(whole.is_valid((part.len() + rest.len()) as u64));
         }
     }
 }

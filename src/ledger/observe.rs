@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
+    budget::{SeriesBudget, overflow_key},
     exemplar::Exemplar,
-    room::{Room, stand_in},
-    series::{Bounds, Series, SeriesKey, Total},
+    series::{Bounds, Metric, Series, SeriesKey},
     state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
 use crate::model::{Anomaly, DAY_MS, Phase, Run, RunId, Status, StepDuration, Timestamp};
@@ -38,7 +38,7 @@ pub(super) enum RunPhase {
 
 /// What a run tells of the list that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Novelty {
     /// Finished, and already counted, or history: what lies behind was seen.
     Settled,
     /// Met by an earlier reading, but it went on since.
@@ -52,7 +52,7 @@ pub(super) enum Standing {
 pub(super) struct Changes {
     pub(super) series: BTreeSet<SeriesKey>,
     /// Room for more series, and the group that counts what has none, and what changed in it.
-    pub(super) room: Room,
+    pub(super) budget: SeriesBudget,
     pub(super) group: WorkflowState,
     pub(super) in_group: BTreeSet<SeriesKey>,
     pub(super) runs: BTreeMap<RunId, RunRecord>,
@@ -75,7 +75,7 @@ pub(super) struct Observer<'a> {
     pub(super) read_at: ReadAt,
     /// Runs created before this are forgotten and never news.
     pub(super) pruned_before_ms: i64,
-    pub(super) showing: Showing,
+    pub(super) hold_policy: HoldPolicy,
     /// What the run being observed moves, here and in the group.
     pub(super) moved: Vec<(SeriesKey, f64)>,
     pub(super) moved_in_group: Vec<(SeriesKey, f64)>,
@@ -83,9 +83,9 @@ pub(super) struct Observer<'a> {
 
 /// When what is added may be shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Showing {
+pub(super) struct HoldPolicy {
     /// The version of the state in which new series are published.
-    pub(super) born: u64,
+    pub(super) first_published: u64,
     /// Whether it is held until their base has been scraped.
     pub(super) hold: bool,
 }
@@ -132,7 +132,7 @@ fn without_future_end(run: &Run, read_at: ReadAt) -> Cow<'_, Run> {
 
 impl Observer<'_> {
     /// Takes in one run; `record` is what was remembered of it.
-    pub(super) fn observe(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
+    pub(super) fn observe(&mut self, run: &Run, record: Option<&RunRecord>) -> Novelty {
         let phase = run.phase();
         let run = &*without_future_end(run, self.read_at);
         let standing = match phase {
@@ -152,8 +152,9 @@ impl Observer<'_> {
         }
         let exemplar = Exemplar::of(run);
         let group = &mut self.changes.group;
-        let born = self.workflow.born(&moved).max(group.born(&in_group));
-        let held = self.showing.hold.then_some(born);
+        let first_published =
+            self.workflow.first_published(&moved).max(group.first_published(&in_group));
+        let held = self.hold_policy.hold.then_some(first_published);
         self.workflow.add(moved, exemplar.as_ref(), held);
         group.add(in_group, exemplar.as_ref(), held);
     }
@@ -167,7 +168,7 @@ impl Observer<'_> {
         }
     }
 
-    fn open(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
+    fn open(&mut self, run: &Run, record: Option<&RunRecord>) -> Novelty {
         let replay = match record.map(|record| &record.phase) {
             Some(RunPhase::Open(before)) => before.replay,
             Some(RunPhase::Finished) => true,
@@ -202,21 +203,21 @@ impl Observer<'_> {
             self.changes.runs.insert(run.id.clone(), now);
             self.workflow.open.insert(run.id.clone(), open);
         }
-        if self.is_known(record) { Standing::Followed } else { Standing::New }
+        if self.is_known(record) { Novelty::Followed } else { Novelty::New }
     }
 
-    fn finished(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
+    fn finished(&mut self, run: &Run, record: Option<&RunRecord>) -> Novelty {
         self.note_end(run);
         match record.map(|record| &record.phase) {
             Some(RunPhase::Open(before)) => {
                 let replay = before.replay;
                 self.count(run, record, replay);
-                if self.is_known(record) { Standing::Followed } else { Standing::New }
+                if self.is_known(record) { Novelty::Followed } else { Novelty::New }
             }
             Some(RunPhase::Vanished) => {
                 self.changes.news = true;
                 self.count(run, record, false);
-                Standing::New
+                Novelty::New
             }
             Some(RunPhase::Finished) => self.finished_again(run, record),
             None => self.finished_first(run),
@@ -225,33 +226,33 @@ impl Observer<'_> {
 
     /// A run that is known to have finished: either nothing new, or a replay that was missed while
     /// it was open. An end that appears or is corrected later is nothing new.
-    fn finished_again(&mut self, run: &Run, record: Option<&RunRecord>) -> Standing {
+    fn finished_again(&mut self, run: &Run, record: Option<&RunRecord>) -> Novelty {
         let Some(before) = record else {
-            return Standing::New;
+            return Novelty::New;
         };
         let started = run.started_at;
         let later = |at: Timestamp| before.started_ms.is_some_and(|ms| at.earliest() > ms);
         if started.is_some_and(later) {
             self.changes.news = true;
             self.count(run, record, true);
-            return Standing::New;
+            return Novelty::New;
         }
         if before.started_ms.is_none() && started.is_some() {
             let started_ms = latest_start(run, record);
             let record = RunRecord { started_ms, ..before.clone() };
             self.changes.runs.insert(run.id.clone(), record);
         }
-        if self.is_known(record) { Standing::Settled } else { Standing::New }
+        if self.is_known(record) { Novelty::Settled } else { Novelty::New }
     }
 
     /// A finished run that nothing is remembered of: news, history, or long forgotten.
-    fn finished_first(&mut self, run: &Run) -> Standing {
+    fn finished_first(&mut self, run: &Run) -> Novelty {
         let first_reading = self.workflow.record.first_reading;
         if age_ms(run) < self.pruned_before_ms {
             if first_reading {
                 self.note_outcome(run);
             }
-            return Standing::Settled;
+            return Novelty::Settled;
         }
         let earliest = run.ended_at.or(run.started_at).or(run.created_at);
         let latest = run.ended_at.or(run.updated_at);
@@ -262,23 +263,23 @@ impl Observer<'_> {
         let replay = self.had_finished(run);
         match age {
             // It may as well be the attempt that had finished.
-            Age::Unclear if replay && run.ended_at.is_none() => Standing::Settled,
+            Age::Unclear if replay && run.ended_at.is_none() => Novelty::Settled,
             Age::History => {
                 if first_reading {
                     self.note_outcome(run);
                 }
-                Standing::Settled
+                Novelty::Settled
             }
             Age::Unclear if first_reading => {
                 self.note_outcome(run);
                 self.remember_finished(run, None);
-                Standing::New
+                Novelty::New
             }
             Age::News | Age::Unclear => {
                 self.changes.news = true;
                 self.created(run);
                 self.count(run, None, replay);
-                Standing::New
+                Novelty::New
             }
         }
     }
@@ -297,33 +298,33 @@ impl Observer<'_> {
     fn count(&mut self, run: &Run, record: Option<&RunRecord>, replay: bool) {
         let (status, origin) = (run.status.as_str(), run.origin.as_str());
         let mut odd: BTreeSet<Anomaly> = run.anomalies.iter().copied().collect();
-        self.add(Total::Runs, &[status, origin], 1.0);
+        self.add(Metric::Runs, &[status, origin], 1.0);
         match seconds_between(run.started_at, run.ended_at) {
-            Ok(seconds) => self.add(Total::RunDuration, &[status, origin], seconds),
+            Ok(seconds) => self.add(Metric::RunDuration, &[status, origin], seconds),
             Err(anomaly) => drop(odd.insert(anomaly)),
         }
         // A replay starts long after its run was created, which is no waiting.
         if !replay {
             match seconds_between(run.created_at, run.started_at) {
-                Ok(seconds) => self.add(Total::QueueDuration, &[origin], seconds),
+                Ok(seconds) => self.add(Metric::QueueDuration, &[origin], seconds),
                 Err(anomaly) => drop(odd.insert(anomaly)),
             }
         }
         if let Some(credits) = run.credits {
-            self.add(Total::RunCredits, &[status, origin], credits);
+            self.add(Metric::RunCredits, &[status, origin], credits);
         }
         for step in &run.steps {
             let (key, kind) = (step.key.as_str(), step.step_type.as_str());
-            self.add(Total::Steps, &[key, kind, step.status.as_str()], 1.0);
+            self.add(Metric::Steps, &[key, kind, step.status.as_str()], 1.0);
             match step.duration {
                 StepDuration::Seconds(seconds) => {
-                    self.add(Total::StepDuration, &[key, kind, step.status.as_str()], seconds);
+                    self.add(Metric::StepDuration, &[key, kind, step.status.as_str()], seconds);
                 }
                 StepDuration::Negative => drop(odd.insert(Anomaly::NegativeDuration)),
                 StepDuration::Unknown => {}
             }
             if let Some(credits) = step.credits {
-                self.add(Total::StepCredits, &[key, kind], credits);
+                self.add(Metric::StepCredits, &[key, kind], credits);
             }
         }
         self.unknown_words(run);
@@ -351,22 +352,27 @@ impl Observer<'_> {
             Age::History => false,
         };
         if news {
-            self.add(Total::RunsCreated, &[run.origin.as_str()], 1.0);
+            self.add(Metric::RunsCreated, &[run.origin.as_str()], 1.0);
         }
     }
 
-    fn add(&mut self, total: Total, labels: &[&str], amount: f64) {
-        let key = SeriesKey::new(total, labels);
-        let zero =
-            || Series::zero(self.bounds.zero(total), self.showing.born, self.read_at.local_ms);
-        let Changes { series, room, group, in_group, .. } = &mut *self.changes;
+    fn add(&mut self, metric: Metric, labels: &[&str], amount: f64) {
+        let key = SeriesKey::new(metric, labels);
+        let zero = || {
+            Series::zero(
+                self.bounds.zero(metric),
+                self.hold_policy.first_published,
+                self.read_at.local_ms,
+            )
+        };
+        let Changes { series, budget, group, in_group, .. } = &mut *self.changes;
         let is_there = self.workflow.series.contains_key(&key);
-        if is_there || (!self.workflow.is_folded() && room.take(total, self.bounds)) {
+        if is_there || (!self.workflow.is_overflowed() && budget.take(metric, self.bounds)) {
             self.workflow.series.entry(key.clone()).or_insert_with(zero);
             series.insert(key.clone());
             self.moved.push((key, amount));
         } else {
-            let key = stand_in(total, labels);
+            let key = overflow_key(metric, labels);
             group.series.entry(key.clone()).or_insert_with(zero);
             in_group.insert(key.clone());
             self.moved_in_group.push((key, amount));

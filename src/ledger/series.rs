@@ -2,13 +2,13 @@ use std::sync::Arc;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
-    native::Native,
+    native::NativeHistogram,
 };
 use crate::{config::Buckets, model::Label};
 
 /// What is added up, run by run. Each is the source of one metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Total {
+pub enum Metric {
     /// Finished runs, by status and origin.
     Runs,
     /// Runs created, by origin.
@@ -27,7 +27,7 @@ pub enum Total {
     StepCredits,
 }
 
-impl Total {
+impl Metric {
     /// Whether its series name a run as an example.
     pub(super) const fn has_exemplars(self) -> bool {
         matches!(self, Self::Runs | Self::RunDuration | Self::QueueDuration | Self::StepDuration)
@@ -60,22 +60,22 @@ impl Total {
     }
 
     pub(super) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|total| total.as_str() == name)
+        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
     }
 }
 
-/// Which number: a total and the values of its labels, in the order in which [`Total`] names them.
+/// Which number: a metric and the values of its labels, in the order in which [`Metric`] names them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesKey {
     /// What is added up.
-    pub total: Total,
+    pub metric: Metric,
     /// The label values.
     pub labels: Arc<[Label]>,
 }
 
 impl SeriesKey {
-    pub(super) fn new(total: Total, labels: &[&str]) -> Self {
-        Self { total, labels: labels.iter().map(|label| Label::new(label)).collect() }
+    pub(super) fn new(metric: Metric, labels: &[&str]) -> Self {
+        Self { metric, labels: labels.iter().map(|label| Label::new(label)).collect() }
     }
 }
 
@@ -87,7 +87,7 @@ pub struct Series {
     /// How much of that may be shown by now, where that isn't all; see `hold`.
     pub(super) shown: Option<Value>,
     /// The first version of the state in which it was published since the process began.
-    pub(super) born: u64,
+    pub(super) first_published: u64,
     /// When it was 0, by our own clock: milliseconds since the Unix epoch.
     pub start_ms: i64,
     /// Runs of what is shown. Not kept in the database.
@@ -96,8 +96,8 @@ pub struct Series {
 
 impl Series {
     /// A series that has seen nothing yet, published from this version of the state on.
-    pub(super) fn zero(value: Value, born: u64, start_ms: i64) -> Self {
-        Self { value, shown: None, born, start_ms, exemplars: Exemplars::default() }
+    pub(super) fn zero(value: Value, first_published: u64, start_ms: i64) -> Self {
+        Self { value, shown: None, first_published, start_ms, exemplars: Exemplars::default() }
     }
 
     /// What to show.
@@ -130,13 +130,13 @@ pub struct Histogram {
     /// All seconds together.
     pub sum: f64,
     /// The same observations in exponential buckets.
-    pub native: Native,
+    pub native: NativeHistogram,
 }
 
 impl Histogram {
     fn new(bounds: Arc<[f64]>) -> Self {
         let counts = vec![0; bounds.len() + 1].into();
-        Self { bounds, counts, sum: 0.0, native: Native::default() }
+        Self { bounds, counts, sum: 0.0, native: NativeHistogram::default() }
     }
 
     fn observe(&mut self, seconds: f64) {
@@ -253,23 +253,23 @@ impl Bounds {
         }
     }
 
-    /// The bounds of a total; `None` for one that is no histogram.
-    pub(super) fn of(&self, total: Total) -> Option<&Arc<[f64]>> {
-        match total {
-            Total::RunDuration => Some(&self.runs),
-            Total::QueueDuration => Some(&self.queues),
-            Total::StepDuration => Some(&self.steps),
-            Total::Runs
-            | Total::RunsCreated
-            | Total::Steps
-            | Total::RunCredits
-            | Total::StepCredits => None,
+    /// The bounds of a metric; `None` for one that is no histogram.
+    pub(super) fn of(&self, metric: Metric) -> Option<&Arc<[f64]>> {
+        match metric {
+            Metric::RunDuration => Some(&self.runs),
+            Metric::QueueDuration => Some(&self.queues),
+            Metric::StepDuration => Some(&self.steps),
+            Metric::Runs
+            | Metric::RunsCreated
+            | Metric::Steps
+            | Metric::RunCredits
+            | Metric::StepCredits => None,
         }
     }
 
-    /// A series of this total that has seen nothing yet.
-    pub(super) fn zero(&self, total: Total) -> Value {
-        match self.of(total) {
+    /// A series of this metric that has seen nothing yet.
+    pub(super) fn zero(&self, metric: Metric) -> Value {
+        match self.of(metric) {
             Some(bounds) => Value::Histogram(Histogram::new(Arc::clone(bounds))),
             None => Value::Counter(0.0),
         }

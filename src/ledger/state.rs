@@ -8,10 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failures::FailureRow,
-    hold::Held,
-    room::Room,
-    series::{Bounds, Series, SeriesKey, Total},
+    budget::SeriesBudget,
+    failures::FailureStreak,
+    hold::Pending,
+    series::{Bounds, Metric, Series, SeriesKey},
 };
 use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
 
@@ -77,11 +77,11 @@ pub struct WorkflowState {
     /// What one row of the database keeps.
     pub record: WorkflowRecord,
     /// The numbers that only grow.
-    pub series: Shared<BTreeMap<SeriesKey, Series>>,
+    pub series: CowArc<BTreeMap<SeriesKey, Series>>,
     /// Its runs that are now PENDING or RUNNING.
     pub open: BTreeMap<RunId, OpenRun>,
     /// What must not be shown yet.
-    pub(super) held: Held,
+    pub(super) held: Pending,
     /// Whether the last list that could be read had it.
     pub listed: bool,
     /// What the database says of when it was last listed.
@@ -90,16 +90,16 @@ pub struct WorkflowState {
 
 /// A value that one state shares with the next until it changes: whoever changes it gets a copy.
 #[derive(Clone, Debug, Default)]
-pub struct Shared<T>(Arc<T>);
+pub struct CowArc<T>(Arc<T>);
 
-impl<T> Shared<T> {
+impl<T> CowArc<T> {
     /// Whether both are the same one, so that nothing has changed from one to the other.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for CowArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -107,7 +107,7 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T: Clone> DerefMut for Shared<T> {
+impl<T: Clone> DerefMut for CowArc<T> {
     fn deref_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
     }
@@ -137,7 +137,7 @@ pub struct WorkflowRecord {
     /// When the latest run with each outcome ended.
     pub last_run_ms: BTreeMap<Status, i64>,
     /// How many runs FAILED in a row.
-    pub failures: FailureRow,
+    pub failures: FailureStreak,
 }
 
 /// What the list of workflows told about one.
@@ -211,7 +211,7 @@ pub(super) struct List<'a> {
     pub(super) lookback_ms: Option<i64>,
     pub(super) bounds: &'a Bounds,
     /// The version of the state in which new series are published.
-    pub(super) born: u64,
+    pub(super) first_published: u64,
 }
 
 /// The times of an answer.
@@ -236,7 +236,7 @@ impl WorkflowRecord {
             reading_begun: false,
             polled_ms: None,
             last_run_ms: BTreeMap::new(),
-            failures: FailureRow::default(),
+            failures: FailureStreak::default(),
         }
     }
 }
@@ -261,15 +261,15 @@ impl WorkflowState {
         if name.is_empty() { id.as_str() } else { name }
     }
 
-    /// Its series of one total.
-    pub fn series_of(&self, total: Total) -> impl Iterator<Item = (&SeriesKey, &Series)> {
-        let first = SeriesKey { total, labels: Arc::default() };
-        self.series.range(first..).take_while(move |(key, _)| key.total == total)
+    /// Its series of one metric.
+    pub fn series_of(&self, metric: Metric) -> impl Iterator<Item = (&SeriesKey, &Series)> {
+        let first = SeriesKey { metric, labels: Arc::default() };
+        self.series.range(first..).take_while(move |(key, _)| key.metric == metric)
     }
 
     /// Whether a run of it was ever counted.
     pub(super) fn has_counted(&self) -> bool {
-        self.series_of(Total::Runs).any(|(_, series)| series.value.amount() > 0.0)
+        self.series_of(Metric::Runs).any(|(_, series)| series.value.amount() > 0.0)
     }
 
     /// Whether all of its runs are news, however old.
@@ -278,21 +278,21 @@ impl WorkflowState {
     }
 
     /// Makes every series exist that can be foreseen, at 0, if there is room. Returns the new ones.
-    fn foresee(&mut self, list: &List<'_>, room: &mut Room) -> Vec<SeriesKey> {
+    fn init_zero_series(&mut self, list: &List<'_>, budget: &mut SeriesBudget) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
         for origin in &Origin::FORESEEN {
-            foreseen.push(SeriesKey::new(Total::RunsCreated, &[origin.as_str()]));
+            foreseen.push(SeriesKey::new(Metric::RunsCreated, &[origin.as_str()]));
             for status in &Status::FINISHED {
-                foreseen.push(SeriesKey::new(Total::Runs, &[status.as_str(), origin.as_str()]));
+                foreseen.push(SeriesKey::new(Metric::Runs, &[status.as_str(), origin.as_str()]));
             }
         }
         foreseen.retain(|key| !self.series.contains_key(key));
-        if self.is_folded() && !room.take_workflow(foreseen.len()) {
+        if self.is_overflowed() && !budget.take_workflow(foreseen.len()) {
             return Vec::new();
         }
         for key in &foreseen {
-            let zero = list.bounds.zero(key.total);
-            let zero = Series::zero(zero, list.born, list.read_at.local_ms);
+            let zero = list.bounds.zero(key.metric);
+            let zero = Series::zero(zero, list.first_published, list.read_at.local_ms);
             self.series.insert(key.clone(), zero);
         }
         foreseen
@@ -326,7 +326,7 @@ impl AppState {
         list: &List<'_>,
         admits: impl Fn(&WorkflowId, &str) -> bool,
         mut new_number: impl FnMut() -> i64,
-        room: &mut Room,
+        budget: &mut SeriesBudget,
     ) -> Vec<(WorkflowId, Vec<SeriesKey>)> {
         let read_at = list.read_at;
         let cold_start = self.record.cold_start_ms.is_none();
@@ -365,7 +365,7 @@ impl AppState {
                 || state.record.listed.name != workflow.name
                 || unlisted_ms > UNLISTED_FOR_MS
             {
-                state.show_bases_again(list.born);
+                state.show_bases_again(list.first_published);
             }
             let before = (!newly_followed && known.is_some()).then(|| state.record.clone());
             if newly_followed {
@@ -378,7 +378,7 @@ impl AppState {
             state.record.listed_ms = read_at.local_ms;
             let mut new_series = Vec::new();
             if followed {
-                new_series = state.foresee(list, room);
+                new_series = state.init_zero_series(list, budget);
             }
             // That it was listed again is no news worth a write while it may be published anyway.
             let worth_writing = before.is_none_or(|before| {
@@ -415,9 +415,9 @@ impl WorkflowState {
             number,
             written_listed_ms: record.listed_ms,
             record,
-            series: Shared::default(),
+            series: CowArc::default(),
             open: BTreeMap::new(),
-            held: Held::new(),
+            held: Pending::new(),
             listed: true,
         }
     }

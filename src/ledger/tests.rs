@@ -3,15 +3,15 @@
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
 mod book;
+mod budget;
 mod histograms;
 mod hold;
 mod outage;
+mod ownership;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 mod reconfigure;
-mod room;
-mod shared;
 mod workflows;
 
 use prometheus::Registry;
@@ -36,10 +36,10 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on(place: P
     book.list(&[workflow("w")]).await;
     for origin in ["WORKFLOW", "RECORD", "TEST"] {
         for status in ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED"] {
-            let series = book.series(Total::Runs, &[status, origin]).expect("it exists");
+            let series = book.series(Metric::Runs, &[status, origin]).expect("it exists");
             assert_eq!(series, Series::zero(Value::Counter(0.0), 2, COLD));
         }
-        assert!(book.series(Total::RunsCreated, &[origin]).is_some());
+        assert!(book.series(Metric::RunsCreated, &[origin]).is_some());
     }
 }
 
@@ -86,8 +86,8 @@ async fn a_finished_run_is_counted_once_however_often_it_is_listed(place: Place)
         book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
     }
     assert_eq!((book.counted("COMPLETED"), book.created()), (1.0, 1.0));
-    assert_eq!(book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
-    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0);
 }
 
 async fn a_run_listed_twice_on_a_page_while_it_ended_is_counted_once(place: Place) {
@@ -106,7 +106,7 @@ async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt(place: Place) 
     book.read(&[Run { status: Status::Completed, ..first }]).await;
     assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
     assert_eq!(book.created(), 1.0, "a replay creates nothing");
-    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
+    assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
 }
 
 async fn a_strictly_later_start_is_a_new_attempt(place: Place) {
@@ -155,16 +155,16 @@ async fn everything_that_a_run_moves_moves_together(place: Place) {
         step("tell", "FAILED", StepDuration::Unknown, None),
     ];
     book.read(&[Run { steps, credits: Some(2.5), ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
-    assert_eq!(book.total(Total::Steps, &["ask", "model", "COMPLETED"]), 1.0);
-    assert_eq!(book.total(Total::Steps, &["tell", "model", "FAILED"]), 1.0);
-    assert_eq!(book.total(Total::StepDuration, &["ask", "model", "COMPLETED"]), 1.0);
-    assert_eq!(book.series(Total::StepDuration, &["tell", "model", "FAILED"]), None);
-    assert_eq!(book.total(Total::RunCredits, &["COMPLETED", "WORKFLOW"]), 2.5);
-    assert_eq!(book.total(Total::StepCredits, &["ask", "model"]), 1.5);
-    let series = book.series(Total::RunDuration, &["COMPLETED", "WORKFLOW"]).expect("counted");
+    assert_eq!(book.total(Metric::Steps, &["ask", "model", "COMPLETED"]), 1.0);
+    assert_eq!(book.total(Metric::Steps, &["tell", "model", "FAILED"]), 1.0);
+    assert_eq!(book.total(Metric::StepDuration, &["ask", "model", "COMPLETED"]), 1.0);
+    assert_eq!(book.series(Metric::StepDuration, &["tell", "model", "FAILED"]), None);
+    assert_eq!(book.total(Metric::RunCredits, &["COMPLETED", "WORKFLOW"]), 2.5);
+    assert_eq!(book.total(Metric::StepCredits, &["ask", "model"]), 1.5);
+    let series = book.series(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]).expect("counted");
     let Value::Histogram(histogram) = series.value else { panic!("a histogram") };
     assert_eq!((histogram.count(), histogram.sum), (1, 8.0));
-    assert_eq!(book.series(Total::RunCredits, &["FAILED", "WORKFLOW"]), None, "never told");
+    assert_eq!(book.series(Metric::RunCredits, &["FAILED", "WORKFLOW"]), None, "never told");
 }
 
 async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why(place: Place) {
@@ -184,7 +184,7 @@ async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why(place: P
         book.read(std::slice::from_ref(&run)).await;
         book.read(std::slice::from_ref(&run)).await;
         assert_eq!(book.counted("COMPLETED"), 1.0, "{run:?}");
-        assert_eq!(book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]), 0.0, "{run:?}");
+        assert_eq!(book.total(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]), 0.0, "{run:?}");
         assert_eq!(book.anomalies(anomaly), 1.0, "{run:?}");
     }
 }
@@ -193,7 +193,7 @@ async fn an_unknown_status_and_origin_are_counted_under_their_own_words(place: P
     let mut book = Book::met(&place, &[]).await;
     let origin = Origin::new("SCHEDULE");
     book.read(&[Run { origin, ..fresh("a", "TIMED_OUT", 20 * SECOND) }]).await;
-    assert_eq!(book.total(Total::Runs, &["TIMED_OUT", "SCHEDULE"]), 1.0);
+    assert_eq!(book.total(Metric::Runs, &["TIMED_OUT", "SCHEDULE"]), 1.0);
     assert_eq!(book.anomalies(Anomaly::UnknownStatus), 1.0);
     assert_eq!(book.anomalies(Anomaly::UnknownOrigin), 1.0);
 }
@@ -227,20 +227,20 @@ async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restar
             .await;
         assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
     }
-    let series = book.series(Total::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
+    let series = book.series(Metric::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
     assert_eq!(series.start_ms, COLD, "a start is never stamped anew");
 }
 
 async fn a_reading_that_broke_off_does_not_hide_what_lies_behind_it(place: Place) {
     let mut book = Book::met(&place, &[ended("old", "COMPLETED", -MINUTE)]).await;
     let newest = [fresh("c", "FAILED", 50 * SECOND)];
-    assert!(!book.page(&newest, Closing::IfKnown).await, "there is more behind it");
+    assert!(!book.page(&newest, StopWhen::IfKnown).await, "there is more behind it");
     // Here the reading broke off. In the next one the same page is counted already, and yet it
     // must not end the reading.
-    assert!(!book.page(&newest, Closing::IfKnown).await);
-    assert!(!book.page(&[fresh("b", "FAILED", 40 * SECOND)], Closing::IfKnown).await);
-    assert!(book.page(&[ended("old", "COMPLETED", -MINUTE)], Closing::IfKnown).await);
-    assert!(book.page(&newest, Closing::IfKnown).await, "now it is known what lies behind");
+    assert!(!book.page(&newest, StopWhen::IfKnown).await);
+    assert!(!book.page(&[fresh("b", "FAILED", 40 * SECOND)], StopWhen::IfKnown).await);
+    assert!(book.page(&[ended("old", "COMPLETED", -MINUTE)], StopWhen::IfKnown).await);
+    assert!(book.page(&newest, StopWhen::IfKnown).await, "now it is known what lies behind");
     assert_eq!(book.counted("FAILED"), 2.0);
 }
 
@@ -300,10 +300,10 @@ async fn history_that_never_ended_is_no_news_when_it_comes_into_view(place: Plac
 
 async fn a_page_on_which_nothing_can_be_read_ends_no_reading(place: Place) {
     let mut book = Book::met(&place, &[]).await;
-    for closing in [Closing::IfSettled, Closing::IfKnown] {
-        assert!(!book.page(&[], closing).await, "{closing:?}");
+    for stop_when in [StopWhen::IfSettled, StopWhen::IfKnown] {
+        assert!(!book.page(&[], stop_when).await, "{stop_when:?}");
     }
-    assert!(book.page(&[], Closing::Yes).await, "the list's end does");
+    assert!(book.page(&[], StopWhen::Always).await, "the list's end does");
 }
 
 async fn the_replay_of_a_run_that_was_forgotten_waits_for_nothing(place: Place) {
@@ -319,7 +319,7 @@ async fn the_replay_of_a_run_that_was_forgotten_waits_for_nothing(place: Place) 
     let ended_at = Some(Timestamp::Instant(book.now_ms));
     book.read(&[Run { ended_at, status: Status::Failed, ..replay }]).await;
     assert_eq!(book.counted("FAILED"), 2.0);
-    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0);
 }
 
 async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
@@ -355,7 +355,7 @@ async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: P
     for _ in 0..2 {
         book = book.reopened().await;
         assert_eq!(book.counted("FAILED"), 1.0);
-        assert_eq!(book.total(Total::RunDuration, &["FAILED", "WORKFLOW"]), 0.0);
+        assert_eq!(book.total(Metric::RunDuration, &["FAILED", "WORKFLOW"]), 0.0);
     }
 }
 

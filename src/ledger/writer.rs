@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     Result, Settings,
-    observe::{Changes, Observer, RunRecord, Showing},
-    room::{GROUP, Room},
+    budget::{GROUP, SeriesBudget},
+    observe::{Changes, HoldPolicy, Observer, RunRecord},
+    ownership,
     series::Bounds,
-    shared,
     state::{ReadAt, State, WorkflowState},
     store::{Batch, Store},
 };
@@ -26,11 +26,11 @@ pub(super) struct Writer {
     pub(super) bounds: Bounds,
     pub(super) settings: Settings,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
-    pub(super) unsure: bool,
+    pub(super) needs_reload: bool,
     /// Room for more series.
-    pub(super) room: Room,
+    pub(super) budget: SeriesBudget,
     /// How many workflows had none when that was told last.
-    pub(super) folded: usize,
+    pub(super) overflowed: usize,
     /// The apps and workflows of which it was told that another app shows them.
     pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
 }
@@ -50,7 +50,10 @@ impl Writer {
             bounds: &self.bounds,
             read_at,
             pruned_before_ms: pruned_before_ms(&self.state, app),
-            showing: Showing { born: self.state.version + 1, hold: self.settings.hold },
+            hold_policy: HoldPolicy {
+                first_published: self.state.version + 1,
+                hold: self.settings.hold,
+            },
             moved: Vec::new(),
             moved_in_group: Vec::new(),
         }
@@ -60,7 +63,7 @@ impl Writer {
     pub(super) fn changes(&self) -> Changes {
         Changes {
             series: BTreeSet::new(),
-            room: self.room,
+            budget: self.budget,
             group: self.state.group(self.highest_number + 1),
             in_group: BTreeSet::new(),
             runs: BTreeMap::new(),
@@ -72,12 +75,12 @@ impl Writer {
 
     /// Measures what room there is for more series.
     pub(super) fn measure(&mut self) {
-        self.room = Room::left_by(&self.state, &self.bounds, self.settings.max_series);
+        self.budget = SeriesBudget::left_by(&self.state, &self.bounds, self.settings.max_series);
     }
 
     /// Takes over what changes left of the room, and the group, into the state to come.
     pub(super) fn take_room(&mut self, changes: &Changes, state: &mut State) {
-        self.room = changes.room;
+        self.budget = changes.budget;
         if !changes.in_group.is_empty() {
             self.highest_number = self.highest_number.max(changes.group.number);
             let (app, id) = &*GROUP;
@@ -93,9 +96,9 @@ impl Writer {
         ids: &[&RunId],
     ) -> Result<HashMap<RunId, RunRecord>> {
         // A connection that breaks, or is left amid an answer, is replaced before it is used again.
-        self.unsure = true;
+        self.needs_reload = true;
         let runs = self.store.runs(workflow, ids).await;
-        self.unsure = runs.is_err();
+        self.needs_reload = runs.is_err();
         runs
     }
 
@@ -127,7 +130,7 @@ impl Writer {
         state.version = version;
         let (group, _) = &*GROUP;
         state.apps.retain(|app, _| self.settings.apps.contains(app) || app == group);
-        let dropped = shared::drop_all_but_first(&mut state, &self.settings.apps);
+        let dropped = ownership::drop_all_but_first(&mut state, &self.settings.apps);
         let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
         let batch = Batch { workflows: workflows.collect(), ..Batch::default() };
         if !batch.workflows.is_empty() {

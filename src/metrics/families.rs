@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
 use crate::{
-    ledger::{AppState, OTHER, Series, State, Total, Value, WorkflowState},
+    ledger::{AppState, Metric, OTHER, Series, State, Value, WorkflowState},
     model::{AppId, Label, Origin, Status, WorkflowId},
 };
 
@@ -23,8 +23,8 @@ pub struct Family {
 /// Where a family's samples come from.
 #[derive(Clone, Copy)]
 enum Source {
-    /// The ledger's series of this total.
-    Total(Total),
+    /// The ledger's series of this metric.
+    Metric(Metric),
     /// A gauge of each workflow.
     Workflow(fn(&WorkflowState, &mut Samples<'_>)),
     /// A gauge of each app.
@@ -52,7 +52,7 @@ pub const FAMILIES: [Family; 18] = [
         name: "cortex_workflow_runs_total",
         help: "Runs that finished, once each, as of the last poll.",
         labels: per_workflow!("status", "origin"),
-        source: Source::Total(Total::Runs),
+        source: Source::Metric(Metric::Runs),
     },
     Family {
         name: "cortex_workflow_consecutive_failures",
@@ -106,43 +106,43 @@ pub const FAMILIES: [Family; 18] = [
         name: "cortex_workflow_runs_created_total",
         help: "Runs that were created, once per run, as of the last poll.",
         labels: per_workflow!("origin"),
-        source: Source::Total(Total::RunsCreated),
+        source: Source::Metric(Metric::RunsCreated),
     },
     Family {
         name: "cortex_workflow_run_duration_seconds",
         help: "From the start of finished runs to their end, as of the last poll.",
         labels: per_workflow!("status", "origin"),
-        source: Source::Total(Total::RunDuration),
+        source: Source::Metric(Metric::RunDuration),
     },
     Family {
         name: "cortex_workflow_run_queue_duration_seconds",
         help: "From the creation of finished runs to their start, as of the last poll.",
         labels: per_workflow!("origin"),
-        source: Source::Total(Total::QueueDuration),
+        source: Source::Metric(Metric::QueueDuration),
     },
     Family {
         name: "cortex_workflow_steps_total",
         help: "Steps of finished runs, by their own status, as of the last poll.",
         labels: per_workflow!("step", "step_type", "status"),
-        source: Source::Total(Total::Steps),
+        source: Source::Metric(Metric::Steps),
     },
     Family {
         name: "cortex_workflow_step_duration_seconds",
         help: "From the start of steps of finished runs to their end, as of the last poll.",
         labels: per_workflow!("step", "step_type", "status"),
-        source: Source::Total(Total::StepDuration),
+        source: Source::Metric(Metric::StepDuration),
     },
     Family {
         name: "cortex_workflow_run_credits_total",
         help: "Credits that finished runs used, as of the last poll.",
         labels: per_workflow!("status", "origin"),
-        source: Source::Total(Total::RunCredits),
+        source: Source::Metric(Metric::RunCredits),
     },
     Family {
         name: "cortex_workflow_step_credits_total",
         help: "Credits that steps of finished runs used, as of the last poll.",
         labels: per_workflow!("step", "step_type"),
-        source: Source::Total(Total::StepCredits),
+        source: Source::Metric(Metric::StepCredits),
     },
     Family {
         name: "cortex_workflow_tests",
@@ -183,10 +183,10 @@ impl Family {
     /// Its type.
     pub fn kind(&self) -> Kind {
         match self.source {
-            Source::Total(Total::RunDuration | Total::QueueDuration | Total::StepDuration) => {
+            Source::Metric(Metric::RunDuration | Metric::QueueDuration | Metric::StepDuration) => {
                 Kind::Histogram
             }
-            Source::Total(_) => Kind::Counter,
+            Source::Metric(_) => Kind::Counter,
             Source::Workflow(_) | Source::App(_) | Source::All(_) | Source::Live(_) => Kind::Gauge,
         }
     }
@@ -197,7 +197,7 @@ impl Family {
 
     pub(super) fn scope(&self) -> Scope {
         match self.source {
-            Source::Total(_) => Scope::Totals,
+            Source::Metric(_) => Scope::Totals,
             Source::Workflow(_) => Scope::Workflows,
             Source::App(_) | Source::All(_) => Scope::State,
             Source::Live(_) => Scope::Clock,
@@ -206,10 +206,10 @@ impl Family {
 
     /// Its samples of these workflows.
     pub(super) fn of_workflows(&self, workflows: &[Published], sink: &mut Sink<'_>) {
-        let gauges = !matches!(self.source, Source::Total(_));
+        let gauges = !matches!(self.source, Source::Metric(_));
         for Published { app_id, id, state } in workflows {
             // What is counted in the group has none, nor has the group itself.
-            if gauges && (state.is_folded() || id.as_str() == OTHER) {
+            if gauges && (state.is_overflowed() || id.as_str() == OTHER) {
                 continue;
             }
             let name = Label::new(state.name(id));
@@ -219,8 +219,8 @@ impl Family {
             }
             let mut samples = Samples { names: self.labels, ids, sink };
             match self.source {
-                Source::Total(total) => {
-                    for (key, series) in state.series_of(total) {
+                Source::Metric(metric) => {
+                    for (key, series) in state.series_of(metric) {
                         let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
                         samples.put(&labels, &of_series(series));
                     }
@@ -243,7 +243,7 @@ impl Family {
             }
             Source::All(collect) => collect(state, &mut samples),
             Source::Live(collect) => collect(state, now, &mut samples),
-            Source::Total(_) | Source::Workflow(_) => {}
+            Source::Metric(_) | Source::Workflow(_) => {}
         }
     }
 }

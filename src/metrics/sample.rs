@@ -1,6 +1,6 @@
 //! What an encoder is given: families and their samples, in no format yet.
 
-use crate::ledger::{Exemplar, Native};
+use crate::ledger::{Exemplar, NativeHistogram};
 
 /// A family's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) struct Distribution<'a> {
     pub(super) counts: &'a [u64],
     pub(super) sum: f64,
     /// The same observations in exponential buckets, if it is known.
-    pub(super) native: Option<&'a Native>,
+    pub(super) native: Option<&'a NativeHistogram>,
     pub(super) start_ms: i64,
     /// By the place of their bucket, ascending.
     pub(super) exemplars: &'a [(usize, Exemplar)],

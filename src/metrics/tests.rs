@@ -7,7 +7,7 @@ use prometheus::{IntCounter, Registry};
 use super::*;
 use crate::{
     config::{Buckets, WorkflowFilter},
-    ledger::{Closing, Ledger, LedgerMetrics, ReadAt, RunsRead, Settings},
+    ledger::{Ledger, LedgerMetrics, ReadAt, RunsRead, Settings, StopWhen},
     model::{
         AppId, Clock, Label, Origin, Run, Status, Step, StepDuration, Timestamp, Workflow,
         WorkflowId,
@@ -83,7 +83,7 @@ impl World {
             runs: &[run],
             read_at: at(),
             newest_first: true,
-            closing: Closing::Yes,
+            stop_when: StopWhen::Always,
             old_end: false,
         };
         let id = &self.workflows[workflow].id;

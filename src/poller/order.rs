@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    ledger::{Closing, old_half},
+    ledger::{StopWhen, old_half},
     model::{Run, Timestamp},
 };
 
@@ -87,15 +87,15 @@ impl Evidence {
     ///   end, so one that still stands among the known ones proves nothing.
     /// - By `started_at`, runs that never started stand before the young end, as databases sort
     ///   what is missing. Nothing but such runs tells nothing of what lies behind.
-    pub(super) fn closing(&self, newest_first: bool) -> Closing {
+    pub(super) fn stop_when(&self, newest_first: bool) -> StopWhen {
         let (first_half, second_half) = self.any_started;
         let any_started = if newest_first { second_half } else { first_half };
         if self.started.allows(newest_first) && !any_started {
-            Closing::No
+            StopWhen::Never
         } else if self.started.allows(newest_first) || self.updated.allows(newest_first) {
-            Closing::IfSettled
+            StopWhen::IfSettled
         } else {
-            Closing::IfKnown
+            StopWhen::IfKnown
         }
     }
 

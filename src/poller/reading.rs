@@ -5,7 +5,7 @@ use super::{
     order::{Evidence, Key, Order},
     pager::{PageInfo, Paged, Pager},
 };
-use crate::{api::PageRequest, ledger::Closing, model::Run};
+use crate::{api::PageRequest, ledger::StopWhen, model::Run};
 
 /// Which pages to ask for, and when to stop.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageOutcome {
     /// When the reading ends with it.
-    pub(super) closing: Closing,
+    pub(super) stop_when: StopWhen,
     /// The page to ask for next, if it doesn't. `None`: the reading ends without having reached
     /// the known region, and the next one must not stop where this one was.
     pub(super) next: Option<PageRequest>,
@@ -120,30 +120,30 @@ impl Reading {
                 if self.evidence.contradicts_oldest_first(key) =>
             {
                 self.route = Route::Forward(Pager::new(self.take));
-                self.outcome(Closing::No, true)
+                self.outcome(StopWhen::Never, true)
             }
             // A server that ignores `page` has nothing more to tell.
-            Route::ToLastPage { .. } if again => self.outcome(Closing::Yes, false),
+            Route::ToLastPage { .. } if again => self.outcome(StopWhen::Always, false),
             Route::ToLastPage { .. } if self.sought >= LONGEST_SEARCH => {
                 self.to_the_end = true;
                 self.route = Route::Forward(Pager::new(self.take));
-                self.outcome(Closing::No, true)
+                self.outcome(StopWhen::Never, true)
             }
             Route::ToLastPage { key, first, at, overshot } => {
                 self.sought += 1;
                 self.seek_last_page(key, first, at, overshot, info.keys.len())
             }
-            Route::Backward { at: 1, .. } => self.outcome(Closing::Yes, false),
+            Route::Backward { at: 1, .. } => self.outcome(StopWhen::Always, false),
             Route::Backward { key, at } => {
                 self.route = Route::Backward { key, at: at - 1 };
-                self.outcome(self.evidence.closing(false), true)
+                self.outcome(self.evidence.stop_when(false), true)
             }
         }
     }
 
     fn forward(&mut self, info: PageInfo<'_>) -> PageOutcome {
         let Route::Forward(pager) = &mut self.route else {
-            return self.outcome(Closing::No, false);
+            return self.outcome(StopWhen::Never, false);
         };
         let stand = pager.answered(info);
         let (take, end) = (pager.take(), pager.end());
@@ -152,15 +152,15 @@ impl Reading {
             return self.end_at_last_page(LastPage::of(end, take, key));
         }
         match (stand, order) {
-            (Paged::Ended, _) => self.outcome(Closing::Yes, false),
+            (Paged::Ended, _) => self.outcome(StopWhen::Always, false),
             (Paged::GivenUp, _) => {
-                PageOutcome { shifted: true, ..self.outcome(Closing::No, false) }
+                PageOutcome { shifted: true, ..self.outcome(StopWhen::Never, false) }
             }
             (Paged::Restarted, _) => {
-                PageOutcome { shifted: true, ..self.outcome(Closing::No, true) }
+                PageOutcome { shifted: true, ..self.outcome(StopWhen::Never, true) }
             }
             (Paged::More, Some(Order::NewestFirst(_))) => {
-                self.outcome(self.evidence.closing(true), true)
+                self.outcome(self.evidence.stop_when(true), true)
             }
             (Paged::More, Some(Order::OldestFirst(key))) => {
                 // Without a total, the end is only found by going there.
@@ -170,9 +170,9 @@ impl Reading {
                     self.route = Route::ToLastPage { key, first: last, at: last, overshot: false };
                 }
                 let old_end = info.total.is_some();
-                PageOutcome { old_end, ..self.outcome(Closing::No, true) }
+                PageOutcome { old_end, ..self.outcome(StopWhen::Never, true) }
             }
-            (Paged::More, None) => self.outcome(Closing::No, true),
+            (Paged::More, None) => self.outcome(StopWhen::Never, true),
         }
     }
 
@@ -182,12 +182,12 @@ impl Reading {
     fn end_at_last_page(&mut self, last: LastPage) -> PageOutcome {
         self.last_page = Some(last);
         let LastPage { number, take, key } = last;
-        if number == 1 || self.evidence.closing(false) == Closing::IfKnown {
-            return self.outcome(Closing::Yes, false);
+        if number == 1 || self.evidence.stop_when(false) == StopWhen::IfKnown {
+            return self.outcome(StopWhen::Always, false);
         }
         self.take = take;
         self.route = Route::Backward { key, at: number };
-        self.outcome(Closing::No, true)
+        self.outcome(StopWhen::Never, true)
     }
 
     fn seek_last_page(
@@ -201,28 +201,28 @@ impl Reading {
         if listed == 0 && at == first && first > 1 {
             let at = first - 1;
             self.route = Route::ToLastPage { key, first: at, at, overshot: true };
-            return self.outcome(Closing::No, true);
+            return self.outcome(StopWhen::Never, true);
         }
         if listed >= self.take as usize && !overshot {
             self.route = Route::ToLastPage { key, first, at: at + 1, overshot };
-            return self.outcome(Closing::No, true);
+            return self.outcome(StopWhen::Never, true);
         }
         let last = if listed == 0 && at > 1 { at - 1 } else { at };
         self.last_page = Some(LastPage { number: last, take: self.take, key });
         if at == 1 {
-            return self.outcome(Closing::Yes, false);
+            return self.outcome(StopWhen::Always, false);
         }
         // Pages that were read on the way up are read again: what changed since stands behind them,
         // but before what changed after that and was already met.
         self.route = Route::Backward { key, at: at - 1 };
-        let closing = if listed == 0 { Closing::No } else { self.evidence.closing(false) };
-        self.outcome(closing, true)
+        let stop_when = if listed == 0 { StopWhen::Never } else { self.evidence.stop_when(false) };
+        self.outcome(stop_when, true)
     }
 
-    fn outcome(&self, closing: Closing, more: bool) -> PageOutcome {
+    fn outcome(&self, stop_when: StopWhen, more: bool) -> PageOutcome {
         let newest_first = matches!(self.evidence.order(), Some(Order::NewestFirst(_)));
         let next = more.then(|| self.request());
-        PageOutcome { closing, next, newest_first, shifted: false, old_end: false }
+        PageOutcome { stop_when, next, newest_first, shifted: false, old_end: false }
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
                 runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
             let info = PageInfo { keys: &keys, total: Some(total), take: Some(10) };
             let outcome = reading.answered(&runs, info);
-            if outcome.closing == Closing::Yes || outcome.next.is_none() {
+            if outcome.stop_when == StopWhen::Always || outcome.next.is_none() {
                 return requests;
             }
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, Page},
-    ledger::{Closing, ReadAt, RunsRead},
+    ledger::{ReadAt, RunsRead, StopWhen},
     model::{Anomaly, Run, RunId, Status, WorkflowId},
 };
 
@@ -114,7 +114,7 @@ impl Poller {
                 runs: &page.items,
                 read_at: self.read_at(page.read_at_ms),
                 newest_first: outcome.newest_first,
-                closing: outcome.closing,
+                stop_when: outcome.stop_when,
                 old_end: outcome.old_end,
             };
             let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
@@ -271,8 +271,13 @@ impl Poller {
         runs: &[Run],
         read_at: ReadAt,
     ) -> Result<bool, ReadError> {
-        let read =
-            RunsRead { runs, read_at, newest_first: false, closing: Closing::No, old_end: false };
+        let read = RunsRead {
+            runs,
+            read_at,
+            newest_first: false,
+            stop_when: StopWhen::Never,
+            old_end: false,
+        };
         Ok(self.ledger.record_runs(&self.settings.app_id, id, read).await?.news)
     }
 

@@ -102,18 +102,18 @@ impl Store {
         Ok(())
     }
 
-    /// Reads everything but the identities of finished runs. `born` is the version of the state in
+    /// Reads everything but the identities of finished runs. `first_published` is the version of the state in
     /// which it is published.
     pub(super) async fn load(
         &mut self,
         bounds: &Bounds,
-        born: u64,
+        first_published: u64,
         now_ms: i64,
     ) -> Result<Loaded, LedgerError> {
         let Self { location, connection, .. } = self;
         let connection = connected(location, connection)?;
         let load = async {
-            let loaded = rows::load(connection, bounds, born, now_ms).await;
+            let loaded = rows::load(connection, bounds, first_published, now_ms).await;
             loaded.map_err(|error| match error {
                 rows::RowError::Database(source) => database(location, source),
                 rows::RowError::Nonsense(row) => {

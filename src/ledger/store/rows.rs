@@ -7,9 +7,9 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 use super::{Loaded, Statement};
 use crate::{
     ledger::{
-        native::Native,
+        native::NativeHistogram,
         observe::{RunPhase, RunRecord},
-        series::{Bounds, Series, SeriesKey, Total, Value},
+        series::{Bounds, Metric, Series, SeriesKey, Value},
         state::{AppRecord, AppState, OpenRun, State, WorkflowState},
     },
     model::{AppId, Label, Origin, RunId, Status, WorkflowId},
@@ -67,7 +67,7 @@ pub(super) fn bind_series<'q>(
     (workflow, key, series): &(i64, &'q SeriesKey, &'q Series),
 ) -> Statement<'q> {
     let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
-    let query = query.bind(*workflow).bind(key.total.as_str()).bind(json(&labels));
+    let query = query.bind(*workflow).bind(key.metric.as_str()).bind(json(&labels));
     let (value, counts, native) = columns(&series.value);
     let bounds = match &series.value {
         Value::Counter(_) => None,
@@ -144,7 +144,7 @@ pub(super) fn run(row: &AnyRow) -> Option<RunRecord> {
 pub(super) async fn load(
     connection: &mut AnyConnection,
     bounds: &Bounds,
-    born: u64,
+    first_published: u64,
     now_ms: i64,
 ) -> Result<Loaded, RowError> {
     let mut state = State::default();
@@ -157,7 +157,8 @@ pub(super) async fn load(
         state.apps.insert(app, AppState { record, ..AppState::default() });
     }
     let mut workflows = load_workflows(connection).await?;
-    let restarted = load_series(connection, &mut workflows, bounds, born, now_ms).await?;
+    let restarted =
+        load_series(connection, &mut workflows, bounds, first_published, now_ms).await?;
     load_open_runs(connection, &mut workflows).await?;
     let highest_number = workflows.keys().copied().max().unwrap_or(0);
     for (app, id, workflow) in workflows.into_values() {
@@ -190,7 +191,7 @@ async fn load_series(
     connection: &mut AnyConnection,
     workflows: &mut Workflows,
     bounds: &Bounds,
-    born: u64,
+    first_published: u64,
     now_ms: i64,
 ) -> Result<Vec<(i64, SeriesKey)>, RowError> {
     let sql = format!("SELECT workflow, total, labels, {} FROM series", SERIES_VALUES.join(", "));
@@ -199,16 +200,16 @@ async fn load_series(
         let number: i64 = row.try_get(0)?;
         let nonsense = || RowError::Nonsense(format!("a series of workflow {number}"));
         let (_, _, workflow) = workflows.get_mut(&number).ok_or_else(nonsense)?;
-        let total = Total::parse(&row.try_get::<String, _>(1)?).ok_or_else(nonsense)?;
+        let metric = Metric::parse(&row.try_get::<String, _>(1)?).ok_or_else(nonsense)?;
         let labels: Vec<String> = parse(&row.try_get::<String, _>(2)?).ok_or_else(nonsense)?;
         let labels = labels.iter().map(|label| Label::new(label)).collect();
-        let key = SeriesKey { total, labels };
-        let zero = || Series::zero(bounds.zero(total), born, now_ms);
+        let key = SeriesKey { metric, labels };
+        let zero = || Series::zero(bounds.zero(metric), first_published, now_ms);
         let mut series = zero();
         series.start_ms = row.try_get(7)?;
         let old_bounds: Option<String> = row.try_get(4)?;
         let old_bounds: Option<Vec<f64>> = old_bounds.as_deref().and_then(parse);
-        if old_bounds.as_deref() == bounds.of(total).map(|bounds| &**bounds) {
+        if old_bounds.as_deref() == bounds.of(metric).map(|bounds| &**bounds) {
             let (counts, native) = (row.try_get(5)?, row.try_get(6)?);
             restore(&mut series.value, row.try_get(3)?, counts, native).ok_or_else(nonsense)?;
             let is_counter = matches!(series.value, Value::Counter(_));
@@ -216,7 +217,7 @@ async fn load_series(
             if let Some(shown) = row.try_get::<Option<f64>, _>(8)?
                 && (is_counter || counts.is_some())
             {
-                let mut value = bounds.zero(total);
+                let mut value = bounds.zero(metric);
                 restore(&mut value, shown, counts, native).ok_or_else(nonsense)?;
                 series.shown = Some(value).filter(|shown| *shown != series.value);
             }
@@ -227,7 +228,7 @@ async fn load_series(
         workflow.series.insert(key, series);
     }
     for (_, _, workflow) in workflows.values_mut() {
-        workflow.hold_restored(born);
+        workflow.hold_restored(first_published);
     }
     Ok(restarted)
 }
@@ -250,9 +251,9 @@ fn restore(
             histogram.sum = stored;
             histogram.native = match native {
                 Some(native) => {
-                    parse(&native).filter(|it: &Native| it.is_sound(histogram.count()))?
+                    parse(&native).filter(|it: &NativeHistogram| it.is_valid(histogram.count()))?
                 }
-                None => Native::of_classic(&histogram.bounds, &histogram.counts),
+                None => NativeHistogram::of_classic(&histogram.bounds, &histogram.counts),
             };
         }
         _ => return None,

@@ -107,12 +107,12 @@ impl Book {
 
     /// A whole reading of the list, in one page.
     pub(super) async fn read(&mut self, runs: &[Run]) -> bool {
-        self.page(runs, Closing::Yes).await
+        self.page(runs, StopWhen::Always).await
     }
 
-    pub(super) async fn page(&mut self, runs: &[Run], closing: Closing) -> bool {
+    pub(super) async fn page(&mut self, runs: &[Run], stop_when: StopWhen) -> bool {
         let read =
-            RunsRead { runs, read_at: self.at(), newest_first: true, closing, old_end: false };
+            RunsRead { runs, read_at: self.at(), newest_first: true, stop_when, old_end: false };
         let recorded = self.ledger.record_runs(&app(), &self.workflow, read).await;
         recorded.expect("the runs are recorded").closed
     }
@@ -128,12 +128,12 @@ impl Book {
         Arc::clone(&self.ledger.state().apps[&app()].workflows[&self.workflow])
     }
 
-    pub(super) fn series(&self, total: Total, labels: &[&str]) -> Option<Series> {
-        self.state().series.get(&SeriesKey::new(total, labels)).cloned()
+    pub(super) fn series(&self, metric: Metric, labels: &[&str]) -> Option<Series> {
+        self.state().series.get(&SeriesKey::new(metric, labels)).cloned()
     }
 
-    pub(super) fn total(&self, total: Total, labels: &[&str]) -> f64 {
-        match self.series(total, labels).map(|series| series.value) {
+    pub(super) fn total(&self, metric: Metric, labels: &[&str]) -> f64 {
+        match self.series(metric, labels).map(|series| series.value) {
             None => 0.0,
             Some(Value::Counter(value)) => value,
             Some(Value::Histogram(histogram)) => histogram.count() as f64,
@@ -141,11 +141,11 @@ impl Book {
     }
 
     pub(super) fn counted(&self, status: &str) -> f64 {
-        self.total(Total::Runs, &[status, "WORKFLOW"])
+        self.total(Metric::Runs, &[status, "WORKFLOW"])
     }
 
     pub(super) fn created(&self) -> f64 {
-        self.total(Total::RunsCreated, &["WORKFLOW"])
+        self.total(Metric::RunsCreated, &["WORKFLOW"])
     }
 
     pub(super) fn anomalies(&self, anomaly: Anomaly) -> f64 {

@@ -6,7 +6,7 @@ use super::*;
 
 impl Book {
     fn duration(&self, status: &str) -> Series {
-        self.series(Total::RunDuration, &[status, "WORKFLOW"]).expect("there is such a series")
+        self.series(Metric::RunDuration, &[status, "WORKFLOW"]).expect("there is such a series")
     }
 
     /// The runs that are examples for failures, with the seconds that they took.
@@ -85,9 +85,9 @@ pub(super) async fn an_example_is_the_latest_run_that_is_shown(place: Place) {
     book.read(&late).await;
     book.scraped().await;
     assert_eq!(book.examples(), both, "an earlier one, one with a long id, one without an end");
-    let of_runs = book.series(Total::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
+    let of_runs = book.series(Metric::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
     let [(0, exemplar)] = of_runs.exemplars() else { panic!("a counter has one bucket") };
     assert_eq!((exemplar.run.as_str(), exemplar.ended_ms), ("a", COLD + 20 * SECOND));
-    let created = book.series(Total::RunsCreated, &["WORKFLOW"]).expect("it exists");
+    let created = book.series(Metric::RunsCreated, &["WORKFLOW"]).expect("it exists");
     assert_eq!(created.exemplars(), []);
 }

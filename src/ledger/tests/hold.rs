@@ -12,14 +12,14 @@ pub(super) async fn holding(url: &str) -> Book {
 }
 
 impl Book {
-    pub(super) fn shown(&self, total: Total, labels: &[&str]) -> f64 {
-        self.series(total, labels).map_or(0.0, |series| series.shown().amount())
+    pub(super) fn shown(&self, metric: Metric, labels: &[&str]) -> f64 {
+        self.series(metric, labels).map_or(0.0, |series| series.shown().amount())
     }
 
     /// Shown failures, and shown durations of failures.
     pub(super) fn shown_failures(&self) -> (f64, f64) {
         let labels = ["FAILED", "WORKFLOW"];
-        (self.shown(Total::Runs, &labels), self.shown(Total::RunDuration, &labels))
+        (self.shown(Metric::Runs, &labels), self.shown(Metric::RunDuration, &labels))
     }
 
     pub(super) async fn scraped(&self) {
@@ -81,7 +81,7 @@ pub(super) async fn a_sum_that_was_added_up_in_another_order_never_steps_back(pl
     let mut book = holding(&url).await;
     let run =
         |id: &str, credits| Run { credits: Some(credits), ..fresh(id, "FAILED", 20 * SECOND) };
-    let shown = |book: &Book| book.shown(Total::RunCredits, &["FAILED", "WORKFLOW"]);
+    let shown = |book: &Book| book.shown(Metric::RunCredits, &["FAILED", "WORKFLOW"]);
     book.read(&[run("a", 33.2)]).await;
     book.scraped().await;
     // 33.2 + (37.9 + 63.0) is not (33.2 + 37.9) + 63.0.
@@ -154,13 +154,13 @@ pub(super) async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_on
     book.read(&[Run { origin: Origin::Test, ..fresh("b", "FAILED", 30 * SECOND) }]).await;
     book = book.reopened().await;
     assert_eq!(book.shown_failures(), (1.0, 1.0));
-    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 0.0);
+    assert_eq!(book.shown(Metric::Runs, &["FAILED", "TEST"]), 0.0);
     assert_eq!(book.state().held_runs(), 1);
     book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
     assert_eq!(book.shown_failures(), (1.0, 1.0), "a restored series shows its base first");
     book.scraped().await;
     assert_eq!(book.shown_failures(), (2.0, 2.0));
-    assert_eq!(book.shown(Total::Runs, &["FAILED", "TEST"]), 1.0);
+    assert_eq!(book.shown(Metric::Runs, &["FAILED", "TEST"]), 1.0);
     let series = book.state().series.clone();
     book = book.reopened().await;
     for (key, series) in series.iter() {

@@ -11,9 +11,9 @@ async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() 
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.ledger.writer.lock().await.store.fill_up().await;
     let many: Vec<_> = (0..500).map(|n| fresh(&format!("b{n}"), "FAILED", 30 * SECOND)).collect();
-    let closing = Closing::Yes;
+    let stop_when = StopWhen::Always;
     let read =
-        RunsRead { runs: &many, read_at: book.at(), newest_first: true, closing, old_end: false };
+        RunsRead { runs: &many, read_at: book.at(), newest_first: true, stop_when, old_end: false };
     let full = book.ledger.record_runs(&app(), &book.workflow, read).await;
     let error = full.expect_err("there is no room").to_string();
     assert!(error.contains("ledger.db") && error.contains("full"), "{error}");
@@ -38,8 +38,8 @@ async fn a_server_that_goes_away_changes_nothing_that_is_shown_and_is_made_up_fo
     assert!(error.contains("postgres://postgres@localhost/postgres"), "{error}");
     let runs = [fresh("b", "FAILED", 30 * SECOND)];
     for _ in 0..2 {
-        let (read_at, closing) = (book.at(), Closing::Yes);
-        let read = RunsRead { runs: &runs, read_at, newest_first: true, closing, old_end: false };
+        let (read_at, stop_when) = (book.at(), StopWhen::Always);
+        let read = RunsRead { runs: &runs, read_at, newest_first: true, stop_when, old_end: false };
         let recorded = book.ledger.record_runs(&app(), &book.workflow, read).await;
         assert!(recorded.is_err(), "there is no server");
     }
@@ -62,8 +62,8 @@ async fn a_connection_that_broke_while_it_was_read_is_replaced() {
     server.crash();
     server.come_back();
     let runs = [fresh("a", "FAILED", 20 * SECOND)];
-    let (read_at, closing) = (book.at(), Closing::Yes);
-    let read = RunsRead { runs: &runs, read_at, newest_first: true, closing, old_end: false };
+    let (read_at, stop_when) = (book.at(), StopWhen::Always);
+    let read = RunsRead { runs: &runs, read_at, newest_first: true, stop_when, old_end: false };
     let recorded = book.ledger.record_runs(&app(), &book.workflow, read).await;
     assert!(recorded.is_err(), "that connection is gone");
     book.read(&runs).await;

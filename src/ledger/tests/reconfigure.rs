@@ -35,14 +35,14 @@ async fn other_apps_come_and_go_and_nothing_that_is_shown_steps_back(place: Plac
     assert!(book.ledger.state().version > version, "a scrape can tell it from the state before");
     assert_eq!(polled(&book), before);
     list_second(&book).await;
-    assert_eq!(book.total(Total::Runs, &["FAILED", "WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::Runs, &["FAILED", "WORKFLOW"]), 1.0);
     assert_eq!(book.ledger.state().apps.len(), 2);
     book.read(&[fresh("r1", "FAILED", MINUTE), fresh("r2", "FAILED", 2 * MINUTE)]).await;
     reconfigure(&book, |_| ()).await;
     assert_eq!(book.ledger.state().apps.len(), 1, "its series end");
-    assert_eq!(book.total(Total::Runs, &["FAILED", "WORKFLOW"]), 2.0);
+    assert_eq!(book.total(Metric::Runs, &["FAILED", "WORKFLOW"]), 2.0);
     book.read(&[fresh("r2", "FAILED", 2 * MINUTE), fresh("r3", "FAILED", 2 * MINUTE)]).await;
-    assert_eq!(book.total(Total::Runs, &["FAILED", "WORKFLOW"]), 3.0);
+    assert_eq!(book.total(Metric::Runs, &["FAILED", "WORKFLOW"]), 3.0);
 }
 
 async fn what_is_said_of_an_app_that_is_no_longer_read_changes_nothing(place: Place) {
@@ -60,12 +60,12 @@ async fn other_buckets_start_their_histograms_anew_and_nothing_else(place: Place
     let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("r1", "COMPLETED", MINUTE)]).await;
     reconfigure(&book, |settings| settings.buckets.queues = vec![1.0]).await;
-    assert_eq!(book.total(Total::Runs, &["COMPLETED", "WORKFLOW"]), 1.0);
-    assert_eq!(book.total(Total::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
-    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 0.0);
+    assert_eq!(book.total(Metric::Runs, &["COMPLETED", "WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
+    assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 0.0);
     book.read(&[fresh("r1", "COMPLETED", MINUTE), fresh("r2", "COMPLETED", MINUTE)]).await;
-    assert_eq!(book.total(Total::QueueDuration, &["WORKFLOW"]), 1.0);
-    let series = book.series(Total::QueueDuration, &["WORKFLOW"]).expect("it is there");
+    assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0);
+    let series = book.series(Metric::QueueDuration, &["WORKFLOW"]).expect("it is there");
     let Value::Histogram(histogram) = &series.value else { panic!("it is a histogram") };
     assert_eq!(*histogram.bounds, [1.0]);
 }

@@ -5,7 +5,7 @@ mod messages;
 use prost::{Message, encoding};
 
 use super::sample::{Distribution, Head, Kind, Labels, Sample};
-use crate::ledger::{self, Native};
+use crate::ledger::{self, NativeHistogram};
 use messages::{
     Bucket, BucketSpan, Counter, Exemplar, Gauge, Histogram, LabelPair, Metric, MetricFamily,
     MetricType, Timestamp,
@@ -63,7 +63,7 @@ fn histogram(distribution: &Distribution<'_>) -> Histogram {
     };
     if let Some(native) = distribution.native {
         histogram.schema = Some(native.schema);
-        histogram.zero_threshold = Some(Native::ZERO_THRESHOLD);
+        histogram.zero_threshold = Some(NativeHistogram::ZERO_THRESHOLD);
         histogram.zero_count = Some(native.zero);
         (histogram.positive_span, histogram.positive_delta) = spans(&native.buckets);
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use cortex_workflow_exporter::{
     config::{Buckets, WorkflowFilter},
-    ledger::{Closing, Ledger, LedgerMetrics, ReadAt, RunsRead, Settings},
+    ledger::{Ledger, LedgerMetrics, ReadAt, RunsRead, Settings, StopWhen},
     metrics::{Encoding, Exposition, Format, Negotiated},
     model::{
         AppId, Clock as _, Label, Origin, Run, RunId, Status, Step, StepDuration, SystemClock,
@@ -125,7 +125,7 @@ async fn run(ledger: &Ledger, workflow: usize, n: usize) {
         runs: &[run],
         read_at: at(),
         newest_first: true,
-        closing: Closing::Yes,
+        stop_when: StopWhen::Always,
         old_end: false,
     };
     ledger.record_runs(&app(), &id(workflow), read).await.expect("it is recorded");

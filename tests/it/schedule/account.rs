@@ -13,7 +13,7 @@ use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Client, Handler, RateLimiter},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
-    ledger::{self, Ledger, LedgerMetrics, State, Total, WorkflowState},
+    ledger::{self, Ledger, LedgerMetrics, Metric, State, WorkflowState},
     model::{AppId, Clock, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{Endpoint, RequestSeen, Run, RunsCount, Settings, Simulator, Workflow},
@@ -356,7 +356,7 @@ async fn watch(
 }
 
 pub(crate) fn runs_counted(workflow: &WorkflowState) -> u64 {
-    workflow.series_of(Total::Runs).map(|(_, series)| series.value.amount()).sum::<f64>() as u64
+    workflow.series_of(Metric::Runs).map(|(_, series)| series.value.amount()).sum::<f64>() as u64
 }
 
 /// What happens next to a run.

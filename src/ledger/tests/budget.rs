@@ -19,18 +19,18 @@ async fn book(place: &Place, max_series: usize, hold: bool) -> Book {
 }
 
 impl Book {
-    fn in_group(&self, total: Total, labels: &[&str]) -> Option<Series> {
+    fn in_group(&self, metric: Metric, labels: &[&str]) -> Option<Series> {
         let state = self.ledger.state();
         let group = state.apps.get(&AppId::new(OTHER)?)?.workflows.get(&WorkflowId::new(OTHER)?)?;
-        group.series.get(&SeriesKey::new(total, labels)).cloned()
+        group.series.get(&SeriesKey::new(metric, labels)).cloned()
     }
 
     fn failures_in_group(&self) -> f64 {
-        let series = self.in_group(Total::Runs, &["FAILED", "WORKFLOW"]);
+        let series = self.in_group(Metric::Runs, &["FAILED", "WORKFLOW"]);
         series.map_or(0.0, |series| series.value.amount())
     }
 
-    fn folded(&self) -> f64 {
+    fn overflowed(&self) -> f64 {
         let families = self.registry.gather();
         let name = "cortex_workflow_exporter_folded_workflows";
         let family = families.iter().find(|family| family.name() == name).expect("registered");
@@ -45,16 +45,16 @@ fn stepping(id: &str, step: &str) -> Run {
 async fn past_the_budget_a_new_workflow_is_counted_in_the_group(place: Place) {
     let mut book = book(&place, ONE, false).await;
     book.list(&[workflow("first"), workflow("w")]).await;
-    assert_eq!((book.folded(), book.state().series.len()), (1.0, 0));
+    assert_eq!((book.overflowed(), book.state().series.len()), (1.0, 0));
     book.read(&[]).await;
     book.now_ms += MINUTE;
     for _ in 0..2 {
         book.read(&[fresh("a", "FAILED", 20 * SECOND), fresh("b", "MADE_UP", 30 * SECOND)]).await;
     }
     assert_eq!((book.failures_in_group(), book.state().series.len()), (1.0, 0));
-    let durations = book.in_group(Total::RunDuration, &["FAILED", "WORKFLOW"]);
+    let durations = book.in_group(Metric::RunDuration, &["FAILED", "WORKFLOW"]);
     assert_eq!(durations.expect("counted").value.amount(), 1.0);
-    let made_up = book.in_group(Total::Runs, &["OTHER", "WORKFLOW"]);
+    let made_up = book.in_group(Metric::Runs, &["OTHER", "WORKFLOW"]);
     assert_eq!(made_up.expect("counted").value.amount(), 1.0, "the group has few words");
 }
 
@@ -68,7 +68,7 @@ async fn the_group_survives_a_restart_and_a_workflow_that_gets_room_begins_at_ze
     book = book.reopened().await;
     assert_eq!(book.failures_in_group(), 1.0);
     book.list(&[workflow("first"), workflow("w")]).await;
-    assert_eq!((book.folded(), book.counted("FAILED")), (0.0, 0.0));
+    assert_eq!((book.overflowed(), book.counted("FAILED")), (0.0, 0.0));
     book.read(&[fresh("a", "FAILED", 20 * SECOND), fresh("b", "FAILED", 30 * SECOND)]).await;
     assert_eq!((book.failures_in_group(), book.counted("FAILED")), (1.0, 1.0));
 }
@@ -82,11 +82,11 @@ async fn what_is_new_in_a_known_workflow_is_counted_in_the_group_too(place: Plac
     book.read(&[stepping("a", "known")]).await;
     book.read(&[stepping("b", "one more"), stepping("c", "known"), stepping("d", "and more")])
         .await;
-    assert_eq!((book.counted("FAILED"), book.folded()), (4.0, 0.0));
-    assert_eq!(book.total(Total::Steps, &["known", "model", "COMPLETED"]), 2.0);
-    for total in [Total::Steps, Total::StepDuration] {
-        let others = book.in_group(total, &[OTHER, OTHER, "COMPLETED"]);
-        assert_eq!(others.expect("counted").value.amount(), 2.0, "{total:?}");
+    assert_eq!((book.counted("FAILED"), book.overflowed()), (4.0, 0.0));
+    assert_eq!(book.total(Metric::Steps, &["known", "model", "COMPLETED"]), 2.0);
+    for metric in [Metric::Steps, Metric::StepDuration] {
+        let others = book.in_group(metric, &[OTHER, OTHER, "COMPLETED"]);
+        assert_eq!(others.expect("counted").value.amount(), 2.0, "{metric:?}");
     }
 }
 
@@ -100,12 +100,12 @@ async fn what_one_run_moves_here_and_in_the_group_is_shown_together(place: Place
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.ledger.confirm(seen, book.now_ms).await.expect("released");
     let durations = |book: &Book| {
-        let series = book.in_group(Total::RunDuration, &["FAILED", "WORKFLOW"]);
+        let series = book.in_group(Metric::RunDuration, &["FAILED", "WORKFLOW"]);
         series.expect("counted").shown().amount()
     };
-    assert_eq!((book.shown(Total::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (0.0, 0.0));
+    assert_eq!((book.shown(Metric::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (0.0, 0.0));
     book.scraped().await;
-    assert_eq!((book.shown(Total::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (1.0, 1.0));
+    assert_eq!((book.shown(Metric::Runs, &["FAILED", "WORKFLOW"]), durations(&book)), (1.0, 1.0));
 }
 
 async fn a_workflow_that_is_called_like_the_group_is_not_followed(place: Place) {

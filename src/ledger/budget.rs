@@ -8,7 +8,7 @@
 use std::sync::LazyLock;
 
 use super::{
-    series::{Bounds, SeriesKey, Total},
+    series::{Bounds, Metric, SeriesKey},
     state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
 };
 use crate::model::{AppId, Origin, Status, WorkflowId};
@@ -23,23 +23,24 @@ const GAUGES: usize = 19;
 
 /// How many more series there may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct SeriesBudget {
     left: usize,
 }
 
-impl Room {
+impl SeriesBudget {
     /// What the published workflows leave of so many series.
     pub(super) fn left_by(state: &State, bounds: &Bounds, most: usize) -> Self {
         let published = state.apps.values().flat_map(super::AppState::published);
-        let taken = published.filter(|(_, workflow)| !workflow.is_folded()).map(|(_, workflow)| {
-            GAUGES + workflow.series.keys().map(|key| width(key.total, bounds)).sum::<usize>()
-        });
+        let taken =
+            published.filter(|(_, workflow)| !workflow.is_overflowed()).map(|(_, workflow)| {
+                GAUGES + workflow.series.keys().map(|key| width(key.metric, bounds)).sum::<usize>()
+            });
         Self { left: most.saturating_sub(taken.sum()) }
     }
 
     /// Takes the place of one more series, if there is one.
-    pub(super) fn take(&mut self, total: Total, bounds: &Bounds) -> bool {
-        self.take_all(width(total, bounds))
+    pub(super) fn take(&mut self, metric: Metric, bounds: &Bounds) -> bool {
+        self.take_all(width(metric, bounds))
     }
 
     /// Takes the place of a new workflow with so many counters, if there is one.
@@ -54,31 +55,31 @@ impl Room {
     }
 }
 
-/// How many series Prometheus makes of one of this total.
-fn width(total: Total, bounds: &Bounds) -> usize {
+/// How many series Prometheus makes of one of this metric.
+fn width(metric: Metric, bounds: &Bounds) -> usize {
     // Besides the buckets of these bounds: the one without bound, the sum and the count.
-    bounds.of(total).map_or(1, |bounds| bounds.len() + 3)
+    bounds.of(metric).map_or(1, |bounds| bounds.len() + 3)
 }
 
 /// The series of the group that stands for one without a place. Only words that this version knows
 /// are kept, so that there are few of them.
-pub(super) fn stand_in(total: Total, labels: &[&str]) -> SeriesKey {
+pub(super) fn overflow_key(metric: Metric, labels: &[&str]) -> SeriesKey {
     let status =
         |word: &'_ str| if Status::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
     let origin =
         |word: &'_ str| if Origin::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
     let other = || OTHER.to_owned();
-    let labels: Vec<String> = match (total, labels) {
-        (Total::Runs | Total::RunDuration | Total::RunCredits, [outcome, cause]) => {
+    let labels: Vec<String> = match (metric, labels) {
+        (Metric::Runs | Metric::RunDuration | Metric::RunCredits, [outcome, cause]) => {
             vec![status(outcome), origin(cause)]
         }
-        (Total::RunsCreated | Total::QueueDuration, [cause]) => vec![origin(cause)],
-        (Total::Steps | Total::StepDuration, [.., outcome]) => {
+        (Metric::RunsCreated | Metric::QueueDuration, [cause]) => vec![origin(cause)],
+        (Metric::Steps | Metric::StepDuration, [.., outcome]) => {
             vec![other(), other(), status(outcome)]
         }
         _ => labels.iter().map(|_| other()).collect(),
     };
-    SeriesKey::new(total, &labels.iter().map(String::as_str).collect::<Vec<_>>())
+    SeriesKey::new(metric, &labels.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The group's app and workflow. No app of the API's is called so.
@@ -95,15 +96,15 @@ impl State {
     }
 
     /// How many followed workflows have no series of their own.
-    pub(super) fn folded(&self) -> usize {
+    pub(super) fn overflowed(&self) -> usize {
         let published = self.apps.values().flat_map(super::AppState::published);
-        published.filter(|(_, workflow)| workflow.is_folded()).count()
+        published.filter(|(_, workflow)| workflow.is_overflowed()).count()
     }
 }
 
 impl WorkflowState {
     /// Whether there was no room for its series, so that it is counted in the group.
-    pub fn is_folded(&self) -> bool {
+    pub fn is_overflowed(&self) -> bool {
         self.series.is_empty()
     }
 
