@@ -63,10 +63,11 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let server = Server::bind(&config.web).await?;
-        let Config { apps, rate_limit, poll, labels, .. } = &config;
+        let Config { apps, rate_limit, poll, metrics, .. } = &config;
+        let labels = &metrics.labels;
         let mut core =
             Core::build(apps, *rate_limit, poll, counting(&config), labels, clock).await?;
-        core.exposition = core.exposition.with_created_lines(config.web.created_lines);
+        core.exposition = core.exposition.with_created_lines(config.metrics.created_lines);
         Ok(Self { server, core, config, reread })
     }
 
@@ -90,7 +91,7 @@ impl App {
         let (ready, stopped) = (Arc::clone(&exposition).keep_ready(), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(ready).await });
         let (ledger, clock) = (shared.ledger.clone(), Arc::clone(&shared.clock));
-        let hold_timeout = config.web.hold_timeout;
+        let hold_timeout = config.metrics.hold_timeout;
         let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
         let gate = Arc::new(gate);
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));

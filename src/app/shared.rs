@@ -44,9 +44,9 @@ pub(super) fn counting(config: &Config) -> ledger::Settings {
         url: config.state.url.clone(),
         retention: Some(config.state.retention),
         lookback: Some(config.history_lookback),
-        buckets: config.buckets.clone(),
-        max_series: config.web.max_series,
-        hold: !config.web.hold_timeout.is_zero(),
+        buckets: config.metrics.buckets.clone(),
+        max_series: config.metrics.max_series,
+        hold: !config.metrics.hold_timeout.is_zero(),
     }
 }
 

@@ -104,12 +104,12 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
         url: "sqlite::memory:".into(),
         retention: None,
         lookback: Some(config.history_lookback),
-        buckets: config.buckets.clone(),
-        max_series: config.web.max_series,
+        buckets: config.metrics.buckets.clone(),
+        max_series: config.metrics.max_series,
         hold: false,
     };
     let (apps, limit, clock) = (&config.apps, config.rate_limit, Arc::new(SystemClock));
-    Core::build(apps, limit, &config.poll, counting, &config.labels, clock).await
+    Core::build(apps, limit, &config.poll, counting, &config.metrics.labels, clock).await
 }
 
 /// Reads an app's list of workflows.

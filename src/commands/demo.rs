@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     app::App,
-    config::{self, ApiKey, Buckets, Config, Cortex, Poll, State, WorkflowFilter},
+    config::{self, ApiKey, Config, Cortex, Poll, State, WorkflowFilter},
     model::{AppId, SystemClock},
     shutdown,
 };
@@ -44,13 +44,12 @@ pub async fn demo(demo: config::Demo) -> Result<(), Failure> {
             url: format!("sqlite:{}", ledger.display()),
             retention: Duration::from_secs(30 * 86_400),
         },
-        buckets: Buckets::default(),
-        labels: BTreeMap::new(),
+        metrics: demo.metrics,
         log: demo.simulator.log,
         check_only: false,
         web: demo.web,
     };
-    config.web.hold_timeout = config.web.hold_timeout.min(LONGEST_HOLD);
+    config.metrics.hold_timeout = config.metrics.hold_timeout.min(LONGEST_HOLD);
     let path = config.web.telemetry_path.clone();
     let scheme = if config.web.config.tls.is_some() { "https" } else { "http" };
     let fixed = config.clone();

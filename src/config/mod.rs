@@ -39,10 +39,8 @@ pub struct Config {
     pub history_lookback: Duration,
     /// Where the numbers are kept.
     pub state: State,
-    /// The histograms' buckets.
-    pub buckets: Buckets,
-    /// Labels that every series has besides its own, by name.
-    pub labels: BTreeMap<String, String>,
+    /// What the exposition looks like, and when it shows what.
+    pub metrics: Metrics,
     /// How to serve.
     pub web: Web,
     /// What to log.
@@ -73,6 +71,8 @@ pub struct Demo {
     pub simulator: Simulate,
     /// How to serve.
     pub web: Web,
+    /// What the exposition looks like, and when it shows what.
+    pub metrics: Metrics,
 }
 
 /// Everything that `simulate` needs.
@@ -172,6 +172,21 @@ impl fmt::Debug for State {
     }
 }
 
+/// What the exposition looks like, and when it shows what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
+    pub hold_timeout: Duration,
+    /// Maximum number of series; beyond it, what is new is counted in one group.
+    pub max_series: usize,
+    /// Whether OpenMetrics states start times as samples of their own.
+    pub created_lines: bool,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+    /// Labels that every series has besides its own, by name.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// The upper bounds of the histograms' buckets, in seconds, ascending, without `+Inf`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buckets {
@@ -239,12 +254,6 @@ pub struct Web {
     pub telemetry_path: String,
     /// How many requests may be in work at once; more are answered with 503.
     pub max_requests: usize,
-    /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
-    pub hold_timeout: Duration,
-    /// Past so many series, what is new is counted in one group.
-    pub max_series: usize,
-    /// Whether OpenMetrics tells start times as samples of their own.
-    pub created_lines: bool,
     /// Who may connect, and how.
     pub config: WebConfig,
 }

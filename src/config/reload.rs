@@ -17,11 +17,12 @@ impl Config {
     /// configuration file calls them.
     pub fn fixed_settings_changed(&self, before: &Self) -> Vec<&'static str> {
         let (web, web_before) = (&self.web, &before.web);
+        let (metrics, metrics_before) = (&self.metrics, &before.metrics);
         let fixed = [
             ("state.url", self.state.url == before.state.url),
-            ("metrics.labels", self.labels == before.labels),
-            ("metrics.created_lines", web.created_lines == web_before.created_lines),
-            ("metrics.hold_timeout", web.hold_timeout == web_before.hold_timeout),
+            ("metrics.labels", metrics.labels == metrics_before.labels),
+            ("metrics.created_lines", metrics.created_lines == metrics_before.created_lines),
+            ("metrics.hold_timeout", metrics.hold_timeout == metrics_before.hold_timeout),
             ("web.listen_address", web.listen_addresses == web_before.listen_addresses),
             ("web.telemetry_path", web.telemetry_path == web_before.telemetry_path),
             ("web.max_requests", web.max_requests == web_before.max_requests),

@@ -6,8 +6,8 @@ mod families;
 use std::{env, fmt, path::Path, time::Duration};
 
 use super::{
-    Config, Demo, DemoArgs, Log, LogArgs, Once, OnceArgs, Poll, PollArgs, ServeArgs, Simulate,
-    SimulateArgs, State, StateArgs, Web, WebArgs, WebConfig,
+    Config, Demo, DemoArgs, Log, LogArgs, Metrics, Once, OnceArgs, Poll, PollArgs, ServeArgs,
+    Simulate, SimulateArgs, State, StateArgs, Web, WebArgs, WebConfig,
     file::{self, Setting},
     line::Sources,
     read::{self, DAY, SECOND},
@@ -61,8 +61,7 @@ pub(super) fn serve(
     let history_lookback = checks.lookback(&args.poll.history_lookback);
     let state = checks.state(&args.state);
     let web = checks.web(&args.web);
-    let buckets = checks.buckets();
-    let labels = checks.labels();
+    let metrics = checks.metrics(&args.web);
     let log = checks.log(&args.log);
     let check_only = checks.flag("config.check", &args.check, read::switch);
     if let (Some(lookback), Some(state)) = (history_lookback, &state)
@@ -81,8 +80,7 @@ pub(super) fn serve(
             poll: poll?,
             history_lookback: history_lookback?,
             state: state?,
-            buckets: buckets?,
-            labels: labels?,
+            metrics: metrics?,
             web: web?,
             log: log?,
             check_only: check_only?,
@@ -121,7 +119,8 @@ pub fn demo(args: &DemoArgs) -> Result<Demo, ConfigErrors> {
     let mut checks = Checks::new(&sources);
     let simulator = checks.simulator(&args.simulate);
     let web = checks.web(&args.web);
-    let config = || Some(Demo { simulator: simulator?, web: web? });
+    let metrics = checks.metrics(&args.web);
+    let config = || Some(Demo { simulator: simulator?, web: web?, metrics: metrics? });
     checks.finish(config())
 }
 
@@ -238,22 +237,30 @@ impl<'a> Checks<'a> {
         let path = self.flag("web.telemetry-path", &args.telemetry_path, read::telemetry_path);
         let max_requests = self
             .flag("web.max-requests", &args.max_requests, |text| read::number(text, 1..=1_000_000));
-        let hold_timeout = self.flag("metrics.hold-timeout", &args.hold_timeout, |text| {
-            read::duration(text, Duration::ZERO..=DAY)
-        });
         let config = self.web_config(args.web_config_file.as_deref());
-        let max_series = self.flag("metrics.max-series", &args.max_series, |text| {
-            read::number(text, 100..=100_000_000)
-        });
-        let created_lines = self.flag("metrics.created-lines", &args.created_lines, read::switch);
         Some(Web {
             listen_addresses: addresses?,
             telemetry_path: path?,
             max_requests: max_requests?,
-            hold_timeout: hold_timeout?,
             config: config?,
+        })
+    }
+
+    fn metrics(&mut self, args: &WebArgs) -> Option<Metrics> {
+        let hold_timeout = self.flag("metrics.hold-timeout", &args.hold_timeout, |text| {
+            read::duration(text, Duration::ZERO..=DAY)
+        });
+        let max_series = self.flag("metrics.max-series", &args.max_series, |text| {
+            read::number(text, 100..=100_000_000)
+        });
+        let created_lines = self.flag("metrics.created-lines", &args.created_lines, read::switch);
+        let (buckets, labels) = (self.buckets(), self.labels());
+        Some(Metrics {
+            hold_timeout: hold_timeout?,
             max_series: max_series?,
             created_lines: created_lines?,
+            buckets: buckets?,
+            labels: labels?,
         })
     }
 

@@ -104,10 +104,7 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
         listen_addresses,
         telemetry_path: "/metrics".into(),
         max_requests: 1,
-        hold_timeout: Duration::ZERO,
-        max_series: 1000,
         config: WebConfig::default(),
-        created_lines: false,
     }
 }
 

@@ -63,7 +63,7 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
     assert_eq!(config.state.retention.as_secs(), 60 * 86_400);
     assert_eq!(config.web.listen_addresses.len(), 2);
     assert_eq!((config.web.telemetry_path.as_str(), config.web.max_requests), ("/m", 3));
-    assert_eq!(config.web.hold_timeout.as_secs(), 300);
+    assert_eq!(config.metrics.hold_timeout.as_secs(), 300);
     assert_eq!(config.log.level, tracing::Level::DEBUG);
 }
 
@@ -119,9 +119,12 @@ fn buckets_and_labels_come_from_the_file() {
         "cortex: {api_key_file: key}\nmetrics:\n  buckets:\n    run_duration: [1, 2.5]\n    \
          step_duration: [0.5]\n  labels: {team: ops, region: 'eu 1'}\n",
     );
-    assert_eq!((config.buckets.runs, config.buckets.steps), (vec![1.0, 2.5], vec![0.5]));
-    assert_eq!(config.buckets.queues.len(), 14);
-    let labels: Vec<_> = config.labels.iter().collect();
+    assert_eq!(
+        (config.metrics.buckets.runs, config.metrics.buckets.steps),
+        (vec![1.0, 2.5], vec![0.5])
+    );
+    assert_eq!(config.metrics.buckets.queues.len(), 14);
+    let labels: Vec<_> = config.metrics.labels.iter().collect();
     assert_eq!(labels, [(&"region".into(), &"eu 1".into()), (&"team".into(), &"ops".into())]);
 }
 

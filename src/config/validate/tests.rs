@@ -39,7 +39,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(cortex.app_id.as_str(), "c");
     assert_eq!((config.rate_limit, cortex.page_size), (400, 100));
     assert_eq!(cortex.timeout, 30 * SECOND);
-    assert!(!cortex.verbose && !config.check_only && config.labels.is_empty());
+    assert!(!cortex.verbose && !config.check_only && config.metrics.labels.is_empty());
     assert_eq!(config.poll.interval, 30 * SECOND);
     assert_eq!(config.poll.sweep_interval, 300 * SECOND);
     assert_eq!(config.history_lookback, Duration::ZERO);
