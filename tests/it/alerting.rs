@@ -4,7 +4,7 @@
 use std::{fs, net::SocketAddr, path::Path};
 
 use crate::support::{
-    Alertmanager, Process, Prometheus, Receiver, client, ledger_url, readme::ROOT,
+    Alertmanager, Process, Prometheus, Receiver, client, documents::ROOT, ledger_url,
 };
 
 /// A workflow of the simulator's that has a run every few seconds.

@@ -1,11 +1,9 @@
-//! Holds the README against the code: what it lists exists, and what exists is listed.
+//! Checks the Markdown documents against the code: what they list exists, and what exists is listed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use cortex_workflow_exporter::{
@@ -14,7 +12,17 @@ use cortex_workflow_exporter::{
     model::Anomaly,
 };
 
-use crate::support::readme::{Family, ROOT, anchor, documented_families, quoted, readme, rows};
+use crate::support::{
+    Process, Samples, client,
+    documents::{
+        Family, ROOT, all_documents, anchors, document, documented_families, documents, prose,
+        quoted, rows,
+    },
+    parse, scrape,
+};
+
+/// The first document that anybody reads.
+const README: &str = "README.md";
 
 const EXPORTER: &str = env!("CARGO_BIN_EXE_cortex-workflow-exporter");
 
@@ -27,139 +35,65 @@ fn differences<T: PartialEq + std::fmt::Debug>(
     let unlike = names.into_iter().filter(|name| documented.get(*name) != real.get(*name));
     let line = |name: &String| {
         let (told, is) = (documented.get(name), real.get(name));
-        format!("{name}: the README says {told:?}, the program {is:?}")
+        format!("{name}: documented as {told:?}, in the program {is:?}")
     };
     unlike.map(line).collect()
 }
 
 /// The families of an exposition. Those without samples have no labels.
-fn exposed_families(exposition: &str) -> BTreeMap<String, Family> {
-    let mut families = BTreeMap::<String, Family>::new();
-    for line in exposition.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|it| it.split_once(' ')) {
-            families.insert(name.into(), (kind.into(), BTreeSet::new()));
-        }
-        let name = line.split(['{', ' ']).next().unwrap_or_default();
-        let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
-        let family =
-            [Some(name), stem].into_iter().flatten().find(|name| families.contains_key(*name));
-        if let Some((_, labels)) = family.and_then(|name| families.get_mut(name)) {
-            labels.extend(label_names(line));
-        }
+fn exposed_families(samples: &Samples) -> BTreeMap<String, Family> {
+    let names = samples.families.iter();
+    let mut families: BTreeMap<_, _> = names
+        .map(|(name, family)| (name.clone(), (family.kind.clone(), BTreeSet::new())))
+        .collect();
+    for series in samples.values.keys() {
+        let family = samples.family_of(&series.name).expect("a parsed sample has a family");
+        let (_, labels) = families.get_mut(family).expect("it was listed above");
+        labels.extend(series.labels.keys().filter(|label| *label != "le").cloned());
     }
     families
 }
 
-/// The names of a sample's labels, but `le`. Values may hold anything, escaped.
-fn label_names(sample: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut rest = sample.split_once('{').map_or("", |(_, rest)| rest);
-    while let Some((name, after)) = rest.split_once("=\"") {
-        names.push(name.trim_start_matches(',').to_owned());
-        let mut escaped = false;
-        let end = after.find(|c| {
-            let ends = c == '"' && !escaped;
-            escaped = c == '\\' && !escaped;
-            ends
-        });
-        rest = end.map_or("", |end| &after[end + 1..]);
-    }
-    names.retain(|name| name != "le");
-    names
-}
-
-/// A running demo. Its ledger is in a directory of its own, which goes with it.
-struct Demo {
-    process: Child,
-    address: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Demo {
-    /// Starts one and waits until its first poll cycle has succeeded.
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut process = Command::new(EXPORTER)
-            .args(["demo", "--web.listen-address=127.0.0.1:0"])
-            .arg("--simulator.listen-address=127.0.0.1:0")
-            .env_clear()
-            .env("TMPDIR", directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the exporter runs");
-        let log = BufReader::new(process.stderr.take().expect("it is piped"));
-        let mut demo = Self { process, address: String::new(), _directory: directory };
-        let mut seen = String::new();
-        for line in log.lines().map_while(Result::ok) {
-            if let Some((_, rest)) = line.split_once("address=") {
-                demo.address = rest.split(' ').next().unwrap_or_default().into();
-            }
-            if line.contains("The first poll cycle succeeded") {
-                return demo;
-            }
-            seen += &line;
-        }
-        panic!("the demo ended early: {seen}");
-    }
-
-    /// The answer to a request, head and body.
-    fn answer(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers in text");
-        answer
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test tells.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-#[test]
-fn the_metrics_tables_list_exactly_the_families_that_are_served() {
-    let demo = Demo::start();
-    let mut real = exposed_families(&demo.answer("GET", "/metrics"));
+#[tokio::test]
+async fn the_metrics_tables_list_exactly_the_families_that_are_served() {
+    let mut demo = Process::demo();
+    let url = demo.ready_url().await;
+    let mut real = exposed_families(&scrape(&url).await);
     for family in &FAMILIES {
         let kind = format!("{:?}", family.kind()).to_lowercase();
         let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-        let told = (kind, labels);
+        let declared = (kind, labels);
         if let Some(served) = real.get(family.name) {
-            assert_eq!(*served, told, "{} as served and in the table of families", family.name);
+            assert_eq!(*served, declared, "{} as served and as declared", family.name);
         }
-        real.insert(family.name.into(), told);
+        real.insert(family.name.into(), declared);
     }
     assert!(real.len() > FAMILIES.len(), "the exporter's own families are served too");
-    let documented = documented_families(&readme());
+    let documented = documented_families(&all_documents());
     assert_eq!(differences(&documented, &real), [""; 0]);
 }
 
-#[test]
-fn the_endpoints_table_lists_what_is_served() {
-    let demo = Demo::start();
-    let readme = readme();
-    let endpoints = rows(&readme, &["path", "answers"]);
+#[tokio::test]
+async fn the_endpoints_table_lists_what_is_served() {
+    let mut demo = Process::demo();
+    let url = demo.ready_url().await;
+    let document = document(README);
+    let endpoints = rows(&document, &["path", "answers"]);
     assert!(!endpoints.is_empty(), "there is such a table");
     for endpoint in endpoints.iter().flat_map(|row| quoted(row[0])) {
         let (method, path) = endpoint.split_once(' ').unwrap_or(("GET", endpoint));
-        let answer = demo.answer(method, path);
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{endpoint}: {answer}");
+        let method = method.parse().expect("it is a method");
+        let answer = client().request(method, format!("{url}{path}")).send().await;
+        let answer = answer.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
+        assert_eq!(answer.status(), 200, "{endpoint}");
     }
 }
 
 /// A flag's variable and its default.
 type Flag = (String, String);
 
-fn documented_flags(readme: &str) -> BTreeMap<String, Flag> {
-    let table = rows(readme, &["flag", "variable", "default", "meaning"]);
+fn documented_flags(text: &str) -> BTreeMap<String, Flag> {
+    let table = rows(text, &["flag", "variable", "default", "meaning"]);
     let plain = |cell: &str| cell.trim_matches('`').to_owned();
     table.iter().map(|row| (plain(row[0]), (plain(row[1]), plain(row[2])))).collect()
 }
@@ -196,12 +130,12 @@ fn the_flags_tables_list_exactly_the_flags_with_their_variables_and_defaults() {
         assert!(flags.len() > 2, "{command} has flags: {help}");
         real.extend(flags);
     }
-    assert_eq!(differences(&documented_flags(&readme()), &real), [""; 0]);
+    assert_eq!(differences(&documented_flags(&all_documents()), &real), [""; 0]);
 }
 
 /// The keys of the configuration file, and what each is set to.
-fn documented_keys(readme: &str) -> BTreeMap<String, String> {
-    let table = rows(readme, &["key", "value", "meaning"]);
+fn documented_keys(text: &str) -> BTreeMap<String, String> {
+    let table = rows(text, &["key", "value", "meaning"]);
     let row = |row: &Vec<&str>| (row[0].trim_matches('`').to_owned(), row[1].to_owned());
     table.iter().map(row).collect()
 }
@@ -209,12 +143,12 @@ fn documented_keys(readme: &str) -> BTreeMap<String, String> {
 #[test]
 fn the_table_of_keys_lists_exactly_those_of_the_configuration_file() {
     let real = file_keys().into_iter().map(|(key, value)| (key, value.to_owned())).collect();
-    assert_eq!(differences(&documented_keys(&readme()), &real), [""; 0]);
+    assert_eq!(differences(&documented_keys(&all_documents()), &real), [""; 0]);
 }
 
 /// The keys of the web configuration with their defaults.
-fn documented_web_keys(readme: &str) -> BTreeMap<String, String> {
-    let table = rows(readme, &["key", "default", "meaning"]);
+fn documented_web_keys(text: &str) -> BTreeMap<String, String> {
+    let table = rows(text, &["key", "default", "meaning"]);
     let plain = |cell: &str| cell.trim_matches('`').to_owned();
     table.iter().map(|row| (plain(row[0]), plain(row[1]))).collect()
 }
@@ -225,12 +159,12 @@ fn the_table_of_the_web_configuration_lists_exactly_its_keys_with_their_defaults
         let default = if key.default.is_empty() { "–" } else { key.default };
         (key.path.to_owned(), default.to_owned())
     });
-    assert_eq!(differences(&documented_web_keys(&readme()), &real.collect()), [""; 0]);
+    assert_eq!(differences(&documented_web_keys(&all_documents()), &real.collect()), [""; 0]);
 }
 
 /// What is wrong with the table of anomalies.
-fn anomaly_errors(readme: &str) -> Vec<String> {
-    let table = rows(readme, &["reason", "means", "what to do"]);
+fn anomaly_errors(text: &str) -> Vec<String> {
+    let table = rows(text, &["reason", "means", "what to do"]);
     let told: BTreeSet<_> = table.iter().map(|row| row[0].trim_matches('`')).collect();
     let real = Anomaly::ALL.iter().map(|anomaly| anomaly.as_str()).collect();
     let unlike = told.symmetric_difference(&real);
@@ -242,7 +176,7 @@ fn anomaly_errors(readme: &str) -> Vec<String> {
 
 #[test]
 fn every_anomaly_is_explained() {
-    assert_eq!(anomaly_errors(&readme()), [""; 0]);
+    assert_eq!(anomaly_errors(&all_documents()), [""; 0]);
 }
 
 /// The first of these commands that the first forty lines don't show.
@@ -253,36 +187,82 @@ fn hidden_command(readme: &str) -> Option<&'static str> {
 
 #[test]
 fn the_first_screen_shows_how_to_try_it_and_how_to_test_it() {
-    assert_eq!(hidden_command(&readme()), None);
+    assert_eq!(hidden_command(&document(README)), None);
 }
 
-/// Links to headings and files that aren't there.
-fn dead_links(readme: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let headings = readme.lines().filter(|line| line.starts_with('#')).map(anchor);
-    let headings: BTreeSet<_> = headings.collect();
-    let targets = readme.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    let relative = targets.filter(|target| !target.contains("://"));
-    let dead = relative.filter(|target| match target.strip_prefix('#') {
-        Some(heading) => !headings.contains(heading),
-        None => !exists(target.split('#').next().unwrap_or_default()),
-    });
-    dead.map(str::to_owned).collect()
+#[test]
+fn the_readme_is_short_and_shows_a_dashboard_and_where_every_document_is() {
+    let readme = document(README);
+    assert!(readme.len() <= 12 * 1024, "{} bytes", readme.len());
+    assert!(readme.contains("](grafana/pictures/fleet.png)"), "it shows the fleet dashboard");
+    for path in documents().keys().filter(|path| *path != README) {
+        assert!(readme.contains(&format!("]({path})")), "it links to {path}");
+    }
+}
+
+/// Lines of prose with more than 120 characters.
+fn long_lines(text: &str) -> Vec<&str> {
+    let lines = prose(text).filter(|line| !line.starts_with('|'));
+    lines.filter(|line| line.chars().count() > 120).collect()
+}
+
+#[test]
+fn lines_of_prose_are_short() {
+    for (path, text) in documents() {
+        assert_eq!(long_lines(&text), [""; 0], "{path}");
+    }
+}
+
+/// The links of these documents that lead to no file, or to no heading of a document.
+fn dead_links(documents: &BTreeMap<String, String>, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut dead = Vec::new();
+    for (document, text) in documents {
+        let lines: Vec<_> = prose(text).collect();
+        let lines = lines.join("\n");
+        let targets = lines.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if path.is_empty() { document.clone() } else { relative_to(document, path) };
+            let is_there = match documents.get(&path) {
+                Some(text) => heading.is_empty() || anchors(text).contains(heading),
+                None => exists(&path),
+            };
+            if !is_there {
+                dead.push(format!("{document}: {target}"));
+            }
+        }
+    }
+    dead
+}
+
+/// What `path` names in a document, as a path from the root.
+fn relative_to(document: &str, path: &str) -> String {
+    let mut parts: Vec<_> = document.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 #[test]
 fn every_relative_link_leads_somewhere() {
-    let dead = dead_links(&readme(), |path| Path::new(ROOT).join(path).exists());
+    let dead = dead_links(&documents(), |path| Path::new(ROOT).join(path).exists());
     assert_eq!(dead, [""; 0]);
 }
 
 #[test]
 fn the_buckets_that_are_named_are_the_default_ones() {
-    let readme = readme();
+    let metrics = document("src/metrics/README.md");
     let Buckets { runs, queues, steps } = Buckets::default();
     for bounds in [runs, queues, steps] {
         let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
         let bounds = format!("`{}`", bounds.join(" "));
-        assert!(readme.contains(&bounds), "{bounds}");
+        assert!(metrics.contains(&bounds), "{bounds}");
     }
 }
 
@@ -291,7 +271,7 @@ mod the_checks_themselves {
 
     #[test]
     fn a_family_that_is_missing_or_has_another_type_or_label_is_told() {
-        let readme = "\
+        let document = "\
             | family | type | more labels | meaning |\n|---|---|---|---|\n\
             | `a_total` | counter | `status` | runs |\n\
             | `b` | gauge | | more |\n\n\
@@ -304,7 +284,8 @@ mod the_checks_themselves {
             # TYPE c_seconds histogram\n\
             c_seconds_bucket{other=\"c\",le=\"+Inf\"} 0\nc_seconds_count{other=\"c\"} 0\n\
             # TYPE d gauge\nd 5\n";
-        let unlike = differences(&documented_families(readme), &exposed_families(exposition));
+        let unlike =
+            differences(&documented_families(document), &exposed_families(&parse(exposition)));
         let names: Vec<_> = unlike.iter().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(names, ["b", "c_seconds", "d"], "{unlike:?}");
     }
@@ -317,7 +298,7 @@ mod the_checks_themselves {
             B] [default: false]\n      --c <Y>  Last [env: C]\n\nExamples:\n  --d=1\n";
         let right = "| flag | variable | default | meaning |\n|---|---|---|---|\n\
             | `--a` | `A` | `1` | x |\n| `--b` | `B` | `false` | x |\n| `--c` | `C` | – | x |\n";
-        let told = |readme: &str| differences(&documented_flags(readme), &flags_of_help(help));
+        let told = |text: &str| differences(&documented_flags(text), &flags_of_help(help));
         assert_eq!(told(right), [""; 0]);
         for (from, to) in [("`1`", "`2`"), ("`B`", "`X`"), ("--c", "--e")] {
             assert!(!told(&right.replace(from, to)).is_empty(), "{from} is now {to}");
@@ -326,18 +307,18 @@ mod the_checks_themselves {
 
     #[test]
     fn a_key_of_the_web_configuration_that_is_missing_or_has_another_default_is_told() {
-        let right = documented_web_keys(&readme());
+        let right = documented_web_keys(&all_documents());
         assert!(right.len() > 20, "{right:?}");
         for (from, to) in [("`rate_limit.burst`", "`rate_limit.bust`"), ("| `TLS13` |", "| – |")]
         {
-            let broken = documented_web_keys(&readme().replace(from, to));
+            let broken = documented_web_keys(&all_documents().replace(from, to));
             assert!(!differences(&broken, &right).is_empty(), "{from} is now {to}");
         }
     }
 
     #[test]
     fn an_anomaly_that_is_missing_or_not_explained_is_told() {
-        let broken = readme().replace("`vanished_run`", "`lost_run`");
+        let broken = all_documents().replace("`vanished_run`", "`lost_run`");
         assert_eq!(anomaly_errors(&broken).len(), 2);
         let silent = "| reason | means | what to do |\n|---|---|---|\n| `unknown_status` | | x |\n";
         let errors = anomaly_errors(silent);
@@ -351,10 +332,27 @@ mod the_checks_themselves {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_told() {
-        let text =
-            "# What is it?\n[a](#what-is-it) [b](#nothing) [c](src/x.rs#L1) [d](https://e.f)\n";
-        assert_eq!(dead_links(text, |_| false), ["#nothing", "src/x.rs#L1"]);
-        assert_eq!(dead_links(text, |path| path == "src/x.rs"), ["#nothing"]);
+    fn a_link_to_nowhere_is_reported() {
+        let one = "# What is it?\n[a](#what-is-it) [b](#nothing) [c](x.rs#L1) [d](https://e.f)\n\
+                   [e](../README.md#here)\n```\n# No heading\n[f](g)\n```\n[h](#no-heading)\n";
+        let documents = BTreeMap::from([
+            ("src/one.md".to_owned(), one.to_owned()),
+            ("README.md".to_owned(), "[a](src/one.md#what-is-it) [b](src/one.md#it)".to_owned()),
+        ]);
+        let dead = [
+            "README.md: src/one.md#it",
+            "src/one.md: #nothing",
+            "src/one.md: x.rs#L1",
+            "src/one.md: ../README.md#here",
+            "src/one.md: #no-heading",
+        ];
+        assert_eq!(dead_links(&documents, |path| path == "x.rs"), dead);
+    }
+
+    #[test]
+    fn a_long_line_is_reported_unless_it_is_in_a_table_or_code() {
+        let long = "x ".repeat(70);
+        assert_eq!(long_lines(&format!("| {long}\n```\n{long}\n```\n")), [""; 0]);
+        assert_eq!(long_lines(&format!("a\n{long}\n")), [long.as_str()]);
     }
 }

@@ -1,6 +1,6 @@
-//! What the README's chapter on operations tells to do, done. Each message that it quotes has to come.
+//! What the chapter on operations in deploy/README.md says to do, done. Each message that it quotes has to come.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use cortex_workflow_exporter::{
     model::Status,
@@ -8,15 +8,18 @@ use cortex_workflow_exporter::{
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
-use crate::support::{Api, ConfigFile, KEY, Process, Samples, client, run, scrape, wait_until};
+use crate::support::{
+    Api, ConfigFile, KEY, Process, Samples, client,
+    documents::{document, unwrapped},
+    run, scrape, wait_until,
+};
 
 /// The chapter, its lines joined.
 fn chapter() -> String {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("there is a README");
-    let (_, rest) = readme.split_once("\n## Operations\n").expect("there is such a chapter");
+    let document = document("deploy/README.md");
+    let (_, rest) = document.split_once("\n## Operations\n").expect("there is such a chapter");
     let chapter = rest.split_once("\n## ").map_or(rest, |(chapter, _)| chapter);
-    chapter.split_whitespace().collect::<Vec<_>>().join(" ")
+    unwrapped(chapter)
 }
 
 /// An exporter whose configuration and key lie in files.

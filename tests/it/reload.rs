@@ -1,13 +1,17 @@
 //! What a running exporter makes of another configuration.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
 
 use cortex_workflow_exporter::{
     model::Status,
     simulator::{Fault, Rule},
 };
 
-use crate::support::{Api, ConfigFile, KEY, Process, Samples, client, get, scrape, wait_until};
+use crate::support::{
+    Api, ConfigFile, KEY, Process, Samples, client,
+    documents::{document, unwrapped},
+    get, scrape, wait_until,
+};
 
 const SUCCESSFUL: &str = "cortex_workflow_exporter_config_last_reload_successful";
 const LOADED_AT: &str = "cortex_workflow_exporter_config_last_reload_success_timestamp_seconds";
@@ -215,12 +219,11 @@ async fn what_only_a_restart_can_change_is_refused_by_name() {
         "log.format",
     ];
     assert_eq!(named, BTreeSet::from(expected));
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).expect("there is a README");
-    let (_, told) = readme.split_once("Only a restart can change").expect("it tells them");
+    let document = unwrapped(&document("src/config/README.md"));
+    let (_, told) = document.split_once("Only a restart can change").expect("it lists them");
     let (told, _) = told.split_once(". ").expect("a sentence ends");
     let told: BTreeSet<_> = told.split('`').skip(1).step_by(2).collect();
-    assert_eq!(told, named, "the README and the program");
+    assert_eq!(told, named, "the document and the program");
     assert!(!scene.file.path("other.db").exists());
     let samples = scene.polled_again().await;
     assert_eq!(

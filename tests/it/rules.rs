@@ -14,13 +14,17 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::support::{
+    documents::{ROOT, anchors, document, quoted, rows},
     promql::{Catalogue, Labels},
-    readme::{ROOT, anchor, quoted, readme, rows},
     tool,
 };
 
-/// The address that stands for wherever the README is.
-const RUNBOOKS: &str = "https://runbooks.example/cortex-workflow-exporter/README.md";
+/// The document of the alerts.
+const DOCUMENT: &str = "deploy/prometheus/README.md";
+
+/// Where it is under the address that stands for wherever the project is published.
+const RUNBOOKS: &str =
+    "https://runbooks.example/cortex-workflow-exporter/deploy/prometheus/README.md";
 
 #[derive(Deserialize)]
 struct RuleFile {
@@ -295,18 +299,14 @@ fn untold(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String> {
     demand(window.iter().any(|it| description.contains(it)), "its description names the window");
     let runbook = annotation("runbook_url").strip_prefix(RUNBOOKS);
     let section = runbook.and_then(|rest| rest.strip_prefix('#'));
-    demand(section.is_some_and(|it| anchors.contains(it)), "its runbook is in the README");
+    demand(section.is_some_and(|it| anchors.contains(it)), "its runbook is in the document");
     demand(section.is_some_and(|it| it == name.to_lowercase()), "its runbook is its own");
     errors
 }
 
-fn anchors(readme: &str) -> BTreeSet<String> {
-    readme.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
-}
-
 #[test]
 fn every_alert_tells_how_bad_it_is_what_it_is_about_and_where_to_read_on() {
-    let anchors = anchors(&readme());
+    let anchors = anchors(&document(DOCUMENT));
     let alerts = alerts();
     let errors = alerts.iter().flat_map(|(name, alert)| untold(name, alert, &anchors));
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
@@ -314,17 +314,17 @@ fn every_alert_tells_how_bad_it_is_what_it_is_about_and_where_to_read_on() {
     assert_eq!(silent.len(), 5, "the check itself can fail: {silent:?}");
 }
 
-/// What a chapter of the README says, without the chapters below it.
-fn section<'t>(readme: &'t str, heading: &str) -> &'t str {
-    let start = readme.find(&format!("\n### {heading}\n"));
-    let text = start.map_or("", |start| &readme[start + heading.len() + 6..]);
+/// The text of a section, without the sections below it.
+fn section<'t>(text: &'t str, heading: &str) -> &'t str {
+    let start = text.find(&format!("\n### {heading}\n"));
+    let text = start.map_or("", |start| &text[start + heading.len() + 6..]);
     text.split("\n#").next().unwrap_or_default()
 }
 
 #[test]
 fn the_alerts_table_lists_exactly_the_alerts_and_each_has_its_runbook() {
-    let readme = readme();
-    let table = rows(&readme, &["alert", "severity", "means"]);
+    let document = document(DOCUMENT);
+    let table = rows(&document, &["alert", "severity", "means"]);
     let told: BTreeMap<_, _> = table
         .iter()
         .map(|row| (quoted(row[0]).concat(), row[1].trim_matches('`').to_owned()))
@@ -336,19 +336,19 @@ fn the_alerts_table_lists_exactly_the_alerts_and_each_has_its_runbook() {
         alerts.iter().map(|(name, alert)| (name.clone(), severity(alert))).collect();
     assert_eq!(told, real);
     for name in real.keys() {
-        let text = section(&readme, name);
+        let text = section(&document, name);
         for part in ["**Means:**", "**Look at:**", "**Do:**"] {
             assert!(text.contains(part), "the runbook of {name} lacks {part}");
         }
     }
 }
 
-/// Runs the command that the README gives for it.
+/// Runs the command that the document gives for it.
 #[test]
 fn one_command_replaces_the_address_of_the_runbooks() {
-    let readme = readme();
-    let command = readme.lines().find(|line| line.starts_with("sed -i 's#https://runbooks"));
-    let command = command.expect("the README gives one");
+    let document = document(DOCUMENT);
+    let command = document.lines().find(|line| line.starts_with("sed -i 's#https://runbooks"));
+    let command = command.expect("the document gives one");
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let rules = yaml_files("prometheus/rules").into_iter().map(|(file, _)| file);
     let operator = "kubernetes/components/prometheus-operator/prometheusrule.yaml";
@@ -359,12 +359,15 @@ fn one_command_replaces_the_address_of_the_runbooks() {
         fs::copy(file, &copy).expect("likewise");
         copies.push(copy);
     }
-    let command = command.replace("https://git.example.org/README.md", "https://wiki.test/alerts");
+    let command = command
+        .replace("https://git.example.org/cortex-workflow-exporter/blob/main", "https://wiki.test");
     let done = Command::new("sh").args(["-c", &command]).current_dir(directory.path()).status();
     assert!(done.is_ok_and(|status| status.success()), "{command}");
     let mut replaced = 0;
     for text in copies.iter().map(|copy| fs::read_to_string(copy).expect("it can be read")) {
-        replaced += text.matches("runbook_url: https://wiki.test/alerts#cortex").count();
+        replaced += text
+            .matches("runbook_url: https://wiki.test/deploy/prometheus/README.md#cortex")
+            .count();
         assert!(!text.contains(&format!("runbook_url: {RUNBOOKS}")), "{command}");
     }
     assert_eq!(replaced, 2 * alerts().len(), "in the rules, and in those for the operator");

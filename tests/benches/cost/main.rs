@@ -1,4 +1,4 @@
-//! What polling and scraping cost, as the rows of the README's table, beside what a script costs
+//! What polling and scraping cost, as the rows of the table in tests/README.md, beside what a script costs
 //! that people would write instead.
 //!
 //! `cargo bench --bench cost` runs it all; `cargo bench --bench cost -- scraping` one part.

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::support::readme::ROOT;
+use crate::support::documents::ROOT;
 
 /// A dashboard as it lies in its file.
 #[derive(Clone)]

@@ -1,28 +1,29 @@
-//! The pictures of the dashboards that the README shows, and what draws them.
+//! The pictures of the dashboards that grafana/README.md shows, and what draws them.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use super::model::{all, text};
-use crate::support::readme::{ROOT, readme};
+use crate::support::documents::{ROOT, document, unwrapped};
 
 /// The command that draws them all.
 const DRAW: &str = "grafana/pictures/draw";
 
-/// The most that a picture may have, in bytes: the README is to load fast.
+/// The maximum size of a picture in bytes: the pages are to load fast.
 const MOST: usize = 300_000;
 
 #[test]
-fn the_readme_shows_a_picture_of_every_dashboard_and_says_what_it_is() {
-    let readme = readme();
+fn the_document_shows_a_picture_of_every_dashboard_and_says_what_it_is() {
+    let document = document("grafana/README.md");
     for dashboard in all() {
-        let file = format!("grafana/pictures/{}.png", dashboard.file.trim_end_matches(".json"));
-        assert!(readme.contains(&format!("]({file})")), "the README shows {file}");
-        let picture = fs::read(Path::new(ROOT).join(&file)).expect("the picture is there");
+        let file = format!("pictures/{}.png", dashboard.file.trim_end_matches(".json"));
+        assert!(document.contains(&format!("]({file})")), "the document shows {file}");
+        let picture =
+            fs::read(Path::new(ROOT).join("grafana").join(&file)).expect("the picture is there");
         assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"), "{file} is a PNG");
         assert!((20_000..MOST).contains(&picture.len()), "{file}: {} bytes", picture.len());
     }
-    assert!(readme.contains("not screenshots of Grafana"));
-    assert!(readme.contains(&format!("`{DRAW}`")), "the README tells how they are made");
+    assert!(unwrapped(&document).contains("not screenshots of Grafana"));
+    assert!(document.contains(&format!("`{DRAW}`")), "the document says how they are made");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::Value;
 
 use super::model::{all, list, text};
-use crate::support::readme::{ROOT, quoted, readme, rows};
+use crate::support::documents::{ROOT, document, quoted, rows};
 
 fn read(path: &str) -> Value {
     let text = std::fs::read_to_string(Path::new(ROOT).join(path)).expect("the file is there");
@@ -29,21 +29,22 @@ fn the_data_source_is_a_prometheus_that_the_dashboards_can_choose() {
 }
 
 #[test]
-fn the_provider_reads_the_directory_that_the_readme_names() {
+fn the_provider_reads_the_directory_that_the_document_names() {
     let file = read("grafana/provisioning/dashboards/cortex-workflows.yml");
     assert_eq!(file["apiVersion"], 1);
     let [provider] = list(&file, "providers") else { panic!("there is one provider: {file}") };
     assert_eq!(text(provider, "type"), "file");
     let path = text(&provider["options"], "path");
     assert!(path.starts_with('/'), "{path}");
-    assert!(readme().contains(&format!("`{path}`")), "the README tells of {path}");
+    let document = document("grafana/README.md");
+    assert!(document.contains(&format!("`{path}`")), "the document names {path}");
 }
 
 #[test]
-fn the_readme_lists_every_dashboard() {
-    let readme = readme();
+fn the_document_lists_every_dashboard() {
+    let document = document("grafana/README.md");
     let files: BTreeSet<_> = all().into_iter().map(|dashboard| dashboard.file).collect();
-    let rows = rows(&readme, &["dashboard", "shows"]);
+    let rows = rows(&document, &["dashboard", "shows"]);
     let listed = rows.iter().flat_map(|row| quoted(row[0]));
     let listed: BTreeSet<_> = listed.map(str::to_owned).collect();
     assert_eq!(listed, files);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::model::all;
-use crate::support::readme::ROOT;
+use crate::support::documents::ROOT;
 
 /// The oldest Grafana that the dashboards are for, and the newest that there are types of.
 const VERSIONS: [&str; 2] = ["11.0.0", "next"];

@@ -229,10 +229,10 @@ async fn the_image_runs_the_demo_whose_spike_can_be_asked_for_from_within() {
     let mut demo = Process::start(within(image.path(), &command));
     let url = demo.ready_url().await;
     let simulator = demo.told("on command: ", Process::stdout).await;
-    // As the README has it, but for the port.
+    // As the document has it, but for the port.
     let told =
         "busybox wget -qO- --post-data= 'http://127.0.0.1:10059/_simulator/spike?seconds=60'";
-    assert!(read("README.md").contains(told), "the README no longer says: {told}");
+    assert!(read("deploy/README.md").contains(told), "the document no longer says: {told}");
     let spike = told.replace("http://127.0.0.1:10059/_simulator/", &simulator).replace('\'', "");
     let spike: Vec<_> =
         spike.split(' ').map(|word| word.replace("busybox", "/usr/bin/busybox")).collect();

@@ -3,12 +3,12 @@
 mod alertmanager;
 mod api;
 mod config_file;
+pub(crate) mod documents;
 mod postgres;
 mod process;
 mod prometheus;
 pub(crate) mod promql;
 mod python;
-pub(crate) mod readme;
 mod scrape;
 mod tool;
 mod wait;

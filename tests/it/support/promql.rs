@@ -11,7 +11,7 @@ use promql_parser::{
     },
 };
 
-use super::readme::{documented_families, readme};
+use super::documents::{all_documents, documented_families};
 
 /// Names of labels.
 pub(crate) type Labels = BTreeSet<String>;
@@ -27,10 +27,10 @@ pub(crate) struct Catalogue(BTreeMap<String, Labels>);
 
 impl Catalogue {
     /// What a Prometheus has that scrapes the exporter: the families of the code's table, those
-    /// that the README lists (`docs.rs` holds it against what is served), and Prometheus' own.
+    /// that the documents list (`docs.rs` holds it against what is served), and Prometheus' own.
     pub(crate) fn new() -> Self {
         let mut catalogue = Self(BTreeMap::new());
-        for (name, (kind, labels)) in documented_families(&readme()) {
+        for (name, (kind, labels)) in documented_families(&all_documents()) {
             catalogue.add_family(&name, &kind, labels);
         }
         for family in &FAMILIES {
