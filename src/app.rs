@@ -88,8 +88,6 @@ impl App {
         tracing::info!(apps, rate_limit, interval = ?config.poll.interval, "Polling.");
         let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         let exposition = Arc::new(exposition);
-        let (ready, stopped) = (Arc::clone(&exposition).keep_ready(), stop.clone());
-        tokio::spawn(async move { stopped.run_until_cancelled(ready).await });
         let (ledger, clock) = (shared.ledger.clone(), Arc::clone(&shared.clock));
         let hold_timeout = config.metrics.hold_timeout;
         let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);

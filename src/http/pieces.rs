@@ -1,4 +1,5 @@
 use std::{
+    array,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
@@ -9,17 +10,17 @@ use http_body::{Frame, SizeHint};
 
 use crate::metrics;
 
-/// Sends an exposition part by part, as they are: none is copied first.
+/// Sends an exposition's parts as they are: they are not copied first.
 pub(super) struct Pieces {
-    body: metrics::Body,
-    next: usize,
+    parts: array::IntoIter<Bytes, 2>,
     rest: u64,
 }
 
 impl Pieces {
     pub(super) fn new(body: metrics::Body) -> Self {
-        let rest = body.length();
-        Self { body, next: 0, rest }
+        let parts = [body.shared, body.live];
+        let rest = parts.iter().map(|part| part.len() as u64).sum();
+        Self { parts: parts.into_iter(), rest }
     }
 }
 
@@ -31,8 +32,7 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let part = self.body.part(self.next);
-        self.next += 1;
+        let part = self.parts.next();
         self.rest -= part.as_ref().map_or(0, |part| part.len() as u64);
         Poll::Ready(part.map(|part| Ok(Frame::data(part))))
     }

@@ -1,17 +1,16 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    io,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use prometheus::Registry;
 use tokio::sync::watch;
 
 use super::{
-    encoding::{Body, Deflater, Encoding, Joined},
-    families::{FAMILIES, Now, Scope},
-    format::{Encoder, Format},
-    rendering::Rendering,
+    encoding::{Body, Encoder, Encoding, FirstPart},
+    families::{FAMILIES, Family, Now},
+    format::{Format, Formatter},
     sample::{Head, Kind, Sample, Sink},
     self_metrics,
 };
@@ -31,8 +30,8 @@ impl Negotiated {
     pub const PLAIN: Self = Self { format: Format::Text, encoding: Encoding::Identity };
 }
 
-/// What Prometheus reads: the ledger's families, rendered when the ledger changes, and the
-/// exporter's own, rendered at each scrape.
+/// What Prometheus reads: the ledger's families, rendered once per state, and the exporter's own,
+/// rendered at each scrape.
 pub struct Exposition {
     states: watch::Receiver<Arc<State>>,
     /// The exporter's own families.
@@ -41,39 +40,27 @@ pub struct Exposition {
     /// When the exporter's own counters were 0.
     start_ms: i64,
     created_lines: bool,
-    /// What every series has besides its own labels.
+    /// Added to the labels of every series.
     labels: Arc<[(String, String)]>,
-    /// By format.
-    kept: [Mutex<Kept>; Format::ALL.len()],
+    /// By format and encoding.
+    rendered: [[Mutex<Option<Rendered>>; Encoding::ALL.len()]; Format::ALL.len()],
 }
 
-/// What is kept of a format from one state to the next. Nothing while nobody wants it.
-#[derive(Default)]
-struct Kept {
-    rendering: Option<Rendering>,
-    /// The state that is rendered.
-    state: Arc<State>,
-    /// By encoding: the state's families joined, and how many series they have.
-    joined: [Option<(Joined, usize)>; Encoding::ALL.len()],
-    /// When it was last asked for, by encoding.
-    wanted: [Option<Instant>; Encoding::ALL.len()],
+/// The ledger's families in one format and encoding.
+#[derive(Clone)]
+struct Rendered {
+    /// Of the state.
+    version: u64,
+    part: Arc<FirstPart>,
+    series: usize,
 }
-
-/// What wasn't asked for so long isn't kept ready. Longer than anybody's scrape interval.
-const FORGET: Duration = Duration::from_secs(600);
-
-/// How long changes of the ledger are gathered before they are rendered: a poll cycle changes it
-/// many times.
-const GATHER: Duration = Duration::from_millis(200);
 
 impl Exposition {
-    /// An exposition of these states. `own` has the exporter's own families; `interval_ms` is how
-    /// often each workflow is to be read.
+    /// An exposition of these states. `own` has the exporter's own families.
     pub fn new(states: watch::Receiver<Arc<State>>, own: Registry, clock: Arc<dyn Clock>) -> Self {
         let start_ms = clock.now_ms();
-        let kept = std::array::from_fn(|_| Mutex::default());
         let (created_lines, labels) = (false, Arc::default());
-        Self { states, own, clock, start_ms, created_lines, labels, kept }
+        Self { states, own, clock, start_ms, created_lines, labels, rendered: Default::default() }
     }
 
     /// The same with these labels, by name, on every series. No family may have one of them.
@@ -83,24 +70,18 @@ impl Exposition {
         Self { labels: labels.collect(), ..self }
     }
 
-    /// Whether OpenMetrics tells the start times of counters and histograms as samples of their own.
+    /// Whether OpenMetrics has the start times of counters and histograms as samples of their own.
     #[must_use]
     pub fn with_created_lines(self, created_lines: bool) -> Self {
         Self { created_lines, ..self }
     }
 
-    /// The exposition as of now, and the version of the state in it. Takes milliseconds of
+    /// The exposition as of now, and the version of the state in it. Takes tens of milliseconds of
     /// processor time if the state is new.
-    pub fn render(&self, wanted: Negotiated) -> (Body, u64) {
-        let Negotiated { format, encoding } = wanted;
-        let (state, joined, series) = {
-            let mut kept = self.kept(format);
-            kept.wanted[encoding as usize] = Some(Instant::now());
-            self.bring_up_to_date(&mut kept, format);
-            let (joined, series) = kept.joined(encoding, &mut Deflater::default());
-            (Arc::clone(&kept.state), joined, series)
-        };
-        (joined.ending_with(self.rest(&state, format, series)), state.version)
+    pub fn render(&self, negotiated: Negotiated) -> (Body, u64) {
+        let (rendered, state) = self.ledger_families(negotiated);
+        let live = self.live_families(&state, negotiated.format, rendered.series);
+        (rendered.part.followed_by(live), rendered.version)
     }
 
     /// The exposition as of now in the text format.
@@ -108,79 +89,59 @@ impl Exposition {
         String::from_utf8_lossy(&self.render(Negotiated::PLAIN).0.concat()).into_owned()
     }
 
-    /// Renders the ledger's changes as they come, for whoever asks for them again and again. Never
-    /// ends.
-    pub async fn keep_ready(self: Arc<Self>) {
-        let mut states = self.states.clone();
-        while states.changed().await.is_ok() {
-            tokio::time::sleep(GATHER).await;
-            states.mark_unchanged();
-            let this = Arc::clone(&self);
-            let done = tokio::task::spawn_blocking(move || this.get_ready()).await;
-            if let Err(error) = done {
-                tracing::error!(%error, "The metrics could not be rendered; this is a bug.");
-            }
-        }
-    }
-
-    fn get_ready(&self) {
-        for format in Format::ALL {
-            let mut kept = self.kept(format);
-            for wanted in &mut kept.wanted {
-                *wanted = wanted.filter(|at| at.elapsed() < FORGET);
-            }
-            if kept.wanted == [None; 2] {
-                *kept = Kept::default();
-                continue;
-            }
-            self.bring_up_to_date(&mut kept, format);
-            let mut deflater = Deflater::default();
-            for encoding in Encoding::ALL {
-                if kept.wanted[encoding as usize].is_some() {
-                    kept.joined(encoding, &mut deflater);
-                }
-            }
-        }
-    }
-
-    /// Whoever comes while somebody renders waits rather than doing it too.
-    fn kept(&self, format: Format) -> MutexGuard<'_, Kept> {
-        self.kept[format as usize].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bring_up_to_date(&self, kept: &mut Kept, format: Format) {
+    /// The families of the current state but for the live ones. Of scrapes that come at once, one
+    /// renders and the others wait for it.
+    fn ledger_families(
+        &self,
+        Negotiated { format, encoding }: Negotiated,
+    ) -> (Rendered, Arc<State>) {
+        let slot = &self.rendered[format as usize][encoding as usize];
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let state = Arc::clone(&self.states.borrow());
-        if kept.rendering.is_some() && Arc::ptr_eq(&kept.state, &state) {
-            return;
-        }
-        kept.joined = Default::default();
-        let rendering = kept.rendering.get_or_insert_with(|| Rendering::new(self.encoder(format)));
-        rendering.update(&state, self.now());
-        kept.state = state;
+        slot.take_if(|rendered| rendered.version != state.version);
+        let rendered = slot.get_or_insert_with(|| {
+            self.discard_all_but(state.version);
+            let mut writer = self.writer(format, Encoder::new(encoding));
+            for family in FAMILIES.iter().filter(|family| !family.is_live()) {
+                writer.ledger_family(family, &state, self.now());
+            }
+            let series = writer.series;
+            Rendered { version: state.version, part: Arc::new(writer.out.finish()), series }
+        });
+        (rendered.clone(), state)
     }
 
-    /// What is different at each scrape: the exporter's own families, and those that move with the
-    /// clock.
-    fn rest(&self, state: &State, format: Format, series: usize) -> Vec<u8> {
-        let bytes = Vec::with_capacity(16 << 10);
-        let mut rest = Rest { encoder: self.encoder(format), bytes, series };
+    /// What was rendered of other states is never sent again.
+    fn discard_all_but(&self, version: u64) {
+        for slot in self.rendered.iter().flatten() {
+            // One that is locked is being renewed.
+            if let Ok(mut slot) = slot.try_lock() {
+                slot.take_if(|rendered| rendered.version != version);
+            }
+        }
+    }
+
+    /// The families that differ at each scrape: the exporter's own, those that move with the clock,
+    /// and the one that counts the others. Ends the exposition.
+    fn live_families(&self, state: &State, format: Format, series: usize) -> Vec<u8> {
+        let mut writer = self.writer(format, Vec::new());
         for family in self.own.gather() {
-            rest.add(&self_metrics::head(&family), |sink| {
-                self_metrics::samples(&family, self.start_ms, sink);
-            });
+            let head = self_metrics::head(&family);
+            writer.family(&head, |sink| self_metrics::samples(&family, self.start_ms, sink));
         }
-        for live in FAMILIES.iter().filter(|family| family.scope() == Scope::Clock) {
-            rest.add(&live.head(), |sink| live.of_state(state, self.now(), sink));
+        for family in FAMILIES.iter().filter(|family| family.is_live()) {
+            writer.ledger_family(family, state, self.now());
         }
-        let series = (rest.series + 1) as f64;
-        rest.add(&SERIES, |sink| sink(&[], &Sample::Gauge(series)));
-        rest.bytes.extend_from_slice(rest.encoder.end());
-        rest.bytes
+        let series = (series + writer.series + 1) as f64;
+        writer.family(&SERIES, |sink| sink(&[], &Sample::Gauge(series)));
+        writer.out.extend_from_slice(writer.formatter.end());
+        writer.out
     }
 
-    fn encoder(&self, format: Format) -> Encoder {
+    fn writer<O>(&self, format: Format, out: O) -> Writer<O> {
         let labels = Arc::clone(&self.labels);
-        Encoder { format, created_lines: self.created_lines, labels }
+        let formatter = Formatter { format, created_lines: self.created_lines, labels };
+        Writer { formatter, out, samples: Vec::new(), series: 0 }
     }
 
     fn now(&self) -> Now {
@@ -188,37 +149,36 @@ impl Exposition {
     }
 }
 
-/// The end of an exposition, being written.
-struct Rest {
-    encoder: Encoder,
-    bytes: Vec<u8>,
-    /// How many series there are, those before included.
+/// Writes families.
+struct Writer<O> {
+    formatter: Formatter,
+    out: O,
+    /// Of the family that is being written.
+    samples: Vec<u8>,
+    /// How many series have been written.
     series: usize,
 }
 
-impl Rest {
-    fn add(&mut self, head: &Head<'_>, collect: impl FnOnce(&mut Sink<'_>)) {
-        let mut samples = Vec::new();
+impl<O: io::Write> Writer<O> {
+    fn ledger_family(&mut self, family: &Family, state: &State, now: Now) {
+        self.family(&family.head(), |sink| family.collect(state, now, sink));
+    }
+
+    /// Writes a family, unless it has no samples.
+    fn family(&mut self, head: &Head<'_>, collect: impl FnOnce(&mut Sink<'_>)) {
+        let Self { formatter, out, samples, series } = self;
+        samples.clear();
         collect(&mut |labels, sample| {
-            self.encoder.sample(&mut samples, head, labels, sample);
-            self.series += sample.series();
+            formatter.sample(samples, head, labels, sample);
+            *series += sample.series();
         });
         if !samples.is_empty() {
-            self.encoder.head(&mut self.bytes, head, samples.len());
-            self.bytes.extend_from_slice(&samples);
+            let mut beginning = Vec::new();
+            formatter.head(&mut beginning, head, samples.len());
+            for bytes in [&beginning, samples] {
+                out.write_all(bytes).expect("memory takes everything");
+            }
         }
-    }
-}
-
-impl Kept {
-    /// What was brought up to date, joined.
-    fn joined(&mut self, encoding: Encoding, deflater: &mut Deflater) -> (Joined, usize) {
-        let Self { rendering, joined, .. } = self;
-        let join = || {
-            let rendering = rendering.as_ref().expect("it was brought up to date");
-            rendering.join(encoding, deflater)
-        };
-        joined[encoding as usize].get_or_insert_with(join).clone()
     }
 }
 

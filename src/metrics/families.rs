@@ -1,7 +1,7 @@
 //! The table of the families that come out of the ledger: name, type, help, labels, and where their
 //! samples come from. Its order is the exposition's.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
 use crate::{
@@ -158,27 +158,6 @@ pub const FAMILIES: [Family; 18] = [
     },
 ];
 
-/// What the samples of a family depend on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// The numbers of each workflow that only grow, and its name.
-    Totals,
-    /// All of each workflow.
-    Workflows,
-    /// The state.
-    State,
-    /// The state and the clock.
-    Clock,
-}
-
-/// A workflow that is published.
-#[derive(Clone, Debug)]
-pub(super) struct Published {
-    pub(super) app_id: AppId,
-    pub(super) id: WorkflowId,
-    pub(super) state: Arc<WorkflowState>,
-}
-
 impl Family {
     /// Its type.
     pub fn kind(&self) -> Kind {
@@ -195,56 +174,61 @@ impl Family {
         Head { name: self.name, help: self.help, kind: self.kind() }
     }
 
-    pub(super) fn scope(&self) -> Scope {
-        match self.source {
-            Source::Metric(_) => Scope::Totals,
-            Source::Workflow(_) => Scope::Workflows,
-            Source::App(_) | Source::All(_) => Scope::State,
-            Source::Live(_) => Scope::Clock,
-        }
+    /// Whether its samples move with the clock, and not with the ledger's state alone.
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.source, Source::Live(_))
     }
 
-    /// Its samples of these workflows.
-    pub(super) fn of_workflows(&self, workflows: &[Published], sink: &mut Sink<'_>) {
-        let gauges = !matches!(self.source, Source::Metric(_));
-        for Published { app_id, id, state } in workflows {
-            // What is counted in the group has none, nor has the group itself.
-            if gauges && (state.is_overflowed() || id.as_str() == OTHER) {
-                continue;
-            }
-            let name = Label::new(state.name(id));
-            let mut ids = vec![id.as_str(), name.as_str()];
-            if self.labels.contains(&"app_id") {
-                ids.push(app_id.as_str());
-            }
-            let mut samples = Samples { names: self.labels, ids, sink };
-            match self.source {
-                Source::Metric(metric) => {
-                    for (key, series) in state.series_of(metric) {
-                        let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
-                        samples.put(&labels, &of_series(series));
+    /// Hands out its samples.
+    pub(super) fn collect(&self, state: &State, now: Now, sink: &mut Sink<'_>) {
+        match self.source {
+            Source::Metric(_) | Source::Workflow(_) => {
+                for (app_id, app) in &state.apps {
+                    for (id, workflow) in app.published() {
+                        self.collect_workflow(app_id, id, workflow, sink);
                     }
                 }
-                Source::Workflow(collect) => collect(state, &mut samples),
-                Source::App(_) | Source::All(_) | Source::Live(_) => {}
             }
+            Source::App(collect) => {
+                for (app_id, app) in &state.apps {
+                    collect(app, &mut self.samples(vec![app_id.as_str()], sink));
+                }
+            }
+            Source::All(collect) => collect(state, &mut self.samples(Vec::new(), sink)),
+            Source::Live(collect) => collect(state, now, &mut self.samples(Vec::new(), sink)),
         }
     }
 
-    /// Its samples, if they are of no workflow.
-    pub(super) fn of_state(&self, state: &State, now: Now, sink: &mut Sink<'_>) {
-        let mut samples = Samples { names: self.labels, ids: Vec::new(), sink };
+    fn collect_workflow(
+        &self,
+        app_id: &AppId,
+        id: &WorkflowId,
+        workflow: &WorkflowState,
+        sink: &mut Sink<'_>,
+    ) {
+        let name = Label::new(workflow.name(id));
+        let mut ids = vec![id.as_str(), name.as_str()];
+        if self.labels.contains(&"app_id") {
+            ids.push(app_id.as_str());
+        }
+        let mut samples = self.samples(ids, sink);
         match self.source {
-            Source::App(collect) => {
-                for (app_id, app) in &state.apps {
-                    samples.ids = vec![app_id.as_str()];
-                    collect(app, &mut samples);
+            Source::Metric(metric) => {
+                for (key, series) in workflow.series_of(metric) {
+                    let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
+                    samples.put(&labels, &of_series(series));
                 }
             }
-            Source::All(collect) => collect(state, &mut samples),
-            Source::Live(collect) => collect(state, now, &mut samples),
-            Source::Metric(_) | Source::Workflow(_) => {}
+            // What is counted in the group has none, nor has the group itself.
+            Source::Workflow(collect) if !workflow.is_overflowed() && id.as_str() != OTHER => {
+                collect(workflow, &mut samples);
+            }
+            _ => {}
         }
+    }
+
+    fn samples<'a>(&self, ids: Vec<&'a str>, sink: &'a mut Sink<'a>) -> Samples<'a> {
+        Samples { names: self.labels, ids, sink }
     }
 }
 

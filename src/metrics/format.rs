@@ -34,9 +34,9 @@ impl Format {
     }
 }
 
-/// Writes a format.
+/// How a format is written.
 #[derive(Clone, Debug)]
-pub(super) struct Encoder {
+pub(super) struct Formatter {
     pub(super) format: Format,
     /// Whether OpenMetrics tells start times as samples of their own.
     pub(super) created_lines: bool,
@@ -44,7 +44,7 @@ pub(super) struct Encoder {
     pub(super) labels: Arc<[(String, String)]>,
 }
 
-impl Encoder {
+impl Formatter {
     /// The beginning of a family whose samples take so many bytes.
     pub(super) fn head(&self, out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
         match self.format {

@@ -8,7 +8,6 @@ mod format;
 mod openmetrics;
 mod protobuf;
 mod release_gate;
-mod rendering;
 mod sample;
 mod self_metrics;
 #[cfg(test)]
