@@ -73,7 +73,7 @@ pub(super) fn overflow_key(metric: Metric, labels: &[&str]) -> SeriesKey {
         (Metric::Runs | Metric::RunDuration | Metric::RunCredits, [outcome, cause]) => {
             vec![status(outcome), origin(cause)]
         }
-        (Metric::RunsCreated | Metric::QueueDuration, [cause]) => vec![origin(cause)],
+        (Metric::RunsSubmitted | Metric::QueueDuration, [cause]) => vec![origin(cause)],
         (Metric::Steps | Metric::StepDuration, [.., outcome]) => {
             vec![other(), other(), status(outcome)]
         }

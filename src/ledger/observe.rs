@@ -352,7 +352,7 @@ impl Observer<'_> {
             Age::History => false,
         };
         if news {
-            self.add(Metric::RunsCreated, &[run.origin.as_str()], 1.0);
+            self.add(Metric::RunsSubmitted, &[run.origin.as_str()], 1.0);
         }
     }
 

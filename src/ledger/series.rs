@@ -11,8 +11,8 @@ use crate::{config::Buckets, model::Label};
 pub enum Metric {
     /// Finished runs, by status and origin.
     Runs,
-    /// Runs created, by origin.
-    RunsCreated,
+    /// Runs submitted, by origin.
+    RunsSubmitted,
     /// Seconds from start to end of runs, by status and origin.
     RunDuration,
     /// Seconds from creation to start of runs, by origin.
@@ -36,7 +36,7 @@ impl Metric {
     /// All of them.
     pub const ALL: [Self; 8] = [
         Self::Runs,
-        Self::RunsCreated,
+        Self::RunsSubmitted,
         Self::RunDuration,
         Self::QueueDuration,
         Self::Steps,
@@ -49,7 +49,7 @@ impl Metric {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Runs => "runs",
-            Self::RunsCreated => "runs_created",
+            Self::RunsSubmitted => "runs_created",
             Self::RunDuration => "run_duration",
             Self::QueueDuration => "queue_duration",
             Self::Steps => "steps",
@@ -260,7 +260,7 @@ impl Bounds {
             Metric::QueueDuration => Some(&self.queues),
             Metric::StepDuration => Some(&self.steps),
             Metric::Runs
-            | Metric::RunsCreated
+            | Metric::RunsSubmitted
             | Metric::Steps
             | Metric::RunCredits
             | Metric::StepCredits => None,

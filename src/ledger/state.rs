@@ -281,7 +281,7 @@ impl WorkflowState {
     fn init_zero_series(&mut self, list: &List<'_>, budget: &mut SeriesBudget) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
         for origin in &Origin::FORESEEN {
-            foreseen.push(SeriesKey::new(Metric::RunsCreated, &[origin.as_str()]));
+            foreseen.push(SeriesKey::new(Metric::RunsSubmitted, &[origin.as_str()]));
             for status in &Status::FINISHED {
                 foreseen.push(SeriesKey::new(Metric::Runs, &[status.as_str(), origin.as_str()]));
             }

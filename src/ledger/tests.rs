@@ -39,7 +39,7 @@ async fn every_foreseeable_series_exists_at_zero_from_the_first_list_on(place: P
             let series = book.series(Metric::Runs, &[status, origin]).expect("it exists");
             assert_eq!(series, Series::zero(Value::Counter(0.0), 2, COLD));
         }
-        assert!(book.series(Metric::RunsCreated, &[origin]).is_some());
+        assert!(book.series(Metric::RunsSubmitted, &[origin]).is_some());
     }
 }
 
@@ -47,7 +47,7 @@ async fn what_ended_before_the_cold_start_moves_gauges_but_no_counter(place: Pla
     let book =
         Book::met(&place, &[ended("b", "FAILED", -MINUTE), ended("a", "COMPLETED", -DAY_MS)]).await;
     assert_eq!(
-        (book.counted("FAILED"), book.counted("COMPLETED"), book.created()),
+        (book.counted("FAILED"), book.counted("COMPLETED"), book.submitted()),
         (0.0, 0.0, 0.0)
     );
     let state = book.state();
@@ -76,7 +76,7 @@ async fn a_run_open_at_the_cold_start_counts_when_it_ends(place: Place) {
     let mut book = Book::met(&place, &[run("a", "RUNNING")]).await;
     assert_eq!(book.open_runs(), ["a RUNNING"]);
     book.read(&[ended("a", "FAILED", SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.created()), (1.0, 0.0));
+    assert_eq!((book.counted("FAILED"), book.submitted()), (1.0, 0.0));
     assert!(book.open_runs().is_empty());
 }
 
@@ -85,7 +85,7 @@ async fn a_finished_run_is_counted_once_however_often_it_is_listed(place: Place)
     for _ in 0..3 {
         book.read(&[fresh("a", "COMPLETED", 20 * SECOND)]).await;
     }
-    assert_eq!((book.counted("COMPLETED"), book.created()), (1.0, 1.0));
+    assert_eq!((book.counted("COMPLETED"), book.submitted()), (1.0, 1.0));
     assert_eq!(book.total(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]), 1.0);
     assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0);
 }
@@ -105,7 +105,7 @@ async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt(place: Place) 
     assert_eq!(book.open_runs(), ["a RUNNING"]);
     book.read(&[Run { status: Status::Completed, ..first }]).await;
     assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
-    assert_eq!(book.created(), 1.0, "a replay creates nothing");
+    assert_eq!(book.submitted(), 1.0, "a replay creates nothing");
     assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
 }
 

@@ -103,10 +103,10 @@ pub const FAMILIES: [Family; 18] = [
         source: Source::Workflow(oldest_active),
     },
     Family {
-        name: "cortex_workflow_runs_created_total",
-        help: "Runs that were created, once per run, as of the last poll.",
+        name: "cortex_workflow_runs_submitted_total",
+        help: "Runs that were submitted, once per run, as of the last poll.",
         labels: per_workflow!("origin"),
-        source: Source::Metric(Metric::RunsCreated),
+        source: Source::Metric(Metric::RunsSubmitted),
     },
     Family {
         name: "cortex_workflow_run_duration_seconds",

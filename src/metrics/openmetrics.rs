@@ -19,16 +19,11 @@ pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>) {
 }
 
 /// A family's name, without the ending that its samples get, and its type.
-///
-/// A name that ends in `_created` belongs to the start times of the counter without that ending, so
-/// no counter may have it: `runs_created_total` beside `runs_total` would be refused. Its samples
-/// are what they are in the other formats; only their type isn't told.
 fn named<'a>(head: &Head<'a>) -> (&'a str, &'static str) {
-    match (head.kind, head.name.strip_suffix("_total")) {
-        (Kind::Counter, Some(stem)) if !stem.ends_with("_created") => (stem, "counter"),
-        (Kind::Counter, _) => (head.name, "unknown"),
-        (Kind::Gauge, _) => (head.name, "gauge"),
-        (Kind::Histogram, _) => (head.name, "histogram"),
+    match head.kind {
+        Kind::Counter => (head.name.strip_suffix("_total").unwrap_or(head.name), "counter"),
+        Kind::Gauge => (head.name, "gauge"),
+        Kind::Histogram => (head.name, "histogram"),
     }
 }
 
@@ -41,7 +36,7 @@ pub(super) fn sample(
     created: bool,
 ) {
     let labels = labels(of);
-    let (stem, kind) = named(head);
+    let (stem, _) = named(head);
     let mut line = |name, bound: Option<&[u8]>, value, exemplar| {
         series(out, name, &labels, bound);
         number(out, value);
@@ -51,8 +46,8 @@ pub(super) fn sample(
     match sample {
         Sample::Gauge(value) => line([head.name, ""], None, *value, None),
         Sample::Counter { value, start_ms, exemplar } => {
-            line([head.name, ""], None, *value, exemplar.filter(|_| kind == "counter"));
-            if created && kind == "counter" {
+            line([head.name, ""], None, *value, *exemplar);
+            if created {
                 line([stem, "_created"], None, seconds(*start_ms), None);
             }
         }

@@ -18,7 +18,7 @@ use crate::support::{Api, KEY, Process, get, parse, run, scrape, tool};
 /// workflow. Dashboards and alerts rely on these names.
 const PER_WORKFLOW: [(&str, &str, &[&str]); 15] = [
     ("runs_total", "counter", &["status", "origin"]),
-    ("runs_created_total", "counter", &["origin"]),
+    ("runs_submitted_total", "counter", &["origin"]),
     ("runs_active", "gauge", &["status", "origin"]),
     ("run_duration_seconds", "histogram", &["status", "origin"]),
     ("run_queue_duration_seconds", "histogram", &["origin"]),

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Every number of a workflow that only grows, but for the sums and buckets.
-const GROWING: &str = r#"{__name__=~"cortex_workflow_(runs|runs_created|steps|run_credits|step_credits)_total|cortex_workflow_(run|run_queue|step)_duration_seconds_count"}"#;
+const GROWING: &str = r#"{__name__=~"cortex_workflow_(runs|runs_submitted|steps|run_credits|step_credits)_total|cortex_workflow_(run|run_queue|step)_duration_seconds_count"}"#;
 
 #[tokio::test]
 async fn prometheus_sees_each_run_once_on_sqlite() {

@@ -382,7 +382,7 @@ impl Story {
 
 /// Nothing is counted that did not happen.
 fn check_counts(truth: &Truth, scrape: &Scrape) {
-    let names = [truth::RUNS, truth::CREATED, truth::DURATIONS, truth::WAITS, truth::STEPS];
+    let names = [truth::RUNS, truth::SUBMITTED, truth::DURATIONS, truth::WAITS, truth::STEPS];
     for ((name, workflow, labels), value) in scrape.samples() {
         let Some(name) = names.iter().find(|known| *known == name) else { continue };
         let key = (*name, workflow.clone(), labels.clone());

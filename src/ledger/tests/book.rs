@@ -144,8 +144,8 @@ impl Book {
         self.total(Metric::Runs, &[status, "WORKFLOW"])
     }
 
-    pub(super) fn created(&self) -> f64 {
-        self.total(Metric::RunsCreated, &["WORKFLOW"])
+    pub(super) fn submitted(&self) -> f64 {
+        self.total(Metric::RunsSubmitted, &["WORKFLOW"])
     }
 
     pub(super) fn anomalies(&self, anomaly: Anomaly) -> f64 {

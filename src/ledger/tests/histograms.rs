@@ -88,6 +88,6 @@ pub(super) async fn an_example_is_the_latest_run_that_is_shown(place: Place) {
     let of_runs = book.series(Metric::Runs, &["FAILED", "WORKFLOW"]).expect("it exists");
     let [(0, exemplar)] = of_runs.exemplars() else { panic!("a counter has one bucket") };
     assert_eq!((exemplar.run.as_str(), exemplar.ended_ms), ("a", COLD + 20 * SECOND));
-    let created = book.series(Metric::RunsCreated, &["WORKFLOW"]).expect("it exists");
-    assert_eq!(created.exemplars(), []);
+    let submitted = book.series(Metric::RunsSubmitted, &["WORKFLOW"]).expect("it exists");
+    assert_eq!(submitted.exemplars(), []);
 }

@@ -8,7 +8,7 @@ pub(super) async fn a_workflow_created_after_the_cold_start_counts_in_full(place
     book.list(&[workflow("w"), young]).await;
     book.workflow = workflow("x").id;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    assert_eq!((book.counted("FAILED"), book.created()), (1.0, 1.0));
+    assert_eq!((book.counted("FAILED"), book.submitted()), (1.0, 1.0));
 }
 
 pub(super) async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted(

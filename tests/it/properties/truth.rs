@@ -16,7 +16,7 @@ use super::{
 pub(super) type Counts = BTreeMap<(&'static str, String, Vec<String>), u64>;
 
 pub(super) const RUNS: &str = "cortex_workflow_runs_total";
-pub(super) const CREATED: &str = "cortex_workflow_runs_created_total";
+pub(super) const SUBMITTED: &str = "cortex_workflow_runs_submitted_total";
 pub(super) const DURATIONS: &str = "cortex_workflow_run_duration_seconds_count";
 pub(super) const WAITS: &str = "cortex_workflow_run_queue_duration_seconds_count";
 pub(super) const STEPS: &str = "cortex_workflow_steps_total";
@@ -218,7 +218,7 @@ impl Truth {
         let run = Run::new(Status::Pending, origin.clone());
         let id = world.add_run(id, run).expect("the workflow is there");
         let origin = origin.clone();
-        self.count(CREATED, workflow, &[origin.as_str()]);
+        self.count(SUBMITTED, workflow, &[origin.as_str()]);
         let replayed = false;
         self.runs.push(KnownRun {
             id,
