@@ -20,7 +20,7 @@ use cortex_workflow_exporter::{
     config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger,
     model::{AppId, Clock, Origin, Status, SystemClock},
-    simulator::{Settings, Simulator},
+    simulator::{Simulator, SimulatorSettings},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -68,7 +68,7 @@ async fn main() -> anyhow::Result<()> {
     // It begins now, so that the start of this process is the exporter's.
     let clock = Arc::new(Hand(AtomicI64::new(SystemClock.now_ms())));
     let simulator = Simulator::new(
-        Settings { rate_limit: None, lively: true, ..Settings::default() },
+        SimulatorSettings { rate_limit: None, generate_runs: true, ..SimulatorSettings::default() },
         Arc::clone(&clock) as Arc<dyn Clock>,
     );
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -105,7 +105,7 @@ async fn exporter(
     let cortex = Cortex {
         api_url,
         app_id: app_id.clone(),
-        api_key: ApiKey::Value(Settings::default().api_key.into()),
+        api_key: ApiKey::Value(SimulatorSettings::default().api_key.into()),
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,

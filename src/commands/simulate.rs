@@ -8,7 +8,7 @@ use crate::{
     config,
     model::SystemClock,
     shutdown,
-    simulator::{Settings, Simulator},
+    simulator::{Simulator, SimulatorSettings},
 };
 
 /// Serves the simulated API until SIGTERM or SIGINT.
@@ -26,7 +26,12 @@ pub(super) const KEY: &str = "demo-key";
 
 /// A simulated API whose world lives by itself.
 pub(super) fn lively(seed: u64) -> Simulator {
-    let settings = Settings { api_key: KEY.into(), seed, lively: true, ..Settings::default() };
+    let settings = SimulatorSettings {
+        api_key: KEY.into(),
+        seed,
+        generate_runs: true,
+        ..SimulatorSettings::default()
+    };
     Simulator::new(settings, Arc::new(SystemClock))
 }
 

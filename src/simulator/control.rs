@@ -16,8 +16,8 @@ use super::{
     Simulator,
     faults::{Fault, Rule},
     refusal::Refusal,
+    request_log::{ApiEndpoint, RequestCounts},
     script::{RunScript, WorkflowScript},
-    traffic::{Endpoint, RequestCounts},
     world::{AfterPage, Quirk, World},
 };
 use crate::model::{Origin, Phase};
@@ -172,7 +172,7 @@ async fn outage(
 #[serde(deny_unknown_fields)]
 struct FaultQuery {
     kind: String,
-    endpoint: Option<Endpoint>,
+    endpoint: Option<ApiEndpoint>,
     containing: Option<String>,
     times: Option<u32>,
     code: Option<u16>,
@@ -233,18 +233,18 @@ async fn clear(State(simulator): State<Simulator>) -> StatusCode {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Departures {
+struct QuirksBody {
     #[serde(default)]
     quirks: BTreeSet<Quirk>,
     #[serde(default)]
     date_skew_ms: i64,
-    after_page: Option<Shift>,
+    after_page: Option<AfterPageBody>,
 }
 
 /// What changes in a list after each of its pages.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Shift {
+struct AfterPageBody {
     #[serde(default)]
     create: u32,
     #[serde(default)]
@@ -252,7 +252,7 @@ struct Shift {
     times: Option<u32>,
 }
 
-impl Shift {
+impl AfterPageBody {
     fn hook(mut self) -> AfterPage {
         Box::new(move |world, workflow| {
             if let Some(times) = &mut self.times {
@@ -273,7 +273,7 @@ impl Shift {
 
 fn delete_youngest_finished(world: &mut World, workflow: &str) {
     if let Some(workflow) = world.workflow_mut(workflow) {
-        let finished = |run: &super::Run| run.phase() == Phase::Finished;
+        let finished = |run: &super::SimulatedRun| run.phase() == Phase::Finished;
         let youngest = workflow.runs.iter().rposition(finished);
         youngest.map(|at| workflow.runs.remove(at));
     }
@@ -281,11 +281,11 @@ fn delete_youngest_finished(world: &mut World, workflow: &str) {
 
 /// Sets all of it; what isn't named ends.
 async fn quirks(State(simulator): State<Simulator>, body: Bytes) -> Result<StatusCode, Refusal> {
-    let wanted: Departures = parse(&body)?;
+    let wanted: QuirksBody = parse(&body)?;
     simulator.world(|world| {
         world.quirks = wanted.quirks;
         world.date_skew_ms = wanted.date_skew_ms;
-        world.after_page = wanted.after_page.map(Shift::hook);
+        world.after_page = wanted.after_page.map(AfterPageBody::hook);
     });
     Ok(StatusCode::NO_CONTENT)
 }
@@ -295,13 +295,13 @@ async fn put_workflow(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let script: WorkflowScript = parse(&body)?;
-    let id = simulator.world(|world| script.play(world)).map_err(bad)?;
+    let id = simulator.world(|world| script.apply(world)).map_err(bad)?;
     Ok(Json(json!({ "id": id })))
 }
 
 async fn put_run(State(simulator): State<Simulator>, body: Bytes) -> Result<Json<Value>, Refusal> {
     let script: RunScript = parse(&body)?;
-    let ids = simulator.world(|world| script.play(world)).map_err(bad)?;
+    let ids = simulator.world(|world| script.apply(world)).map_err(bad)?;
     Ok(Json(json!({ "ids": ids })))
 }
 

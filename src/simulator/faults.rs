@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use super::traffic::Endpoint;
+use super::request_log::ApiEndpoint;
 
 /// A way to misbehave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     fault: Fault,
-    endpoint: Option<Endpoint>,
+    endpoint: Option<ApiEndpoint>,
     containing: Option<String>,
     times: Option<u32>,
 }
@@ -76,7 +76,7 @@ impl Rule {
 
     /// At this endpoint only.
     #[must_use]
-    pub fn on(mut self, endpoint: Endpoint) -> Self {
+    pub fn on(mut self, endpoint: ApiEndpoint) -> Self {
         self.endpoint = Some(endpoint);
         self
     }
@@ -95,7 +95,7 @@ impl Rule {
         self
     }
 
-    fn applies(&self, endpoint: Option<Endpoint>, path_and_query: &str) -> bool {
+    fn applies(&self, endpoint: Option<ApiEndpoint>, path_and_query: &str) -> bool {
         let here = self.endpoint.is_none() || self.endpoint == endpoint;
         let part = self.containing.as_deref().unwrap_or_default();
         here && path_and_query.contains(part)
@@ -104,13 +104,13 @@ impl Rule {
 
 /// The rules in force.
 #[derive(Debug, Default)]
-pub(super) struct Board {
+pub(super) struct ActiveFaults {
     rules: BTreeMap<u64, Rule>,
     added: u64,
     outage_until_ms: Option<i64>,
 }
 
-impl Board {
+impl ActiveFaults {
     pub(super) fn add(&mut self, rule: Rule) {
         self.added += 1;
         self.rules.insert(self.added, rule);
@@ -129,7 +129,7 @@ impl Board {
     pub(super) fn take(
         &mut self,
         now_ms: i64,
-        endpoint: Option<Endpoint>,
+        endpoint: Option<ApiEndpoint>,
         path_and_query: &str,
     ) -> Option<Fault> {
         if self.outage_until_ms.is_some_and(|until| now_ms < until) {

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::{
     Simulator,
     refusal::Refusal,
-    run::Run,
-    workflow::{Direction, OrderBy, Workflow},
+    run::SimulatedRun,
+    workflow::{Direction, OrderBy, SimulatedWorkflow},
     world::{Quirk, World},
 };
 
@@ -24,12 +24,12 @@ const STATUSES: [&str; 6] = ["PENDING", "RUNNING", "COMPLETED", "SKIPPED", "FAIL
 const ORIGINS: [&str; 6] = ["WORKFLOW", "RECORD", "TEST", "TRIGGER", "ENDPOINT", "WEBHOOK"];
 
 /// Which runs are asked for.
-pub(super) struct Wanted {
+pub(super) struct RunFilter {
     status: Option<String>,
     origin: Option<String>,
 }
 
-impl Wanted {
+impl RunFilter {
     pub(super) fn of(params: &BTreeMap<String, String>, world: &World) -> Result<Self, Refusal> {
         let known_word = |name: &str, known: &[&str], ignore| match params.get(name) {
             None => Ok(None),
@@ -46,15 +46,15 @@ impl Wanted {
     }
 
     /// These runs in the order of their workflow's list.
-    pub(super) fn runs<'a>(&self, workflow: &'a Workflow) -> Vec<&'a Run> {
+    pub(super) fn runs<'a>(&self, workflow: &'a SimulatedWorkflow) -> Vec<&'a SimulatedRun> {
         let by = |wanted: &Option<String>, word: &str| {
             wanted.as_ref().is_none_or(|wanted| wanted == word)
         };
-        let wanted = |run: &&Run| {
+        let wanted = |run: &&SimulatedRun| {
             by(&self.status, run.status.as_str()) && by(&self.origin, run.origin.as_str())
         };
-        let mut runs: Vec<&Run> = workflow.runs.iter().filter(wanted).collect();
-        let at = |run: &Run| {
+        let mut runs: Vec<&SimulatedRun> = workflow.runs.iter().filter(wanted).collect();
+        let at = |run: &SimulatedRun| {
             let at = match workflow.order.by {
                 OrderBy::Created => run.created_at,
                 OrderBy::Started => run.started_at,

@@ -2,19 +2,19 @@
 //! lives by itself; tests script a world and have the API misbehave on command. It speaks both wire
 //! forms, as documented and no further. Uses `model`.
 
-mod cast;
 mod control;
+mod fault_response;
 mod faults;
-mod life;
+mod generator;
 mod listing;
-mod misbehaviour;
 mod plan;
+mod profiles;
 mod refusal;
+mod request_log;
 mod routes;
 mod run;
 mod script;
 mod server;
-mod traffic;
 mod wire;
 mod workflow;
 mod world;
@@ -30,16 +30,18 @@ use std::{
 use tokio::sync::Notify;
 
 pub use faults::{Fault, Rule};
-pub use run::{Run, Step};
-pub use traffic::{Endpoint, RequestCounts, RequestSeen};
-pub use workflow::{Direction, Form, Order, OrderBy, RunsCount, StepDefinition, Tamper, Workflow};
+pub use request_log::{ApiEndpoint, RequestCounts, RequestSeen};
+pub use run::{SimulatedRun, SimulatedStep};
+pub use workflow::{
+    Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow, StepDefinition, Tamper,
+};
 pub use world::{AfterPage, Quirk, Totals, World};
 
 use crate::model::Clock;
 
 /// How the simulated API and its world are to be.
 #[derive(Clone)]
-pub struct Settings {
+pub struct SimulatorSettings {
     /// The only key that the API takes.
     pub api_key: String,
     /// The same seed and start time make the same world.
@@ -50,47 +52,47 @@ pub struct Settings {
     pub max_take: u32,
     /// Whether the world lives by itself: some hours of history, and new runs as time goes by. It
     /// then forgets what is old. Otherwise it is empty and only changes when told to.
-    pub lively: bool,
+    pub generate_runs: bool,
 }
 
-impl Default for Settings {
+impl Default for SimulatorSettings {
     fn default() -> Self {
         Self {
             api_key: "demo-key".into(),
             seed: 1,
             rate_limit: Some(500),
             max_take: 100,
-            lively: false,
+            generate_runs: false,
         }
     }
 }
 
 /// A handle to a simulated API; cheap to clone.
 #[derive(Clone)]
-pub struct Simulator(Arc<Shared>);
+pub struct Simulator(Arc<SimulatorInner>);
 
-struct Shared {
-    settings: Settings,
+struct SimulatorInner {
+    settings: SimulatorSettings,
     clock: Arc<dyn Clock>,
     world: Mutex<World>,
-    faults: Mutex<faults::Board>,
+    faults: Mutex<faults::ActiveFaults>,
     faults_cleared: Notify,
-    traffic: Mutex<traffic::Traffic>,
+    request_log: Mutex<request_log::RequestLog>,
 }
 
 impl Simulator {
     /// A simulator whose time is this clock's.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: SimulatorSettings, clock: Arc<dyn Clock>) -> Self {
         let mut world = World::new(Arc::clone(&clock), settings.seed);
-        if settings.lively {
-            life::animate(&mut world, settings.seed);
+        if settings.generate_runs {
+            generator::populate(&mut world, settings.seed);
         }
-        Self(Arc::new(Shared {
+        Self(Arc::new(SimulatorInner {
             world: Mutex::new(world),
             clock,
             faults: Mutex::default(),
             faults_cleared: Notify::new(),
-            traffic: Mutex::new(traffic::Traffic::new(settings.lively)),
+            request_log: Mutex::new(request_log::RequestLog::new(settings.generate_runs)),
             settings,
         }))
     }
@@ -121,17 +123,17 @@ impl Simulator {
 
     /// The requests that the API saw, the oldest first. A lively world remembers the latest 10,000.
     pub fn requests(&self) -> Vec<RequestSeen> {
-        lock(&self.0.traffic).seen()
+        lock(&self.0.request_log).seen()
     }
 
     /// The same, and forgets them.
     pub fn take_requests(&self) -> Vec<RequestSeen> {
-        lock(&self.0.traffic).take()
+        lock(&self.0.request_log).take()
     }
 
     /// What all requests come to, those taken included.
     pub fn request_counts(&self) -> RequestCounts {
-        lock(&self.0.traffic).counts()
+        lock(&self.0.request_log).counts()
     }
 
     fn now_ms(&self) -> i64 {

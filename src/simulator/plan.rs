@@ -4,25 +4,25 @@ use std::ops::Range;
 
 use rand::{RngExt as _, rngs::StdRng};
 
-use super::{cast::Character, run::Step, workflow::StepDefinition};
+use super::{profiles::Profile, run::SimulatedStep, workflow::StepDefinition};
 use crate::model::{Origin, Status};
 
 /// A run's future.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct RunPlan {
     pub(super) status: Status,
     /// `None` if it ends without having been started.
     pub(super) start: Option<i64>,
     pub(super) end: i64,
     /// As they will stand in the end.
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<SimulatedStep>,
 }
 
-impl Plan {
+impl RunPlan {
     /// A future for a run created now, in keeping with its workflow's habits.
-    pub(super) fn new(character: &Character, now_ms: i64, random: &mut StdRng) -> Self {
-        let status = pick(&character.outcomes, random).unwrap_or(Status::Completed);
-        let start = now_ms + between(&character.queue, random);
+    pub(super) fn new(profile: &Profile, now_ms: i64, random: &mut StdRng) -> Self {
+        let status = pick(&profile.outcomes, random).unwrap_or(Status::Completed);
+        let start = now_ms + between(&profile.queue, random);
         let never_started = match status {
             Status::Skipped => true,
             Status::Cancelled => random.random_bool(0.3),
@@ -31,20 +31,20 @@ impl Plan {
         if never_started {
             return Self { status, start: None, end: start, steps: Vec::new() };
         }
-        Self::work(character, status, start, random)
+        Self::work(profile, status, start, random)
     }
 
     /// The future of a run that starts now and will end well, as a replayed one does here.
-    pub(super) fn replay(character: &Character, now_ms: i64, random: &mut StdRng) -> Self {
-        Self::work(character, Status::Completed, now_ms, random)
+    pub(super) fn replay(profile: &Profile, now_ms: i64, random: &mut StdRng) -> Self {
+        Self::work(profile, Status::Completed, now_ms, random)
     }
 
-    fn work(character: &Character, status: Status, start: i64, random: &mut StdRng) -> Self {
-        let definitions = &character.workflow.steps;
+    fn work(profile: &Profile, status: Status, start: i64, random: &mut StdRng) -> Self {
+        let definitions = &profile.workflow.steps;
         let broken_off = status != Status::Completed && !definitions.is_empty();
         let reached =
             if broken_off { random.random_range(1..=definitions.len()) } else { definitions.len() };
-        let share = between(&character.work, random) / definitions.len().max(1) as i64;
+        let share = between(&profile.work, random) / definitions.len().max(1) as i64;
         let mut at = start;
         let mut steps = Vec::new();
         for (index, definition) in definitions[..reached].iter().enumerate() {
@@ -52,11 +52,11 @@ impl Plan {
             let fate = if last && broken_off {
                 status.clone()
             } else {
-                step_status(character, definition, random)
+                step_status(profile, definition, random)
             };
             let skipped = fate == Status::Skipped;
             let factor = if skipped { 0.0 } else { random.random_range(0.4..1.6) };
-            let mut step = Step::new(definition, fate, at);
+            let mut step = SimulatedStep::new(definition, fate, at);
             at += (share as f64 * factor) as i64;
             step.end = Some(at);
             step.credits = credits(&step);
@@ -66,9 +66,9 @@ impl Plan {
     }
 
     /// Its steps as they stand at this time, and when the last of them changed.
-    pub(super) fn steps_at(&self, now_ms: i64) -> (Vec<Step>, Option<i64>) {
+    pub(super) fn steps_at(&self, now_ms: i64) -> (Vec<SimulatedStep>, Option<i64>) {
         let begun = self.steps.iter().filter(|step| step.start <= now_ms);
-        let as_seen = |step: &Step| {
+        let as_seen = |step: &SimulatedStep| {
             let mut step = step.clone();
             if step.end.is_some_and(|end| end > now_ms) {
                 step.status = Status::Running;
@@ -77,7 +77,7 @@ impl Plan {
             }
             step
         };
-        let steps: Vec<Step> = begun.map(as_seen).collect();
+        let steps: Vec<SimulatedStep> = begun.map(as_seen).collect();
         let changed = steps.iter().map(|step| step.end.unwrap_or(step.start)).max();
         (steps, changed)
     }
@@ -97,8 +97,8 @@ impl Plan {
 }
 
 /// What started a run of this workflow.
-pub(super) fn origin(character: &Character, random: &mut StdRng) -> Origin {
-    pick(&character.origins, random).unwrap_or(Origin::Workflow)
+pub(super) fn origin(profile: &Profile, random: &mut StdRng) -> Origin {
+    pick(&profile.origins, random).unwrap_or(Origin::Workflow)
 }
 
 /// A whole number out of a range in which each power of ten is as likely as the next.
@@ -122,11 +122,11 @@ fn pick<T: Clone>(weighted: &[(T, u32)], random: &mut StdRng) -> Option<T> {
     picked.next().map(|(value, _)| value.clone())
 }
 
-fn step_status(character: &Character, step: &StepDefinition, random: &mut StdRng) -> Status {
+fn step_status(profile: &Profile, step: &StepDefinition, random: &mut StdRng) -> Status {
     if step.conditional.is_some() && random.random_bool(0.5) {
         return Status::Skipped;
     }
-    let tolerated = character.tolerated == Some(step.key.as_str());
+    let tolerated = profile.tolerated == Some(step.key.as_str());
     if tolerated && random.random_bool(0.25) {
         return Status::Failed;
     }
@@ -134,7 +134,7 @@ fn step_status(character: &Character, step: &StepDefinition, random: &mut StdRng
 }
 
 /// Credits are used by what costs the platform something, by time.
-fn credits(step: &Step) -> Option<f64> {
+fn credits(step: &SimulatedStep) -> Option<f64> {
     let paid = matches!(step.step_type.as_str(), "model" | "browser" | "service");
     let took = step.end? - step.start;
     (paid && took > 0).then(|| (0.05 + took as f64 / 20_000.0 * 1000.0).round() / 1000.0)

@@ -11,13 +11,13 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    Simulator, control,
-    listing::{Paging, Wanted},
-    lock, misbehaviour,
+    Simulator, control, fault_response,
+    listing::{Paging, RunFilter},
+    lock,
     refusal::Refusal,
-    traffic::{Endpoint, RequestSeen},
+    request_log::{ApiEndpoint, RequestSeen},
     wire::{self, Style},
-    workflow::Workflow,
+    workflow::SimulatedWorkflow,
     world::{Quirk, World},
 };
 
@@ -46,9 +46,9 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
     let path_and_query = request.uri().to_string();
     let now_ms = seen.at_ms;
     let (number, granted) = {
-        let mut traffic = lock(&simulator.0.traffic);
+        let mut request_log = lock(&simulator.0.request_log);
         let limit = simulator.0.settings.rate_limit;
-        (traffic.arrive(seen), traffic.grant(now_ms, limit))
+        (request_log.record(seen), request_log.grant(now_ms, limit))
     };
     let answer = async {
         if authorised {
@@ -65,12 +65,12 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
         _ if !granted => {
             Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").into_response()
         }
-        Some(fault) => misbehaviour::commit(fault, cleared, answer).await,
+        Some(fault) => fault_response::respond(fault, cleared, answer).await,
         None => answer.await,
     };
     stamp(&simulator, response.headers_mut());
-    let status = misbehaviour::is_answered(&response).then(|| response.status().as_u16());
-    lock(&simulator.0.traffic).answered(number, endpoint, status);
+    let status = fault_response::is_answered(&response).then(|| response.status().as_u16());
+    lock(&simulator.0.request_log).answered(number, endpoint, status);
     response
 }
 
@@ -82,7 +82,7 @@ fn see(simulator: &Simulator, request: &Request) -> RequestSeen {
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
-        endpoint: Endpoint::of(request.uri().path()),
+        endpoint: ApiEndpoint::of(request.uri().path()),
         authorised: sent.is_some_and(|sent| sent.as_bytes() == key.as_bytes()),
         status: None,
     }
@@ -111,7 +111,7 @@ async fn list_workflows(
         check_app(world, &app)?;
         let paging = Paging::of(&params, &simulator, world)?;
         let search = params.get("search").map_or("", String::as_str).to_lowercase();
-        let found = |workflow: &&Workflow| workflow.name.to_lowercase().contains(&search);
+        let found = |workflow: &&SimulatedWorkflow| workflow.name.to_lowercase().contains(&search);
         let listed: Vec<_> = world.workflows.iter().filter(found).collect();
         let style = Style::new(world, false);
         let items = paging.cut(&listed).iter();
@@ -139,7 +139,7 @@ async fn list_runs(
     let params = read(params)?;
     simulator.world(|world| {
         let workflow = find_workflow(world, &app, &id)?;
-        let wanted = Wanted::of(&params, world)?;
+        let wanted = RunFilter::of(&params, world)?;
         let paging = Paging::of(&params, &simulator, world)?;
         let listed = wanted.runs(workflow);
         let style = Style::new(world, is_verbose(&params));
@@ -185,7 +185,11 @@ fn check_app(world: &World, app: &str) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
-fn find_workflow<'a>(world: &'a World, app: &str, id: &str) -> Result<&'a Workflow, Refusal> {
+fn find_workflow<'a>(
+    world: &'a World,
+    app: &str,
+    id: &str,
+) -> Result<&'a SimulatedWorkflow, Refusal> {
     check_app(world, app)?;
     let workflow = world.workflows.iter().find(|workflow| workflow.id == id);
     workflow.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such workflow"))

@@ -5,7 +5,7 @@ use crate::model::{Origin, Phase, Status};
 
 /// A run of the simulated world. All times are epoch milliseconds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Run {
+pub struct SimulatedRun {
     /// Its id; an empty one is replaced when the run joins the world.
     pub id: String,
     /// Its status.
@@ -21,7 +21,7 @@ pub struct Run {
     /// When it changed last; `None` becomes the latest of the others when the run joins the world.
     pub updated_at: Option<i64>,
     /// What its steps have come to.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SimulatedStep>,
     /// Credits that it used; newest form only.
     pub credits: Option<f64>,
     /// So many bytes of customer's data go into its `input`, to make it as large as real ones are.
@@ -30,7 +30,7 @@ pub struct Run {
     pub tamper: Tamper,
 }
 
-impl Run {
+impl SimulatedRun {
     /// A run without times and steps.
     pub fn new(status: Status, origin: Origin) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Run {
         self.started_at = Some(at_ms);
         self.updated_at = Some(at_ms);
         if let (true, Some(first)) = (self.steps.is_empty(), definitions.first()) {
-            self.steps.push(Step::new(first, Status::Running, at_ms));
+            self.steps.push(SimulatedStep::new(first, Status::Running, at_ms));
         }
     }
 
@@ -98,7 +98,7 @@ impl Run {
         }
         let running_only = self.steps.iter().all(|step| step.status == Status::Running);
         if let (true, Some(from)) = (running_only, self.started_at) {
-            self.steps = Step::evenly(definitions, from, at_ms);
+            self.steps = SimulatedStep::evenly(definitions, from, at_ms);
         }
         let last = self.steps.len().saturating_sub(1);
         for (index, step) in self.steps.iter_mut().enumerate() {
@@ -122,7 +122,7 @@ impl Run {
 
 /// What one step of a run came to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct SimulatedStep {
     /// Its key in the workflow's definition.
     pub key: String,
     /// Its type, which the first form leaves to the definition.
@@ -139,7 +139,7 @@ pub struct Step {
     pub credits: Option<f64>,
 }
 
-impl Step {
+impl SimulatedStep {
     /// A step of this definition that has not ended.
     pub fn new(definition: &StepDefinition, status: Status, start: i64) -> Self {
         let output = if definition.looped.is_some() {

@@ -4,8 +4,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    run::Run,
-    workflow::{Direction, Form, Order, OrderBy, RunsCount, StepDefinition, Tamper, Workflow},
+    run::SimulatedRun,
+    workflow::{
+        Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow, StepDefinition, Tamper,
+    },
     world::World,
 };
 use crate::model::{Origin, Status, TestResults};
@@ -34,11 +36,11 @@ pub(super) struct WorkflowScript {
 
 impl WorkflowScript {
     /// Answers the id; the error says what is wrong.
-    pub(super) fn play(self, world: &mut World) -> Result<String, String> {
+    pub(super) fn apply(self, world: &mut World) -> Result<String, String> {
         let known = world.workflows.iter().position(|known| known.id == self.id);
         let mut workflow = match (known, &self.name) {
             (Some(known), _) => world.workflows[known].clone(),
-            (None, Some(name)) => Workflow::new(name).with_id(&self.id),
+            (None, Some(name)) => SimulatedWorkflow::new(name).with_id(&self.id),
             (None, None) => return Err("a new workflow needs a name".into()),
         };
         self.change(&mut workflow);
@@ -50,7 +52,7 @@ impl WorkflowScript {
         Ok(world.add_workflow(workflow))
     }
 
-    fn change(self, workflow: &mut Workflow) {
+    fn change(self, workflow: &mut SimulatedWorkflow) {
         set(&mut workflow.name, self.name);
         set(&mut workflow.key, self.key);
         set(&mut workflow.enabled, self.enabled);
@@ -62,7 +64,7 @@ impl WorkflowScript {
         workflow.tests = self.tests.or(workflow.tests.take());
         workflow.version = self.version.or(workflow.version);
         workflow.created_at = self.created_at.or(workflow.created_at);
-        let order = Order {
+        let order = RunOrder {
             by: self.order_by.unwrap_or(workflow.order.by),
             direction: self.direction.unwrap_or(workflow.order.direction),
         };
@@ -100,10 +102,10 @@ pub(super) struct RunScript {
 
 impl RunScript {
     /// Answers the ids of the runs made or moved on; the error says what is wrong.
-    pub(super) fn play(self, world: &mut World) -> Result<Vec<String>, String> {
+    pub(super) fn apply(self, world: &mut World) -> Result<Vec<String>, String> {
         let status = Status::new(self.status.as_deref().unwrap_or("PENDING"));
         if !self.id.is_empty() && world.run(&self.id).is_some() {
-            move_on(world, &self.id, &status)?;
+            change_status(world, &self.id, &status)?;
             return Ok(vec![self.id]);
         }
         let workflow = self.workflow.as_deref().ok_or("a new run needs a workflow")?;
@@ -116,8 +118,10 @@ impl RunScript {
 
     fn make(&self, world: &mut World, workflow: &str, status: &Status) -> Result<String, String> {
         let given = self.created_at.or(self.started_at).or(self.ended_at);
-        let mut run =
-            Run::new(Status::Pending, Origin::new(self.origin.as_deref().unwrap_or("WORKFLOW")));
+        let mut run = SimulatedRun::new(
+            Status::Pending,
+            Origin::new(self.origin.as_deref().unwrap_or("WORKFLOW")),
+        );
         run.id.clone_from(&self.id);
         run.padding = self.padding;
         if let Some(raw) = &self.raw {
@@ -130,14 +134,14 @@ impl RunScript {
         }
         let id = world.add_run(workflow, run).ok_or("there is no such workflow")?;
         if given.is_none() && *status != Status::Pending {
-            move_on(world, &id, status)?;
+            change_status(world, &id, status)?;
         }
         Ok(id)
     }
 }
 
 /// Takes a run from where it is to this status, as far as there is a way.
-fn move_on(world: &mut World, id: &str, status: &Status) -> Result<(), String> {
+fn change_status(world: &mut World, id: &str, status: &Status) -> Result<(), String> {
     let moved = match status {
         Status::Running => world.start_run(id) || world.replay_run(id),
         Status::Pending => false,

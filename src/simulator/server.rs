@@ -31,7 +31,7 @@ impl Simulator {
                 },
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        connections.spawn(converse(stream, router.clone()));
+                        connections.spawn(serve_connection(stream, router.clone()));
                     }
                     Err(error) if is_the_clients(&error) => {}
                     Err(error) => return Err(error),
@@ -41,7 +41,7 @@ impl Simulator {
     }
 }
 
-async fn converse(stream: TcpStream, router: Router) {
+async fn serve_connection(stream: TcpStream, router: Router) {
     let service = service_fn(|request: Request<Incoming>| {
         let answer = router.clone().oneshot(request);
         answer

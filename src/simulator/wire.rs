@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    run::{Run, Step},
-    workflow::{Form, RunsCount, StepDefinition, Workflow},
+    run::{SimulatedRun, SimulatedStep},
+    workflow::{Form, RunsCount, SimulatedWorkflow, StepDefinition},
     world::{Quirk, World},
 };
 use crate::model::Status;
@@ -40,7 +40,7 @@ impl<'a> Style<'a> {
 }
 
 /// An item of the list of workflows.
-pub(super) fn workflow(workflow: &Workflow, style: Style<'_>) -> Value {
+pub(super) fn workflow(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value {
     let created_at = style.time(workflow.created_at);
     let mut item = json!({
         "id": workflow.id,
@@ -69,7 +69,7 @@ pub(super) fn workflow(workflow: &Workflow, style: Style<'_>) -> Value {
 }
 
 /// A run, as in a list or alone.
-pub(super) fn run(workflow: &Workflow, run: &Run, style: Style<'_>) -> Value {
+pub(super) fn run(workflow: &SimulatedWorkflow, run: &SimulatedRun, style: Style<'_>) -> Value {
     let first = match workflow.form {
         Form::First => true,
         Form::Newest => false,
@@ -100,7 +100,12 @@ pub(super) fn run(workflow: &Workflow, run: &Run, style: Style<'_>) -> Value {
 }
 
 /// What the newest form adds to a run or says in another way.
-fn add_newest(item: &mut Value, workflow: &Workflow, run: &Run, style: Style<'_>) {
+fn add_newest(
+    item: &mut Value,
+    workflow: &SimulatedWorkflow,
+    run: &SimulatedRun,
+    style: Style<'_>,
+) {
     let failed = run.status == Status::Failed;
     let with_type = workflow.form != Form::Mixed;
     if run.started_at.is_some() {
@@ -120,7 +125,7 @@ fn add_newest(item: &mut Value, workflow: &Workflow, run: &Run, style: Style<'_>
     item["retention_due_at"] = Value::Null;
 }
 
-fn first_step(step: &Step) -> Value {
+fn first_step(step: &SimulatedStep) -> Value {
     json!({
         "status": step.status.as_str(),
         "key": step.key,
@@ -129,7 +134,7 @@ fn first_step(step: &Step) -> Value {
     })
 }
 
-fn newest_step(step: &Step, with_type: bool, verbose: bool) -> (String, Value) {
+fn newest_step(step: &SimulatedStep, with_type: bool, verbose: bool) -> (String, Value) {
     let mut item = json!({
         "status": step.status.as_str(),
         "key": step.key,
@@ -154,8 +159,8 @@ fn newest_step(step: &Step, with_type: bool, verbose: bool) -> (String, Value) {
     (step.key.clone(), item)
 }
 
-fn usage(run: &Run) -> Value {
-    let of_step = |step: &Step| {
+fn usage(run: &SimulatedRun) -> Value {
+    let of_step = |step: &SimulatedStep| {
         let credits = step.credits?;
         Some((step.key.clone(), json!({ "total": credits })))
     };
@@ -165,7 +170,7 @@ fn usage(run: &Run) -> Value {
     })
 }
 
-fn tests(workflow: &Workflow) -> Value {
+fn tests(workflow: &SimulatedWorkflow) -> Value {
     workflow.tests.as_ref().map_or(Value::Null, |tests| {
         json!({
             "total_count": tests.total,
@@ -177,7 +182,7 @@ fn tests(workflow: &Workflow) -> Value {
     })
 }
 
-fn published(workflow: &Workflow, style: Style<'_>) -> Value {
+fn published(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value {
     workflow.version.map_or(Value::Null, |version| {
         json!({
             "id": format!("workv_{:0>22}", version),
@@ -192,7 +197,7 @@ fn published(workflow: &Workflow, style: Style<'_>) -> Value {
     })
 }
 
-fn draft(workflow: &Workflow) -> Value {
+fn draft(workflow: &SimulatedWorkflow) -> Value {
     if workflow.version.is_some() {
         return Value::Null;
     }

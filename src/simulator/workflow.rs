@@ -1,12 +1,12 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::run::Run;
+use super::run::SimulatedRun;
 use crate::model::TestResults;
 
 /// A workflow of the simulated world, with its runs.
 #[derive(Clone, Debug)]
-pub struct Workflow {
+pub struct SimulatedWorkflow {
     /// Its id; an empty one is replaced when the workflow joins the world.
     pub id: String,
     /// Its name.
@@ -24,7 +24,7 @@ pub struct Workflow {
     /// How the API writes it and its runs.
     pub form: Form,
     /// In which order the API lists its runs.
-    pub order: Order,
+    pub order: RunOrder,
     /// What the list of workflows says about the number of its runs.
     pub runs_count: RunsCount,
     /// What its steps are.
@@ -34,12 +34,12 @@ pub struct Workflow {
     /// What goes out in place of the list item that it should be.
     pub tamper: Tamper,
     /// Its runs, in the order in which they were created.
-    pub runs: Vec<Run>,
+    pub runs: Vec<SimulatedRun>,
     /// How many runs it has ever had, deleted ones included.
     pub(super) runs_ever: u64,
 }
 
-impl Workflow {
+impl SimulatedWorkflow {
     /// A published workflow without steps and runs, in the newest form.
     pub fn new(name: &str) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Workflow {
             deleted: false,
             created_at: None,
             form: Form::Newest,
-            order: Order::default(),
+            order: RunOrder::default(),
             runs_count: RunsCount::Ever,
             steps: Vec::new(),
             tests: None,
@@ -78,7 +78,7 @@ impl Workflow {
     /// The same with its runs listed in this order.
     #[must_use]
     pub fn with_order(mut self, by: OrderBy, direction: Direction) -> Self {
-        self.order = Order { by, direction };
+        self.order = RunOrder { by, direction };
         self
     }
 
@@ -132,7 +132,7 @@ pub enum Form {
 
 /// In which order a workflow's runs are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Order {
+pub struct RunOrder {
     /// The timestamp that decides.
     pub by: OrderBy,
     /// Which end comes first.

@@ -8,9 +8,9 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::Deserialize;
 
 use super::{
-    life::Life,
-    run::Run,
-    workflow::{StepDefinition, Workflow},
+    generator::RunGenerator,
+    run::SimulatedRun,
+    workflow::{SimulatedWorkflow, StepDefinition},
 };
 use crate::model::{Clock, Origin, Phase, Status};
 
@@ -31,7 +31,7 @@ pub struct World {
     /// The app's name.
     pub app_name: String,
     /// The workflows, in the order in which they are listed.
-    pub workflows: Vec<Workflow>,
+    pub workflows: Vec<SimulatedWorkflow>,
     /// In which ways the API departs from what it documents.
     pub quirks: BTreeSet<Quirk>,
     /// How far the API's clock (its `Date` header) is ahead of the world's, in milliseconds.
@@ -42,7 +42,7 @@ pub struct World {
     ids: StdRng,
     finished: Totals,
     created: BTreeMap<(String, Origin), u64>,
-    pub(super) life: Option<Life>,
+    pub(super) generator: Option<RunGenerator>,
 }
 
 /// A way in which the API departs from what it documents.
@@ -80,7 +80,7 @@ impl World {
             ids,
             finished: Totals::new(),
             created: BTreeMap::new(),
-            life: None,
+            generator: None,
         }
     }
 
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Adds a workflow; answers its id.
-    pub fn add_workflow(&mut self, mut workflow: Workflow) -> String {
+    pub fn add_workflow(&mut self, mut workflow: SimulatedWorkflow) -> String {
         if workflow.id.is_empty() {
             workflow.id = new_id("work", &mut self.ids);
         }
@@ -108,13 +108,13 @@ impl World {
     }
 
     /// The workflow with this id, or else with this name.
-    pub fn workflow(&self, id_or_name: &str) -> Option<&Workflow> {
+    pub fn workflow(&self, id_or_name: &str) -> Option<&SimulatedWorkflow> {
         let position = self.position(id_or_name)?;
         self.workflows.get(position)
     }
 
     /// The same to change.
-    pub fn workflow_mut(&mut self, id_or_name: &str) -> Option<&mut Workflow> {
+    pub fn workflow_mut(&mut self, id_or_name: &str) -> Option<&mut SimulatedWorkflow> {
         let position = self.position(id_or_name)?;
         self.workflows.get_mut(position)
     }
@@ -126,7 +126,7 @@ impl World {
     }
 
     /// Takes a workflow away with all its runs; `false` if there is none. To have it listed as
-    /// deleted set [`Workflow::deleted`].
+    /// deleted set [`SimulatedWorkflow::deleted`].
     pub fn delete_workflow(&mut self, id: &str) -> bool {
         let position = self.position(id);
         position.map(|at| self.workflows.remove(at)).is_some()
@@ -135,7 +135,7 @@ impl World {
     /// Adds a run as it is, with its history if it has one; answers its id, `None` if there is no
     /// such workflow. The API knows a run by its workflow and id; what takes only an id here finds
     /// one of several runs that share it.
-    pub fn add_run(&mut self, workflow: &str, run: Run) -> Option<String> {
+    pub fn add_run(&mut self, workflow: &str, run: SimulatedRun) -> Option<String> {
         let position = self.position(workflow)?;
         Some(self.put(position, run))
     }
@@ -143,17 +143,17 @@ impl World {
     /// Creates a run now that waits to be started; answers its id, `None` if there is no such
     /// workflow.
     pub fn create_run(&mut self, workflow: &str, origin: Origin) -> Option<String> {
-        self.add_run(workflow, Run::new(Status::Pending, origin))
+        self.add_run(workflow, SimulatedRun::new(Status::Pending, origin))
     }
 
     /// The run with this id, of whichever workflow.
-    pub fn run(&self, id: &str) -> Option<&Run> {
+    pub fn run(&self, id: &str) -> Option<&SimulatedRun> {
         let (workflow, run) = self.find(id)?;
         Some(&self.workflows[workflow].runs[run])
     }
 
     /// The same to change. What finishes or starts a run this way is not in the totals.
-    pub fn run_mut(&mut self, id: &str) -> Option<&mut Run> {
+    pub fn run_mut(&mut self, id: &str) -> Option<&mut SimulatedRun> {
         let (workflow, run) = self.find(id)?;
         Some(&mut self.workflows[workflow].runs[run])
     }
@@ -164,7 +164,7 @@ impl World {
     }
 
     pub(super) fn start_run_at(&mut self, id: &str, at_ms: i64) -> bool {
-        let waits = |run: &Run| run.status == Status::Pending;
+        let waits = |run: &SimulatedRun| run.status == Status::Pending;
         self.change_run(id, waits, |run, steps| run.start(at_ms, steps))
     }
 
@@ -178,7 +178,7 @@ impl World {
         if status.phase(true) == Phase::Open {
             return false;
         }
-        let finished = self.change_run(id, Run::is_open, |run, steps| {
+        let finished = self.change_run(id, SimulatedRun::is_open, |run, steps| {
             run.finish(at_ms, status, steps);
         });
         if let (true, Some((workflow, run))) = (finished, self.find(id)) {
@@ -196,7 +196,7 @@ impl World {
     }
 
     pub(super) fn replay_run_at(&mut self, id: &str, at_ms: i64) -> bool {
-        let finished = |run: &Run| run.phase() == Phase::Finished;
+        let finished = |run: &SimulatedRun| run.phase() == Phase::Finished;
         self.change_run(id, finished, |run, steps| {
             run.replay(at_ms, steps);
         })
@@ -224,9 +224,9 @@ impl World {
     pub fn spike(&mut self, workflow: Option<&str>, duration: Duration, ratio: f64) -> bool {
         let id = workflow.map(|id_or_name| self.workflow(id_or_name).map(|it| it.id.clone()));
         let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
-        match (&mut self.life, id) {
+        match (&mut self.generator, id) {
             (None, _) | (_, Some(None)) => return false,
-            (Some(life), id) => life.spike(id.flatten(), until_ms, ratio),
+            (Some(generator), id) => generator.spike(id.flatten(), until_ms, ratio),
         }
         true
     }
@@ -234,16 +234,16 @@ impl World {
     /// Lets a world that lives by itself catch up with the clock.
     pub(super) fn advance(&mut self) {
         let now_ms = self.clock.now_ms();
-        if let Some(mut life) = self.life.take() {
-            life.advance(self, now_ms);
-            self.life = Some(life);
+        if let Some(mut generator) = self.generator.take() {
+            generator.advance(self, now_ms);
+            self.generator = Some(generator);
             for workflow in &mut self.workflows {
                 forget(&mut workflow.runs);
             }
         }
     }
 
-    fn put(&mut self, workflow: usize, mut run: Run) -> String {
+    fn put(&mut self, workflow: usize, mut run: SimulatedRun) -> String {
         let workflow = &mut self.workflows[workflow];
         if run.id.is_empty() {
             run.id = new_id("run", &mut self.ids);
@@ -264,13 +264,13 @@ impl World {
     fn change_run(
         &mut self,
         id: &str,
-        fits: impl FnOnce(&Run) -> bool,
-        change: impl FnOnce(&mut Run, &[StepDefinition]),
+        fits: impl FnOnce(&SimulatedRun) -> bool,
+        change: impl FnOnce(&mut SimulatedRun, &[StepDefinition]),
     ) -> bool {
         let Some((workflow, position)) = self.find(id) else {
             return false;
         };
-        let Workflow { runs, steps, .. } = &mut self.workflows[workflow];
+        let SimulatedWorkflow { runs, steps, .. } = &mut self.workflows[workflow];
         let run = &mut runs[position];
         let fitting = fits(run);
         if fitting {
@@ -288,7 +288,7 @@ impl World {
     /// young ones are what changes.
     fn find(&self, id: &str) -> Option<(usize, usize)> {
         let longest = self.workflows.iter().map(|workflow| workflow.runs.len()).max()?;
-        let is_it = |(at, workflow): (usize, &Workflow), age: usize| {
+        let is_it = |(at, workflow): (usize, &SimulatedWorkflow), age: usize| {
             let position = workflow.runs.len().checked_sub(age)?;
             (workflow.runs[position].id == id).then_some((at, position))
         };
@@ -300,7 +300,7 @@ impl World {
 }
 
 /// Drops the oldest finished runs beyond those that are remembered.
-fn forget(runs: &mut Vec<Run>) {
+fn forget(runs: &mut Vec<SimulatedRun>) {
     let finished = runs.iter().filter(|run| !run.is_open()).count();
     let mut surplus = finished.saturating_sub(REMEMBERED);
     if surplus > 0 {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cortex_workflow_exporter::simulator::{Fault, Rule, RunsCount, Workflow};
+use cortex_workflow_exporter::simulator::{Fault, Rule, RunsCount, SimulatedWorkflow};
 
 use crate::support::{Api, ConfigFile, KEY, Process, ledger_url, run};
 
@@ -26,7 +26,7 @@ async fn it_shows_what_would_be_exported_and_touches_no_ledger() {
     let api = Api::start().await;
     api.simulator().world(|world| {
         for (id, count) in [("work_one", RunsCount::Ever), ("work_two", RunsCount::Absent)] {
-            let mut workflow = Workflow::new(&format!("Name of {id}")).with_id(id);
+            let mut workflow = SimulatedWorkflow::new(&format!("Name of {id}")).with_id(id);
             workflow.runs_count = count;
             world.add_workflow(workflow);
         }

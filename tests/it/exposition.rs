@@ -8,7 +8,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     model::{Clock, Origin, Status, TestResults},
-    simulator::{Form, Run, Step, StepDefinition, Tamper, Workflow},
+    simulator::{Form, SimulatedRun, SimulatedStep, SimulatedWorkflow, StepDefinition, Tamper},
 };
 use serde_json::json;
 
@@ -156,7 +156,7 @@ async fn once(form: Form) -> String {
     let api = Api::start_with(Arc::new(Noon)).await;
     api.simulator().world(|world| {
         world.app_id = "app_golden".into();
-        let [busy, hostile, idle] = [busy(form), hostile(form), Workflow::new("")];
+        let [busy, hostile, idle] = [busy(form), hostile(form), SimulatedWorkflow::new("")];
         for workflow in [busy, hostile, idle.with_id("work_idle").with_form(form)] {
             world.add_workflow(workflow);
         }
@@ -168,8 +168,8 @@ async fn once(form: Form) -> String {
 }
 
 /// A workflow whose runs have every status and every origin, and steps of every type.
-fn busy(form: Form) -> Workflow {
-    let mut workflow = Workflow::new("Answer mail").with_id("work_busy").with_form(form);
+fn busy(form: Form) -> SimulatedWorkflow {
+    let mut workflow = SimulatedWorkflow::new("Answer mail").with_id("work_busy").with_form(form);
     let types = [
         "input",
         "note",
@@ -197,9 +197,10 @@ fn busy(form: Form) -> Workflow {
     let statuses = ["COMPLETED", "FAILED", "SKIPPED", "CANCELLED", "TIMED_OUT", "FAILED"];
     for (index, status) in (0_i64..).zip(statuses) {
         let created = NOON - 3_600_000 + index * 60_000;
-        let mut finished = Run::new(Status::new(status), Origin::new(origins[index as usize]))
-            .with_id(&format!("run_{index}"))
-            .with_times(created, Some(created + 1500), Some(created + 46_500));
+        let mut finished =
+            SimulatedRun::new(Status::new(status), Origin::new(origins[index as usize]))
+                .with_id(&format!("run_{index}"))
+                .with_times(created, Some(created + 1500), Some(created + 46_500));
         finished.steps = steps(&workflow.steps, &finished.status, created + 1500);
         finished.credits = Some(1.5);
         if status == "SKIPPED" {
@@ -211,7 +212,7 @@ fn busy(form: Form) -> Workflow {
     for (index, status) in (0_i64..).zip([Status::Pending, Status::Running, Status::Running]) {
         let created = NOON - 600_000 + index * 60_000;
         let started = (status == Status::Running).then_some(created + 250);
-        let open = Run::new(status, Origin::new(origins[6 - index as usize]))
+        let open = SimulatedRun::new(status, Origin::new(origins[6 - index as usize]))
             .with_id(&format!("run_open_{index}"))
             .with_times(created, started, None);
         workflow.runs.push(open);
@@ -220,7 +221,7 @@ fn busy(form: Form) -> Workflow {
 }
 
 /// Steps of five seconds each; the last one ends as the run does.
-fn steps(definitions: &[StepDefinition], fate: &Status, from: i64) -> Vec<Step> {
+fn steps(definitions: &[StepDefinition], fate: &Status, from: i64) -> Vec<SimulatedStep> {
     let last = definitions.len() as i64 - 1;
     let step = |(index, definition): (i64, &StepDefinition)| {
         let status = match index {
@@ -229,7 +230,7 @@ fn steps(definitions: &[StepDefinition], fate: &Status, from: i64) -> Vec<Step> 
             6 => Status::Skipped,
             _ => Status::Completed,
         };
-        let mut step = Step::new(definition, status, from + index * 5000);
+        let mut step = SimulatedStep::new(definition, status, from + index * 5000);
         step.end = Some(from + index * 5000 + 5000);
         step.credits = (definition.step_type == "model").then_some(1.5);
         step
@@ -238,11 +239,13 @@ fn steps(definitions: &[StepDefinition], fate: &Status, from: i64) -> Vec<Step> 
 }
 
 /// A workflow with names that would break a careless exposition, and runs that lack something.
-fn hostile(form: Form) -> Workflow {
+fn hostile(form: Form) -> SimulatedWorkflow {
     let name = "Quote \" backslash \\ line\nbreak {brace} 日本 \u{202E}turned é";
     let key = "step \"one\"\\\n=#";
-    let mut workflow =
-        Workflow::new(name).with_id("work_\"hostile\"\\").with_form(form).with_step(key, "made up");
+    let mut workflow = SimulatedWorkflow::new(name)
+        .with_id("work_\"hostile\"\\")
+        .with_form(form)
+        .with_step(key, "made up");
     workflow.version = None;
     workflow.enabled = false;
     let times = [
@@ -252,21 +255,19 @@ fn hostile(form: Form) -> Workflow {
         ("unended", Some(NOON - 4000), None),
     ];
     for (id, started, ended) in times {
-        let mut odd = Run::new(Status::Completed, Origin::Workflow).with_id(id).with_times(
-            NOON - 10_000,
-            started,
-            ended,
-        );
+        let mut odd = SimulatedRun::new(Status::Completed, Origin::Workflow)
+            .with_id(id)
+            .with_times(NOON - 10_000, started, ended);
         odd.steps = steps(&workflow.steps, &Status::Completed, NOON - 9000);
         workflow.runs.push(odd);
     }
-    let mut dated = Run::new(Status::Failed, Origin::Test).with_id("dated");
+    let mut dated = SimulatedRun::new(Status::Failed, Origin::Test).with_id("dated");
     let day = json!("2023-12-24");
     let fields = ["created_at", "started_at", "ended_at", "updated_at"];
     let fields = fields.map(|field| (field.to_owned(), day.clone()));
     dated.tamper = Tamper::Fields(fields.into_iter().collect());
     workflow.runs.push(dated);
-    let mut undecodable = Run::new(Status::Failed, Origin::Test).with_id("undecodable");
+    let mut undecodable = SimulatedRun::new(Status::Failed, Origin::Test).with_id("undecodable");
     undecodable.tamper = Tamper::Whole(json!({ "id": "undecodable", "status": { "is": "odd" } }));
     workflow.runs.push(undecodable);
     workflow

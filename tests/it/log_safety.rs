@@ -4,7 +4,7 @@ use std::fs;
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Endpoint, Fault, Rule, Tamper, Workflow},
+    simulator::{ApiEndpoint, Fault, Rule, SimulatedWorkflow, Tamper},
 };
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ fn tampered(id: &str, more: Value) -> Tamper {
 fn fill(api: &Api) {
     api.simulator().world(|world| {
         let workflow =
-            Workflow::new("Answer mail").with_id("work_one").with_step("answer", "model");
+            SimulatedWorkflow::new("Answer mail").with_id("work_one").with_step("answer", "model");
         world.add_workflow(workflow);
     });
 }
@@ -124,7 +124,7 @@ async fn neither_keys_nor_passwords_nor_the_data_of_runs_are_ever_shown() {
             Fault::status(401),
         ] {
             api.simulator().take_requests();
-            api.simulator().inject(Rule::new(fault).on(Endpoint::Runs));
+            api.simulator().inject(Rule::new(fault).on(ApiEndpoint::Runs));
             let asked = async || (api.simulator().requests().len() > 3).then_some(());
             wait_until("the fault is met", asked, || exporter.log()).await;
             api.simulator().clear_faults();

@@ -4,7 +4,7 @@ use std::fs;
 
 use cortex_workflow_exporter::{
     model::Status,
-    simulator::{Fault, Rule, RunsCount, Workflow},
+    simulator::{Fault, Rule, RunsCount, SimulatedWorkflow},
 };
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
@@ -134,7 +134,7 @@ async fn an_exporter_that_lags_catches_up_once_less_is_to_be_read() {
     let mut scene = Scene::start(KEY).await;
     scene.api.simulator().world(|world| {
         for number in 0..40 {
-            let mut workflow = Workflow::new(&format!("Idle {number}"));
+            let mut workflow = SimulatedWorkflow::new(&format!("Idle {number}"));
             // Without a number of runs, each is read in every interval.
             workflow.runs_count = RunsCount::Absent;
             world.add_workflow(workflow);

@@ -45,7 +45,7 @@ use std::{
 use cortex_workflow_exporter::{
     model::{Origin, Status},
     poller::CycleResult,
-    simulator::{Endpoint, Fault, Quirk, Rule, Settings, Simulator, World},
+    simulator::{ApiEndpoint, Fault, Quirk, Rule, Simulator, SimulatorSettings, World},
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -90,8 +90,11 @@ struct Story {
 impl Story {
     async fn new(conditions: &Conditions) -> Self {
         let clock = Hand::new(NOON);
-        let settings =
-            Settings { rate_limit: None, max_take: conditions.max_take, ..Settings::default() };
+        let settings = SimulatorSettings {
+            rate_limit: None,
+            max_take: conditions.max_take,
+            ..SimulatorSettings::default()
+        };
         let simulator = Simulator::new(settings, Arc::new(clock.clone()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let api = listener.local_addr().expect("it is bound");
@@ -223,7 +226,7 @@ impl Story {
         for trouble in troubles {
             let rule = Rule::new(trouble.fault.clone()).on(trouble.endpoint).times(trouble.times);
             self.simulator.inject(match trouble.endpoint {
-                Endpoint::Run => rule,
+                ApiEndpoint::Run => rule,
                 _ => rule.containing(&format!("page={}&", trouble.page)),
             });
         }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Direction, Form, OrderBy, Totals, Workflow},
+    simulator::{Direction, Form, OrderBy, SimulatedWorkflow, Totals},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
@@ -61,7 +61,7 @@ fn workflows(api: &Api) -> Vec<String> {
         (Direction::Shuffled, Form::Mixed),
     ];
     let add = |(index, (direction, form)): (usize, (Direction, Form))| {
-        let workflow = Workflow::new(&format!("Workflow {index}"))
+        let workflow = SimulatedWorkflow::new(&format!("Workflow {index}"))
             .with_order(OrderBy::Created, direction)
             .with_form(form)
             .with_step("only", "model");

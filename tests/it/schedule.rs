@@ -10,7 +10,7 @@ use cortex_workflow_exporter::{
     ledger::Ledger,
     model::{Origin, Status},
     poller::{CycleResult, Polling},
-    simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
+    simulator::{ApiEndpoint, Fault, RequestSeen, Rule, RunsCount, SimulatedRun, Simulator},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -121,7 +121,7 @@ fn open_runs_behind_history_are_met_although_the_number_of_runs_is_far_too_small
         simulator.world(|world| {
             let id = world.workflows[0].id.clone();
             let at = world.now_ms() - 40 * 86_400_000;
-            let open = Run::new(Status::Running, Origin::Workflow).with_id("long");
+            let open = SimulatedRun::new(Status::Running, Origin::Workflow).with_id("long");
             world.add_run(&id, open.with_times(at, Some(at), None));
         });
         for expected in [(0, vec!["long".into()]), (1, Vec::new())] {
@@ -138,7 +138,7 @@ fn open_runs_behind_history_are_met_although_the_number_of_runs_is_far_too_small
 /// The requests for runs since last asked.
 fn for_runs(simulator: &Simulator) -> Vec<RequestSeen> {
     let requests = simulator.take_requests().into_iter();
-    requests.filter(|request| request.endpoint != Some(Endpoint::Workflows)).collect()
+    requests.filter(|request| request.endpoint != Some(ApiEndpoint::Workflows)).collect()
 }
 
 /// One workflow of which the list tells no number of runs, so that it is read in every cycle.
@@ -157,7 +157,7 @@ fn many_open_runs_cost_two_requests_and_not_one_each() {
                 let old = n < 40;
                 let status = if old { Status::Running } else { Status::Completed };
                 let ended = (!old).then_some(at + n + 1);
-                let run = Run::new(status, Origin::Workflow);
+                let run = SimulatedRun::new(status, Origin::Workflow);
                 world.add_run(&id, run.with_times(at + n, Some(at + n), ended));
             }
         });
@@ -182,7 +182,7 @@ fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
                 workflow.runs.clear();
                 let id = workflow.id.clone();
                 for n in 0..150 {
-                    let mut run = Run::new(Status::Completed, Origin::Workflow);
+                    let mut run = SimulatedRun::new(Status::Completed, Origin::Workflow);
                     run = run.with_times(n, Some(n), Some(n + 1));
                     run.padding = padding;
                     world.add_run(&id, run);

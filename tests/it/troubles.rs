@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cortex_workflow_exporter::{
     model::Status,
-    simulator::{Endpoint, Fault, Rule},
+    simulator::{ApiEndpoint, Fault, Rule},
 };
 use tokio::{net::TcpListener, time::timeout};
 
@@ -161,15 +161,15 @@ troubles! {
     a_key_that_is_rejected: Rule::new(Fault::status(401)) => Down,
     a_key_that_may_not: Rule::new(Fault::status(403)) => Down,
     runs_of_one_workflow_that_are_gone:
-        Rule::new(Fault::status(404)).on(Endpoint::Runs).containing("work_one") => Overdue,
+        Rule::new(Fault::status(404)).on(ApiEndpoint::Runs).containing("work_one") => Overdue,
     throttling_that_does_not_say_how_long:
-        Rule::new(Fault::status(429)).on(Endpoint::Workflows) => Down,
+        Rule::new(Fault::status(429)).on(ApiEndpoint::Workflows) => Down,
     throttling_that_says_how_long: Rule::new(Fault::throttled("1")).times(2) => Hidden,
     an_internal_error: Rule::new(Fault::status(500)) => Down,
     an_internal_error_that_passes: Rule::new(Fault::status(500)).times(1) => Hidden,
     an_outage: Rule::new(Fault::status(503)) => Down,
     an_outage_of_one_workflow:
-        Rule::new(Fault::status(503)).on(Endpoint::Runs).containing("work_two") => Down,
+        Rule::new(Fault::status(503)).on(ApiEndpoint::Runs).containing("work_two") => Down,
     a_page_for_people: Rule::new(Fault::html()) => Down,
     what_is_not_json: Rule::new(Fault::not_json()) => Down,
     an_answer_that_breaks_off: Rule::new(Fault::Truncate) => Down,
@@ -200,7 +200,7 @@ async fn a_redirect_is_not_followed_so_that_no_other_host_sees_the_key() {
 async fn an_empty_list_that_comes_in_error_takes_no_workflow_away() {
     let scene = Scene::start().await;
     let empty = Fault::Body { content_type: "application/json".into(), text: "[]".into() };
-    let lists = Rule::new(empty).on(Endpoint::Workflows);
+    let lists = Rule::new(empty).on(ApiEndpoint::Workflows);
     let polls = successes(&scene.before);
     scene.api.simulator().inject(lists);
     let polled = async || {
@@ -228,12 +228,12 @@ async fn once_tells_a_rejected_key_from_an_api_that_is_down_by_its_exit_code() {
         (None, KEY, 0),
         (None, "another-key", 4),
         (Some(Rule::new(Fault::status(401))), KEY, 4),
-        (Some(Rule::new(Fault::status(403)).on(Endpoint::Workflows)), KEY, 4),
-        (Some(Rule::new(Fault::status(403)).on(Endpoint::Runs)), KEY, 4),
-        (Some(Rule::new(Fault::status(401)).on(Endpoint::Runs).containing("work_one")), KEY, 4),
-        (Some(Rule::new(Fault::status(403)).on(Endpoint::Runs).containing("work_one")), KEY, 1),
+        (Some(Rule::new(Fault::status(403)).on(ApiEndpoint::Workflows)), KEY, 4),
+        (Some(Rule::new(Fault::status(403)).on(ApiEndpoint::Runs)), KEY, 4),
+        (Some(Rule::new(Fault::status(401)).on(ApiEndpoint::Runs).containing("work_one")), KEY, 4),
+        (Some(Rule::new(Fault::status(403)).on(ApiEndpoint::Runs).containing("work_one")), KEY, 1),
         (Some(Rule::new(Fault::Disconnect)), KEY, 1),
-        (Some(Rule::new(Fault::html()).on(Endpoint::Runs)), KEY, 1),
+        (Some(Rule::new(Fault::html()).on(ApiEndpoint::Runs)), KEY, 1),
     ] {
         let about = format!("{rule:?}, {key}");
         if let Some(rule) = rule {

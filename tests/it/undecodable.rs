@@ -2,7 +2,7 @@
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Tamper, Workflow},
+    simulator::{SimulatedWorkflow, Tamper},
 };
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn what_cannot_be_decoded_is_told_once_and_spoils_nothing_else() {
             let run = world.create_run("work_one", Origin::Workflow).expect("there it is");
             world.run_mut(&run).expect("it was just made").tamper = Tamper::Whole(item);
         }
-        let mut bad = Workflow::new("bad");
+        let mut bad = SimulatedWorkflow::new("bad");
         bad.tamper = Tamper::Whole(json!([]));
         world.add_workflow(bad);
     });

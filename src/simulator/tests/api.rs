@@ -7,7 +7,7 @@ const RUNS: &str = "/apps/c/workflows/w/runs";
 async fn with_five_runs(order: (OrderBy, Direction)) -> Served {
     let api = Served::scripted().await;
     api.simulator.world(|world| {
-        let workflow = Workflow::new("W").with_id("w").with_order(order.0, order.1);
+        let workflow = SimulatedWorkflow::new("W").with_id("w").with_order(order.0, order.1);
         world.add_workflow(workflow);
         for number in 0..5 {
             let at = NOON + number * 1000;
@@ -18,7 +18,7 @@ async fn with_five_runs(order: (OrderBy, Direction)) -> Served {
             };
             // Started and ended in reverse, so that each order is another one.
             let started = (number < 4).then_some(NOON + 100_000 - number * 1000);
-            let run = Run::new(status, Origin::Record)
+            let run = SimulatedRun::new(status, Origin::Record)
                 .with_id(&format!("r{number}"))
                 .with_times(at, started, started);
             world.add_run("w", run).expect("the workflow is there");
@@ -110,13 +110,13 @@ async fn only_the_right_key_opens_and_requests_tell_who_had_it() {
     assert_eq!(seen.iter().filter(|request| request.authorised).count(), 1);
     let last = seen.last().expect("there were requests");
     assert_eq!((last.path.as_str(), last.query.as_str()), (RUNS, "take=1"));
-    assert_eq!((last.endpoint, last.status), (Some(Endpoint::Runs), Some(200)));
+    assert_eq!((last.endpoint, last.status), (Some(ApiEndpoint::Runs), Some(200)));
     assert!(api.simulator.requests().is_empty());
 }
 
 #[tokio::test]
 async fn beyond_the_limit_of_a_sliding_minute_there_is_429() {
-    let settings = Settings { rate_limit: Some(2), ..Settings::default() };
+    let settings = SimulatorSettings { rate_limit: Some(2), ..SimulatorSettings::default() };
     let api = Served::start(settings).await;
     let mut statuses = Vec::new();
     for pause in [0, 30, 0, 29, 1, 0] {
@@ -160,11 +160,11 @@ async fn each_quirk_departs_from_the_documented_way() {
 
 #[tokio::test]
 async fn no_page_holds_more_than_the_api_allows() {
-    let settings = Settings { max_take: 3, ..Settings::default() };
+    let settings = SimulatorSettings { max_take: 3, ..SimulatorSettings::default() };
     let api = Served::start(settings).await;
     api.simulator.world(|world| {
         for name in ["A", "B", "C", "D"] {
-            world.add_workflow(Workflow::new(name));
+            world.add_workflow(SimulatedWorkflow::new(name));
         }
     });
     let answer = api.get("/apps/c/workflows?take=1000").await;

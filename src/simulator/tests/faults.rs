@@ -9,7 +9,7 @@ const LIST: &str = "/apps/c/workflows";
 
 async fn with_a_workflow() -> Served {
     let api = Served::scripted().await;
-    api.simulator.world(|world| world.add_workflow(Workflow::new("W").with_id("w")));
+    api.simulator.world(|world| world.add_workflow(SimulatedWorkflow::new("W").with_id("w")));
     api
 }
 
@@ -105,7 +105,7 @@ async fn a_delay_passes_and_then_comes_the_proper_answer() {
 async fn a_rule_holds_where_and_as_often_as_it_says() {
     let api = with_a_workflow().await;
     let rule = Rule::new(Fault::status(500));
-    api.simulator.inject(rule.on(Endpoint::Runs).containing("page=2").times(1));
+    api.simulator.inject(rule.on(ApiEndpoint::Runs).containing("page=2").times(1));
     let runs = "/apps/c/workflows/w/runs";
     let mut statuses = Vec::new();
     for path in [LIST, runs, &format!("{runs}?page=2"), &format!("{runs}?page=2")] {

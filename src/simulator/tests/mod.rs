@@ -1,6 +1,6 @@
 mod api;
 mod faults;
-mod life;
+mod generator;
 mod scripting;
 mod wire;
 
@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Settings, Simulator};
+use super::{Simulator, SimulatorSettings};
 use crate::model::Clock;
 
 /// 2023-12-25T12:00:00.250Z.
@@ -75,7 +75,7 @@ impl Answer {
 }
 
 impl Served {
-    async fn start(settings: Settings) -> Self {
+    async fn start(settings: SimulatorSettings) -> Self {
         let clock = Hand::new();
         let simulator = Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
@@ -95,11 +95,11 @@ impl Served {
     }
 
     async fn scripted() -> Self {
-        Self::start(Settings::default()).await
+        Self::start(SimulatorSettings::default()).await
     }
 
     async fn lively() -> Self {
-        let settings = Settings { lively: true, ..Settings::default() };
+        let settings = SimulatorSettings { generate_runs: true, ..SimulatorSettings::default() };
         Self::start(settings).await
     }
 

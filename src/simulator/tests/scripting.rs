@@ -15,7 +15,7 @@ fn truth(simulator: &Simulator) -> Vec<(String, String, u64)> {
 async fn totals_count_every_attempt_and_outlive_what_was_deleted() {
     let api = Served::scripted().await;
     api.simulator.world(|world| {
-        let workflow = world.add_workflow(Workflow::new("W"));
+        let workflow = world.add_workflow(SimulatedWorkflow::new("W"));
         let run = world.create_run(&workflow, Origin::Record).expect("the workflow is there");
         assert!(!world.finish_run(&run, Status::Running), "no run ends so");
         assert!(world.start_run(&run) && world.finish_run(&run, Status::Failed));

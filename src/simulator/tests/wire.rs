@@ -7,20 +7,20 @@ use crate::model::{Origin, Status, TestResults};
 async fn with_two_runs(form: Form) -> Served {
     let api = Served::scripted().await;
     api.simulator.world(|world| {
-        let mut workflow = Workflow::new("My flow").with_id("w").with_form(form);
+        let mut workflow = SimulatedWorkflow::new("My flow").with_id("w").with_form(form);
         workflow = workflow.with_step("ask", "model").with_step("tell", "code");
         workflow.version = Some(3);
         workflow.tests =
             Some(TestResults { total: Some(2), passing: Some(1), ..TestResults::default() });
         world.add_workflow(workflow);
-        let failed = Run::new(Status::Pending, Origin::Record).with_id("failed");
-        world.add_run("w", Run { credits: Some(1.5), padding: 9000, ..failed });
+        let failed = SimulatedRun::new(Status::Pending, Origin::Record).with_id("failed");
+        world.add_run("w", SimulatedRun { credits: Some(1.5), padding: 9000, ..failed });
     });
     api.simulator.world(|world| world.start_run("failed"));
     api.clock.forward(10);
     api.simulator.world(|world| {
         world.finish_run("failed", Status::Failed);
-        world.add_run("w", Run::new(Status::Pending, Origin::Webhook).with_id("waiting"));
+        world.add_run("w", SimulatedRun::new(Status::Pending, Origin::Webhook).with_id("waiting"));
     });
     api
 }
@@ -112,7 +112,7 @@ async fn a_running_step_has_no_end_and_a_draft_stands_in_for_a_version() {
 async fn a_mixed_list_holds_both_forms_and_no_step_its_type() {
     let api = Served::scripted().await;
     api.simulator.world(|world| {
-        let workflow = Workflow::new("W").with_id("w").with_form(Form::Mixed);
+        let workflow = SimulatedWorkflow::new("W").with_id("w").with_form(Form::Mixed);
         world.add_workflow(workflow.with_step("ask", "model"));
         for _ in 0..20 {
             let run = world.create_run("w", Origin::Workflow).expect("the workflow is there");

@@ -8,7 +8,10 @@ use std::{
 
 use cortex_workflow_exporter::{
     model::{Origin, Status, SystemClock},
-    simulator::{Run, RunsCount, Settings, Simulator, Step, StepDefinition, Workflow},
+    simulator::{
+        RunsCount, SimulatedRun, SimulatedStep, SimulatedWorkflow, Simulator, SimulatorSettings,
+        StepDefinition,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +61,8 @@ pub(crate) fn world(name: &str) -> Option<fn(&Simulator)> {
 }
 
 pub(crate) async fn serve(make: fn(&Simulator)) {
-    let settings = Settings { api_key: KEY.into(), rate_limit: None, ..Settings::default() };
+    let settings =
+        SimulatorSettings { api_key: KEY.into(), rate_limit: None, ..SimulatorSettings::default() };
     let simulator = Simulator::new(settings, Arc::new(SystemClock));
     make(&simulator);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -69,7 +73,7 @@ pub(crate) async fn serve(make: fn(&Simulator)) {
 fn one_large_workflow(simulator: &Simulator) {
     simulator.world(|world| {
         let steps = ["fetch", "ask", "check", "tell"];
-        let mut workflow = Workflow::new("large");
+        let mut workflow = SimulatedWorkflow::new("large");
         // Then it is read in every cycle.
         workflow.runs_count = RunsCount::Absent;
         let workflow =
@@ -78,7 +82,7 @@ fn one_large_workflow(simulator: &Simulator) {
         let now_ms = world.now_ms();
         for n in 0..RUNS as i64 {
             let start = now_ms + n * 10;
-            let mut run = Run::new(Status::Completed, Origin::Workflow).with_times(
+            let mut run = SimulatedRun::new(Status::Completed, Origin::Workflow).with_times(
                 start - 500,
                 Some(start),
                 Some(start + 4_000),
@@ -96,13 +100,13 @@ fn thousand_workflows(simulator: &Simulator, runs: i64, with_steps: bool) {
     simulator.world(|world| {
         let now_ms = world.now_ms();
         for n in 0..1_000_i64 {
-            let workflow = Workflow::new(&format!("Workflow number {n}"));
+            let workflow = SimulatedWorkflow::new(&format!("Workflow number {n}"));
             let workflow = if with_steps { workflow.with_step("ask", "model") } else { workflow };
             let id = world.add_workflow(workflow);
             for run in 0..runs {
                 let start = now_ms - 80_000_000 + run * 500_000;
                 let status = if run % 10 == 0 { Status::Failed } else { Status::Completed };
-                let mut run = Run::new(status, Origin::Workflow).with_times(
+                let mut run = SimulatedRun::new(status, Origin::Workflow).with_times(
                     start,
                     Some(start + 100),
                     Some(start + 4_000),
@@ -119,8 +123,8 @@ fn thousand_workflows(simulator: &Simulator, runs: i64, with_steps: bool) {
 }
 
 /// A step of a second.
-fn step(key: &str, start: i64) -> Step {
-    let mut step = Step::new(&StepDefinition::new(key, "model"), Status::Completed, start);
+fn step(key: &str, start: i64) -> SimulatedStep {
+    let mut step = SimulatedStep::new(&StepDefinition::new(key, "model"), Status::Completed, start);
     step.end = Some(start + 1_000);
     step
 }

@@ -10,7 +10,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     model::{Clock as _, Origin, Status, SystemClock},
-    simulator::Run,
+    simulator::SimulatedRun,
 };
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 
@@ -70,11 +70,9 @@ async fn counted(more: &[&str]) -> (Api, Process, String) {
     ];
     api.simulator().world(|world| {
         for (id, ms, status) in runs {
-            let run = Run::new(Status::new(status), Origin::Workflow).with_id(id).with_times(
-                now_ms + 1_000,
-                Some(now_ms + 1_400),
-                Some(now_ms + 1_400 + ms.max(0)),
-            );
+            let run = SimulatedRun::new(Status::new(status), Origin::Workflow)
+                .with_id(id)
+                .with_times(now_ms + 1_000, Some(now_ms + 1_400), Some(now_ms + 1_400 + ms.max(0)));
             world.add_run("work_new", run);
         }
     });

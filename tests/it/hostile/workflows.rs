@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cortex_workflow_exporter::{model::Status, simulator::Workflow};
+use cortex_workflow_exporter::{model::Status, simulator::SimulatedWorkflow};
 
 use crate::support::{Api, Process, Samples, get, parse, scrape, wait_until};
 
@@ -43,7 +43,8 @@ async fn names_of_any_length_and_kind() {
     let api = Api::start().await;
     let mut workflows = Vec::new();
     for (number, name) in hostile_names().iter().enumerate() {
-        let workflow = Workflow::new(name).with_id(&format!("work_{number}")).with_step(name, name);
+        let workflow =
+            SimulatedWorkflow::new(name).with_id(&format!("work_{number}")).with_step(name, name);
         workflows.push(api.simulator().world(|world| world.add_workflow(workflow)));
     }
     let more = ["--metrics.hold-timeout=0s", "--log.level=debug"];
@@ -78,7 +79,9 @@ async fn ten_thousand_workflows_with_one_name() {
     let api = Api::start().await;
     api.simulator().world(|world| {
         for number in 0..10_000 {
-            world.add_workflow(Workflow::new("The same").with_id(&format!("work_{number}")));
+            world.add_workflow(
+                SimulatedWorkflow::new("The same").with_id(&format!("work_{number}")),
+            );
         }
     });
     let mut exporter = Process::serve(&api, "sqlite::memory:", &["--cortex.page-size=1000"]);

@@ -3,8 +3,9 @@
 use cortex_workflow_exporter::{
     model::{Origin, Status},
     simulator::{
+        ApiEndpoint,
         Direction::{self, NewestFirst, OldestFirst, Shuffled},
-        Endpoint, Fault, Form,
+        Fault, Form,
         OrderBy::{self, Created, Started, Updated},
         RunsCount,
     },
@@ -116,7 +117,7 @@ fn followed_runs_that_a_broken_off_reading_counted_hide_none_behind_them() {
         meanwhile: Vec::new(),
         troubles: vec![Trouble {
             fault: Fault::status(500),
-            endpoint: Endpoint::Runs,
+            endpoint: ApiEndpoint::Runs,
             page: 2,
             times: 9,
         }],
@@ -157,7 +158,8 @@ fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
 
 #[test]
 fn runs_that_are_open_at_the_cold_start_are_met_although_their_list_is_said_to_be_gone() {
-    let gone = Trouble { fault: Fault::status(404), endpoint: Endpoint::Runs, page: 1, times: 1 };
+    let gone =
+        Trouble { fault: Fault::status(404), endpoint: ApiEndpoint::Runs, page: 1, times: 1 };
     let mut conditions = one(Created, NewestFirst, 10, 6);
     conditions.workflows[0].open = 10;
     let first = Event::Cycle { meanwhile: Vec::new(), troubles: vec![gone] };

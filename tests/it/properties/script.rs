@@ -2,7 +2,7 @@
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Direction, Endpoint, Fault, Form, OrderBy, RunsCount},
+    simulator::{ApiEndpoint, Direction, Fault, Form, OrderBy, RunsCount},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -87,7 +87,7 @@ pub(super) enum Event {
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: ApiEndpoint,
     pub(super) page: u8,
     pub(super) times: u32,
 }
@@ -231,13 +231,13 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     ]);
     let times = prop_oneof![3 => Just(1_u32), 1 => Just(4_u32)];
     let endpoint = prop_oneof![
-        6 => Just(Endpoint::Runs),
-        2 => Just(Endpoint::Workflows),
-        2 => Just(Endpoint::Run),
+        6 => Just(ApiEndpoint::Runs),
+        2 => Just(ApiEndpoint::Workflows),
+        2 => Just(ApiEndpoint::Run),
     ];
     (fault, endpoint, 1_u8..5, times).prop_map(|(fault, endpoint, page, times)| {
         // A run that is said to be gone is no longer followed; that is no trouble but its end.
-        let gone = endpoint == Endpoint::Run && fault == Fault::status(404);
+        let gone = endpoint == ApiEndpoint::Run && fault == Fault::status(404);
         let fault = if gone { Fault::status(503) } else { fault };
         Trouble { fault, endpoint, page, times }
     })

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cortex_workflow_exporter::{
     model::{Origin, Status},
-    simulator::{Direction, Order, OrderBy, Run, Workflow, World},
+    simulator::{Direction, OrderBy, RunOrder, SimulatedRun, SimulatedWorkflow, World},
 };
 
 use super::{
@@ -43,7 +43,7 @@ pub(super) struct Known {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) deleted: bool,
-    order: Order,
+    order: RunOrder,
     /// FAILED runs in a row; `None` while it depends on how much of its history was read.
     pub(super) failures: Option<u64>,
     /// When the last run with each status ended, since the cold start.
@@ -169,11 +169,11 @@ impl Truth {
         let (by, direction) = (character.by, character.direction);
         self.names += 1;
         let name = format!("Workflow {}", self.names);
-        let mut workflow = Workflow::new(&name).with_form(character.form);
+        let mut workflow = SimulatedWorkflow::new(&name).with_form(character.form);
         workflow = workflow.with_order(by, direction).with_step("think", "model");
         workflow.runs_count = character.runs_count;
         let id = world.add_workflow(workflow);
-        let order = Order { by, direction };
+        let order = RunOrder { by, direction };
         let failures = Some(0);
         let last_run_ms = BTreeMap::new();
         self.workflows.push(Known { id, name, deleted: false, order, failures, last_run_ms });
@@ -208,14 +208,14 @@ impl Truth {
     /// What was open at the cold start is met by the lists of open runs. If it ends before they
     /// could be read, it can stand behind a page of history, where the first reading doesn't look.
     fn is_met_when_it_ends(&self, run: &KnownRun) -> bool {
-        let Order { by, direction } = self.workflows[run.workflow].order;
+        let RunOrder { by, direction } = self.workflows[run.workflow].order;
         !run.old || by == OrderBy::Updated || direction == Direction::Shuffled
     }
 
     fn create(&mut self, world: &mut World, workflow: usize, origin: &Origin) -> usize {
         self.clock.forward(1);
         let id = &self.workflows[workflow].id;
-        let run = Run::new(Status::Pending, origin.clone());
+        let run = SimulatedRun::new(Status::Pending, origin.clone());
         let id = world.add_run(id, run).expect("the workflow is there");
         let origin = origin.clone();
         self.count(SUBMITTED, workflow, &[origin.as_str()]);
@@ -287,7 +287,7 @@ impl Truth {
             .collect();
         let youngest: BTreeSet<_> = youngest.iter().map(|at| self.runs[*at].id.clone()).collect();
         let fits = |world: &World, run: &KnownRun| {
-            let Order { by, direction } = self.workflows[run.workflow].order;
+            let RunOrder { by, direction } = self.workflows[run.workflow].order;
             let met = by != OrderBy::Created
                 || direction == Direction::Shuffled
                 || youngest.contains(&run.id);

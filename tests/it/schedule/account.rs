@@ -16,7 +16,10 @@ use cortex_workflow_exporter::{
     ledger::{self, Ledger, LedgerMetrics, Metric, State, WorkflowState},
     model::{AppId, Clock, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
-    simulator::{Endpoint, RequestSeen, Run, RunsCount, Settings, Simulator, Workflow},
+    simulator::{
+        ApiEndpoint, RequestSeen, RunsCount, SimulatedRun, SimulatedWorkflow, Simulator,
+        SimulatorSettings,
+    },
 };
 use futures::TryFutureExt as _;
 use prometheus::Registry;
@@ -132,10 +135,10 @@ impl Stage {
     /// Nothing has been polled yet. To be made within [`simulated`].
     pub(crate) async fn new(setting: &Setting) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SimulatedClock(Instant::now()));
-        let api = Settings {
+        let api = SimulatorSettings {
             rate_limit: Some(ALLOWED),
             api_key: "demo-key".into(),
-            ..Settings::default()
+            ..SimulatorSettings::default()
         };
         let simulator = Simulator::new(api, Arc::clone(&clock));
         people(&simulator, setting);
@@ -194,7 +197,7 @@ async fn lived(setting: &Setting) -> Figures {
     let mut delays = truth.delays;
     delays.sort_by(f64::total_cmp);
     let minutes = setting.measured.as_secs_f64() / 60.0;
-    let is_list = |request: &&RequestSeen| request.endpoint == Some(Endpoint::Workflows);
+    let is_list = |request: &&RequestSeen| request.endpoint == Some(ApiEndpoint::Workflows);
     let all: Vec<_> = [&first, &before, &measured, &after].into_iter().flatten().collect();
     Figures {
         first_cycle,
@@ -213,13 +216,13 @@ async fn lived(setting: &Setting) -> Figures {
 fn people(simulator: &Simulator, setting: &Setting) {
     simulator.world(|world| {
         for n in 0..setting.workflows {
-            let mut workflow = Workflow::new(&format!("Workflow number {n}"));
+            let mut workflow = SimulatedWorkflow::new(&format!("Workflow number {n}"));
             workflow.created_at = Some(NOON - 30 * 86_400_000);
             workflow.runs_count = setting.runs_count;
             let id = world.add_workflow(workflow);
             for old in (1..=setting.history as i64).rev() {
                 let created = NOON - 86_400_000 - old * 60_000;
-                let run = Run::new(Status::Completed, Origin::Workflow).with_times(
+                let run = SimulatedRun::new(Status::Completed, Origin::Workflow).with_times(
                     created,
                     Some(created + 100),
                     Some(created + 4_000),

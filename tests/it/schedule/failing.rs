@@ -8,7 +8,7 @@ use std::{
 use cortex_workflow_exporter::{
     model::{Origin, Status},
     poller::{Cycle, CycleResult, Poller, Polling},
-    simulator::{Endpoint, Fault, RequestSeen, Rule, Run, RunsCount, Simulator},
+    simulator::{ApiEndpoint, Fault, RequestSeen, Rule, RunsCount, SimulatedRun, Simulator},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ fn spoil(simulator: &Simulator, fault: &Fault, number: usize) -> BTreeSet<String
     });
     let (spoilt, others) = ids.split_at(number);
     for id in spoilt {
-        let runs = Rule::new(fault.clone()).on(Endpoint::Runs);
+        let runs = Rule::new(fault.clone()).on(ApiEndpoint::Runs);
         simulator.inject(runs.containing(&format!("/{id}/")));
     }
     others.iter().cloned().collect()
@@ -57,7 +57,7 @@ fn spoil(simulator: &Simulator, fault: &Fault, number: usize) -> BTreeSet<String
 
 /// The workflow whose runs this asks for.
 fn workflow(request: &RequestSeen) -> Option<String> {
-    let is_for_runs = request.endpoint == Some(Endpoint::Runs);
+    let is_for_runs = request.endpoint == Some(ApiEndpoint::Runs);
     is_for_runs.then(|| request.path.rsplit('/').nth(1).expect("there is an id").to_owned())
 }
 
@@ -150,7 +150,7 @@ fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
     simulated(async {
         let setting = Setting { workflows: WORKFLOWS, ..Setting::default() };
         let Stage { simulator, poller, .. } = Stage::new(&setting).await;
-        simulator.inject(Rule::new(Fault::status(403)).on(Endpoint::Runs));
+        simulator.inject(Rule::new(Fault::status(403)).on(ApiEndpoint::Runs));
         let cycle = next_cycle(&poller).await;
         assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
         let asked = simulator.take_requests().iter().filter_map(workflow).count();
@@ -159,7 +159,7 @@ fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
         simulator.clear_faults();
         let cycle = next_cycle(&poller).await;
         assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
-        simulator.inject(Rule::new(Fault::status(403)).on(Endpoint::Runs));
+        simulator.inject(Rule::new(Fault::status(403)).on(ApiEndpoint::Runs));
         simulator.world(|world| {
             for workflow in &mut world.workflows {
                 workflow.runs_count = RunsCount::Absent;
@@ -178,12 +178,12 @@ async fn stage_with_open(open: &[&str]) -> Stage {
         let at_ms = world.now_ms() - 3_600_000;
         for (n, run) in (0..).zip(open) {
             let times = (at_ms + n, Some(at_ms + n), None);
-            let run = Run::new(Status::Running, Origin::Workflow).with_id(run);
+            let run = SimulatedRun::new(Status::Running, Origin::Workflow).with_id(run);
             world.add_run(&id, run.with_times(times.0, times.1, times.2));
         }
         for n in 100..300 {
             let at_ms = at_ms + n;
-            let run = Run::new(Status::Completed, Origin::Workflow);
+            let run = SimulatedRun::new(Status::Completed, Origin::Workflow);
             world.add_run(&id, run.with_times(at_ms, Some(at_ms), Some(at_ms + 1)));
         }
     });
@@ -199,7 +199,7 @@ fn an_open_run_that_cannot_be_read_keeps_no_other_from_being_followed() {
     simulated(async {
         let stage = stage_with_open(&["a_gone", "b_bad", "c_done", "d_gone", "e_done"]).await;
         for code in [400, 403, 500] {
-            let bad = Rule::new(Fault::status(code)).on(Endpoint::Run);
+            let bad = Rule::new(Fault::status(code)).on(ApiEndpoint::Run);
             stage.simulator.inject(bad.containing("b_bad"));
             stage.simulator.world(|world| {
                 for run in ["b_bad", "c_done", "e_done"] {
@@ -236,7 +236,7 @@ fn open_runs_are_followed_no_further_where_that_is_of_no_use() {
                 world.delete_run(open[0]);
             });
             for run in &open[1..] {
-                let failing = Rule::new(Fault::status(code)).on(Endpoint::Run);
+                let failing = Rule::new(Fault::status(code)).on(ApiEndpoint::Run);
                 stage.simulator.inject(failing.containing(run));
             }
             stage.simulator.take_requests();
@@ -256,11 +256,11 @@ fn an_api_that_refuses_to_list_runs_by_status_is_read_nevertheless() {
     for code in [400, 404, 422] {
         simulated(async {
             let stage = Stage::new(&Setting { history: 250, ..one() }).await;
-            let by_status = Rule::new(Fault::status(code)).on(Endpoint::Runs);
+            let by_status = Rule::new(Fault::status(code)).on(ApiEndpoint::Runs);
             stage.simulator.inject(by_status.containing("status="));
             let open = stage.simulator.world(|world| {
                 let id = world.workflows[0].id.clone();
-                let open = Run::new(Status::Running, Origin::Workflow);
+                let open = SimulatedRun::new(Status::Running, Origin::Workflow);
                 let at_ms = world.now_ms() - 40 * 86_400_000;
                 world.add_run(&id, open.with_times(at_ms, Some(at_ms), None)).expect("it is there")
             });

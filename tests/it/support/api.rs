@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cortex_workflow_exporter::{
     model::{Clock, Origin, Status, SystemClock},
-    simulator::{Settings, Simulator, Workflow},
+    simulator::{SimulatedWorkflow, Simulator, SimulatorSettings},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -40,9 +40,13 @@ impl Api {
         Self::serve(KEY, true, Arc::new(SystemClock)).await
     }
 
-    async fn serve(key: &str, lively: bool, clock: Arc<dyn Clock>) -> Self {
-        let settings =
-            Settings { api_key: key.into(), rate_limit: None, lively, ..Settings::default() };
+    async fn serve(key: &str, generate_runs: bool, clock: Arc<dyn Clock>) -> Self {
+        let settings = SimulatorSettings {
+            api_key: key.into(),
+            rate_limit: None,
+            generate_runs,
+            ..SimulatorSettings::default()
+        };
         let simulator = Simulator::new(settings, clock);
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("loopback has a free port");
@@ -66,7 +70,7 @@ impl Api {
     /// Adds a workflow with two steps; its id.
     pub(crate) fn add_workflow(&self, id: &str) -> String {
         let name = format!("Workflow {id}");
-        let workflow = Workflow::new(&name)
+        let workflow = SimulatedWorkflow::new(&name)
             .with_id(id)
             .with_step("prepare", "code")
             .with_step("answer", "model");

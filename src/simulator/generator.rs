@@ -9,9 +9,9 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    cast::{self, Character},
-    plan::{self, Plan},
-    run::Run,
+    plan::{self, RunPlan},
+    profiles::{self, Profile},
+    run::SimulatedRun,
     world::World,
 };
 use crate::model::Status;
@@ -26,18 +26,18 @@ const AGE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 const REPLAY_AFTER_MS: std::ops::Range<i64> = 10_000..60_000;
 
 /// Everything that will happen, as far as it is known.
-pub(super) struct Life {
-    actors: Vec<Actor>,
-    agenda: BinaryHeap<Reverse<(i64, u64, Event)>>,
+pub(super) struct RunGenerator {
+    workflows: Vec<ProfiledWorkflow>,
+    schedule: BinaryHeap<Reverse<(i64, u64, Event)>>,
     entries: u64,
-    plans: BTreeMap<String, (usize, Plan)>,
+    plans: BTreeMap<String, (usize, RunPlan)>,
     spikes: Vec<Spike>,
 }
 
-/// A workflow that lives. Each has randomness of its own, so that none disturbs another.
-struct Actor {
-    character: Character,
-    workflow: String,
+/// A workflow whose runs are generated, with random numbers of its own, so that none disturbs another.
+struct ProfiledWorkflow {
+    profile: Profile,
+    id: String,
     random: StdRng,
 }
 
@@ -56,30 +56,30 @@ struct Spike {
     ratio: f64,
 }
 
-/// Peoples a world and lets it live through its history, until now.
-pub(super) fn animate(world: &mut World, seed: u64) {
+/// Adds the workflows to a world and generates their history, until now.
+pub(super) fn populate(world: &mut World, seed: u64) {
     let begin = world.now_ms() - HISTORY_MS;
-    let mut life = Life {
-        actors: Vec::new(),
-        agenda: BinaryHeap::new(),
+    let mut generator = RunGenerator {
+        workflows: Vec::new(),
+        schedule: BinaryHeap::new(),
         entries: 0,
         plans: BTreeMap::new(),
         spikes: Vec::new(),
     };
-    for (index, character) in cast::everybody().into_iter().enumerate() {
-        let mut workflow = character.workflow.clone();
+    for (index, profile) in profiles::all().into_iter().enumerate() {
+        let mut workflow = profile.workflow.clone();
         workflow.created_at = Some(begin - AGE_MS);
-        let workflow = world.add_workflow(workflow);
+        let id = world.add_workflow(workflow);
         let random = StdRng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(index as u64));
-        life.actors.push(Actor { character, workflow, random });
-        life.note(begin, Event::Create(index));
+        generator.workflows.push(ProfiledWorkflow { profile, id, random });
+        generator.enqueue(begin, Event::Create(index));
     }
     world.app_name = "Demo".into();
-    world.life = Some(life);
+    world.generator = Some(generator);
     world.advance();
 }
 
-impl Life {
+impl RunGenerator {
     /// From now until then so many of the runs that would end well fail: of one workflow or of all.
     pub(super) fn spike(&mut self, workflow: Option<String>, until_ms: i64, ratio: f64) {
         let ratio = ratio.clamp(0.0, 1.0);
@@ -88,17 +88,17 @@ impl Life {
 
     /// Lets everything happen that is due.
     pub(super) fn advance(&mut self, world: &mut World, now_ms: i64) {
-        while let Some(Reverse((at_ms, _, _))) = self.agenda.peek()
+        while let Some(Reverse((at_ms, _, _))) = self.schedule.peek()
             && *at_ms <= now_ms
-            && let Some(Reverse((at_ms, _, event))) = self.agenda.pop()
+            && let Some(Reverse((at_ms, _, event))) = self.schedule.pop()
         {
             match event {
-                Event::Create(actor) => self.create(world, actor, at_ms),
+                Event::Create(workflow) => self.create(world, workflow, at_ms),
                 Event::Start(run) => {
                     world.start_run_at(&run, at_ms);
                 }
                 Event::Finish(run) => self.finish(world, &run, at_ms),
-                Event::Replay(actor, run) => self.replay(world, actor, &run, at_ms),
+                Event::Replay(workflow, run) => self.replay(world, workflow, &run, at_ms),
             }
         }
         self.spikes.retain(|spike| spike.until_ms > now_ms);
@@ -111,49 +111,49 @@ impl Life {
         }
     }
 
-    fn note(&mut self, at_ms: i64, event: Event) {
+    fn enqueue(&mut self, at_ms: i64, event: Event) {
         self.entries += 1;
-        self.agenda.push(Reverse((at_ms, self.entries, event)));
+        self.schedule.push(Reverse((at_ms, self.entries, event)));
     }
 
     fn create(&mut self, world: &mut World, index: usize, at_ms: i64) {
-        let actor = &mut self.actors[index];
-        let origin = plan::origin(&actor.character, &mut actor.random);
-        let plan = Plan::new(&actor.character, at_ms, &mut actor.random);
-        let every = actor.character.every.as_ref();
-        let next = every.map(|every| at_ms + plan::between(every, &mut actor.random));
-        let run = Run::new(Status::Pending, origin).with_times(at_ms, None, None);
+        let workflow = &mut self.workflows[index];
+        let origin = plan::origin(&workflow.profile, &mut workflow.random);
+        let plan = RunPlan::new(&workflow.profile, at_ms, &mut workflow.random);
+        let every = workflow.profile.every.as_ref();
+        let next = every.map(|every| at_ms + plan::between(every, &mut workflow.random));
+        let run = SimulatedRun::new(Status::Pending, origin).with_times(at_ms, None, None);
         // A workflow that was taken away has no more runs.
-        let Some(id) = world.add_run(&actor.workflow, run) else {
+        let Some(id) = world.add_run(&workflow.id, run) else {
             return;
         };
-        self.pursue(index, id, plan);
+        self.follow(index, id, plan);
         if let Some(next) = next {
-            self.note(next, Event::Create(index));
+            self.enqueue(next, Event::Create(index));
         }
     }
 
-    fn pursue(&mut self, actor: usize, run: String, plan: Plan) {
+    fn follow(&mut self, workflow: usize, run: String, plan: RunPlan) {
         if let Some(start) = plan.start {
-            self.note(start, Event::Start(run.clone()));
+            self.enqueue(start, Event::Start(run.clone()));
         }
-        self.note(plan.end, Event::Finish(run.clone()));
-        self.plans.insert(run, (actor, plan));
+        self.enqueue(plan.end, Event::Finish(run.clone()));
+        self.plans.insert(run, (workflow, plan));
     }
 
     fn finish(&mut self, world: &mut World, id: &str, at_ms: i64) {
         let Some((index, mut plan)) = self.plans.remove(id) else {
             return;
         };
-        let actor = &mut self.actors[index];
+        let workflow = &mut self.workflows[index];
         if plan.status == Status::Completed {
             let here = |spike: &&Spike| {
                 let named = spike.workflow.as_ref();
-                spike.until_ms > at_ms && named.is_none_or(|named| *named == actor.workflow)
+                spike.until_ms > at_ms && named.is_none_or(|named| *named == workflow.id)
             };
             let ratio = self.spikes.iter().filter(here).map(|spike| spike.ratio);
             let ratio = ratio.fold(0.0, f64::max);
-            if ratio > 0.0 && actor.random.random_bool(ratio) {
+            if ratio > 0.0 && workflow.random.random_bool(ratio) {
                 plan.fail();
             }
         }
@@ -164,19 +164,19 @@ impl Life {
         run.steps = plan.steps;
         let failed = plan.status == Status::Failed;
         world.finish_run_at(id, plan.status, at_ms);
-        let chance = f64::from(actor.character.replayed) / 100.0;
-        if failed && chance > 0.0 && actor.random.random_bool(chance) {
-            let at_ms = at_ms + plan::between(&REPLAY_AFTER_MS, &mut actor.random);
-            self.note(at_ms, Event::Replay(index, id.into()));
+        let chance = f64::from(workflow.profile.replayed) / 100.0;
+        if failed && chance > 0.0 && workflow.random.random_bool(chance) {
+            let at_ms = at_ms + plan::between(&REPLAY_AFTER_MS, &mut workflow.random);
+            self.enqueue(at_ms, Event::Replay(index, id.into()));
         }
     }
 
     fn replay(&mut self, world: &mut World, index: usize, id: &str, at_ms: i64) {
-        let actor = &mut self.actors[index];
+        let workflow = &mut self.workflows[index];
         if world.replay_run_at(id, at_ms) {
-            let plan = Plan::replay(&actor.character, at_ms, &mut actor.random);
+            let plan = RunPlan::replay(&workflow.profile, at_ms, &mut workflow.random);
             // It has been started already.
-            self.note(plan.end, Event::Finish(id.into()));
+            self.enqueue(plan.end, Event::Finish(id.into()));
             self.plans.insert(id.into(), (index, plan));
         }
     }

@@ -15,7 +15,7 @@ use super::{faults::Fault, refusal::Refusal, server::NoAnswer};
 const CHUNK: u64 = 64 * 1024;
 
 /// Answers as the fault wants; `answer` makes the proper answer, `cleared` comes when faults end.
-pub(super) async fn commit(
+pub(super) async fn respond(
     fault: Fault,
     cleared: impl Future<Output = ()>,
     answer: impl Future<Output = Response>,

@@ -11,7 +11,7 @@ const WINDOW_MS: i64 = 60_000;
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Endpoint {
+pub enum ApiEndpoint {
     /// The list of workflows, or one workflow.
     Workflows,
     /// A workflow's list of runs.
@@ -20,7 +20,7 @@ pub enum Endpoint {
     Run,
 }
 
-impl Endpoint {
+impl ApiEndpoint {
     /// The endpoint that a path belongs to, whatever its ids are.
     pub(super) fn of(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -45,7 +45,7 @@ pub struct RequestSeen {
     /// Its query as sent, empty if there was none.
     pub query: String,
     /// What it was for; `None` if the API has no such endpoint.
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<ApiEndpoint>,
     /// Whether it carried the right key.
     pub authorised: bool,
     /// The status of the answer; `None` if there is none, or not yet.
@@ -66,7 +66,7 @@ pub struct RequestCounts {
 
 /// The requests so far.
 #[derive(Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct RequestLog {
     seen: VecDeque<RequestSeen>,
     taken: u64,
     forgetful: bool,
@@ -75,13 +75,13 @@ pub(super) struct Traffic {
     counts: RequestCounts,
 }
 
-impl Traffic {
+impl RequestLog {
     pub(super) fn new(forgetful: bool) -> Self {
         Self { forgetful, ..Self::default() }
     }
 
     /// Notes a request; answers its number.
-    pub(super) fn arrive(&mut self, request: RequestSeen) -> u64 {
+    pub(super) fn record(&mut self, request: RequestSeen) -> u64 {
         let now_ms = request.at_ms;
         let number = self.taken + self.seen.len() as u64;
         self.seen.push_back(request);
@@ -110,7 +110,7 @@ impl Traffic {
     pub(super) fn answered(
         &mut self,
         number: u64,
-        endpoint: Option<Endpoint>,
+        endpoint: Option<ApiEndpoint>,
         status: Option<u16>,
     ) {
         let index = number.checked_sub(self.taken);
@@ -118,9 +118,9 @@ impl Traffic {
             seen.status = status;
         }
         let endpoint = match endpoint {
-            Some(Endpoint::Workflows) => "workflows",
-            Some(Endpoint::Runs) => "runs",
-            Some(Endpoint::Run) => "run",
+            Some(ApiEndpoint::Workflows) => "workflows",
+            Some(ApiEndpoint::Runs) => "runs",
+            Some(ApiEndpoint::Run) => "run",
             None => "other",
         };
         let status = status.map_or_else(|| "none".into(), |status| status.to_string());

@@ -5,15 +5,15 @@ use crate::model::{Clock, Status};
 
 fn lively(seed: u64) -> (Simulator, Arc<Hand>) {
     let clock = Hand::new();
-    let settings = Settings { seed, lively: true, ..Settings::default() };
+    let settings = SimulatorSettings { seed, generate_runs: true, ..SimulatorSettings::default() };
     (Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>), clock)
 }
 
-fn runs(simulator: &Simulator) -> Vec<Run> {
+fn runs(simulator: &Simulator) -> Vec<SimulatedRun> {
     simulator.world(|world| world.workflows.iter().flat_map(|it| it.runs.clone()).collect())
 }
 
-fn changed_since(simulator: &Simulator, from_ms: i64) -> Vec<Run> {
+fn changed_since(simulator: &Simulator, from_ms: i64) -> Vec<SimulatedRun> {
     simulator.world(|world| {
         let runs = world.workflows.iter().flat_map(|workflow| &workflow.runs);
         runs.filter(|run| run.updated_at > Some(from_ms)).cloned().collect()
@@ -32,7 +32,7 @@ fn it_starts_with_history_and_open_runs_and_none_from_the_future() {
     let runs = runs(&simulator);
     assert!(runs.len() > 1000, "{}", runs.len());
     assert!(runs.iter().any(|run| run.status == Status::Running));
-    let times = |run: &Run| [run.created_at, run.started_at, run.ended_at, run.updated_at];
+    let times = |run: &SimulatedRun| [run.created_at, run.started_at, run.ended_at, run.updated_at];
     assert!(runs.iter().flat_map(times).flatten().all(|at| at <= NOON));
     let idle = simulator.world(|world| world.workflow("Archive invoices").map(|it| it.runs.len()));
     assert_eq!(idle, Some(1));
