@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::Context;
-use async_trait::async_trait;
 use futures::future::BoxFuture;
 use prometheus::{GaugeVec, Opts, Registry, process_collector::ProcessCollector};
 use tokio::sync::{mpsc, oneshot};
@@ -23,9 +22,9 @@ use crate::{
     api::Client,
     build_info, config,
     config::{Config, Poll},
-    http::{self, Endpoints, Server},
+    http::{Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Body, Exposition, Negotiated, ReleaseGate},
+    metrics::{Exposition, ReleaseGate},
     model::Clock,
     poller::Poller,
     shutdown, systemd,
@@ -106,7 +105,7 @@ impl App {
         // As many as may wait for their turn.
         let (requests, reloads) = mpsc::channel(16);
         let endpoints = Endpoints {
-            exposition: Arc::new(Rendering(gate)),
+            metrics: gate,
             overview: Arc::new(move || overview.overview()),
             ready: Arc::new(move || ready.ready()),
             healthy: Arc::new(move || healthy.healthy()),
@@ -195,23 +194,5 @@ async fn observe_versions(gate: Arc<ReleaseGate>, stop: CancellationToken) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     while stop.run_until_cancelled(seconds.tick()).await.is_some() {
         gate.observe_version();
-    }
-}
-
-/// What `http` needs to know of the metrics.
-struct Rendering(Arc<ReleaseGate>);
-
-#[async_trait]
-impl http::Exposition for Rendering {
-    async fn render(&self, client: u64, wanted: Negotiated) -> (Body, u64) {
-        self.0.render(client, wanted).await
-    }
-
-    fn completed(&self, client: u64, number: u64) {
-        self.0.completed(client, number);
-    }
-
-    fn left(&self, client: u64, broke_off: bool) {
-        self.0.left(client, broke_off);
     }
 }

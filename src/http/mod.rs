@@ -4,19 +4,17 @@
 mod access_control;
 mod bucket;
 mod connection;
-mod crowd;
-mod frames;
-mod held;
+mod connection_state;
+mod connections;
+mod guarded_body;
 mod landing;
 mod negotiate;
 mod passwords;
-mod pieces;
-mod progress;
 mod router;
 mod scrapes;
 mod server;
+mod stream;
 mod tls;
-mod watched;
 
 use std::sync::Arc;
 
@@ -27,22 +25,37 @@ pub use access_control::AccessControl;
 pub use landing::{AppView, Overview, WorkflowView};
 pub use server::{BindError, Server};
 
-use crate::metrics::{Body, Negotiated};
+use crate::metrics::{Body, Negotiated, ReleaseGate};
 
-/// Gives the metrics as they are now.
+/// Where the metrics come from.
 #[async_trait]
-pub trait Exposition: Send + Sync {
-    /// All families as the client on this connection wishes, and a number that tells what was in it.
-    async fn render(&self, client: u64, wanted: Negotiated) -> (Body, u64);
+pub trait MetricsSource: Send + Sync {
+    /// All families as they are now for this connection, and the version of the state in them.
+    async fn scrape(self: Arc<Self>, connection: u64, negotiated: Negotiated) -> (Body, u64);
 
-    /// The client on this connection has received all of what had this number.
-    fn completed(&self, client: u64, number: u64);
+    /// The client on this connection has received a scrape that contains this version.
+    fn received(&self, connection: u64, version: u64);
 
-    /// This connection has ended; if it broke off, before an exposition was received.
-    fn left(&self, client: u64, broke_off: bool);
+    /// This connection has ended; if it broke off, before its last answer was received.
+    fn disconnected(&self, connection: u64, broke_off: bool);
 }
 
-/// Answers whether something is in order; the error says why it isn't.
+#[async_trait]
+impl MetricsSource for ReleaseGate {
+    async fn scrape(self: Arc<Self>, connection: u64, negotiated: Negotiated) -> (Body, u64) {
+        self.render(connection, negotiated).await
+    }
+
+    fn received(&self, connection: u64, version: u64) {
+        self.completed(connection, version);
+    }
+
+    fn disconnected(&self, connection: u64, broke_off: bool) {
+        self.left(connection, broke_off);
+    }
+}
+
+/// Checks whether something is in order; the error says why it isn't.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Does something that takes a while; the error says why it could not be done.
@@ -52,7 +65,7 @@ pub type Action = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send 
 #[derive(Clone)]
 pub struct Endpoints {
     /// For the telemetry path.
-    pub exposition: Arc<dyn Exposition>,
+    pub metrics: Arc<dyn MetricsSource>,
     /// For the landing page.
     pub overview: Arc<dyn Fn() -> Overview + Send + Sync>,
     /// Whether the first poll cycle has ended, for `/-/ready`.

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -7,7 +7,7 @@ use axum::{
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
             REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
         },
     },
@@ -15,14 +15,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use bytes::Bytes;
+use futures::stream;
 use tokio::sync::Semaphore;
 
 use super::{
     AccessControl, Check, Endpoints, access_control,
-    connection::{Client, Scraped},
-    held::Held,
+    connection::{ConnectionNumber, Scraped},
+    guarded_body::GuardedBody,
     landing, negotiate,
-    pieces::Pieces,
 };
 use crate::{
     config::Web,
@@ -44,10 +45,8 @@ pub(super) fn router(
     let path = web.telemetry_path.clone();
     let overview = Arc::clone(&endpoints.overview);
     let landing = move || async move { landing_page(landing::Page::new(&overview(), &path)) };
-    let limit = Arc::new(Limit {
-        room: Arc::new(Semaphore::new(web.max_requests)),
-        most: web.max_requests,
-    });
+    let limit =
+        Limit { permits: Arc::new(Semaphore::new(web.max_requests)), max: web.max_requests };
     let not_found = format!(
         "there is nothing here; / is the overview, the metrics are at {}\n",
         web.telemetry_path
@@ -80,20 +79,24 @@ pub(super) fn router(
 
 async fn metrics(
     State(endpoints): State<Endpoints>,
-    Extension(Client(client)): Extension<Client>,
+    Extension(ConnectionNumber(connection)): Extension<ConnectionNumber>,
     headers: HeaderMap,
 ) -> Response {
-    let wanted =
+    let negotiated =
         Negotiated { format: negotiate::format(&headers), encoding: negotiate::encoding(&headers) };
-    let (body, number) = endpoints.exposition.render(client, wanted).await;
-    let kind = (CONTENT_TYPE, wanted.format.content_type());
-    let vary = (VARY, "Accept, Accept-Encoding");
-    let body = Body::new(Pieces::new(body));
-    let mut response = match wanted.encoding {
-        Encoding::Identity => ([kind, vary], body).into_response(),
-        Encoding::Gzip => ([kind, vary, (CONTENT_ENCODING, "gzip")], body).into_response(),
-    };
-    response.extensions_mut().insert(Scraped(number));
+    let (body, version) = endpoints.metrics.scrape(connection, negotiated).await;
+    let parts = [body.shared, body.live];
+    let length: usize = parts.iter().map(Bytes::len).sum();
+    let body = Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)));
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(negotiated.format.content_type()));
+    headers.insert(CONTENT_LENGTH, length.into());
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if negotiated.encoding == Encoding::Gzip {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response.extensions_mut().insert(Scraped(version));
     response
 }
 
@@ -127,21 +130,22 @@ fn verdict(check: &Check, good: &'static str) -> Response {
     }
 }
 
-/// How many requests may be in work.
+/// Maximum number of requests that are answered at once.
+#[derive(Clone)]
 struct Limit {
-    room: Arc<Semaphore>,
-    most: usize,
+    permits: Arc<Semaphore>,
+    max: usize,
 }
 
-/// A request is in work until its answer has been taken.
-async fn within_limit(State(limit): State<Arc<Limit>>, request: Request, next: Next) -> Response {
-    let Ok(place) = Arc::clone(&limit.room).try_acquire_owned() else {
-        let most = limit.most;
+/// A request keeps its permit until its answer has been taken.
+async fn within_limit(State(limit): State<Limit>, request: Request, next: Next) -> Response {
+    let Ok(permit) = limit.permits.try_acquire_owned() else {
         let text = format!(
-            "too many requests at once; --web.max-requests allows {most}, try again in a moment\n"
+            "too many requests at once; --web.max-requests allows {}, try again in a moment\n",
+            limit.max
         );
         return (StatusCode::SERVICE_UNAVAILABLE, [TEXT, (RETRY_AFTER, "1")], text).into_response();
     };
     let response = next.run(request).await;
-    response.map(|body| Body::new(Held::new(body, place)))
+    response.map(|body| Body::new(GuardedBody::new(body, permit)))
 }

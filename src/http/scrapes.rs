@@ -1,87 +1,60 @@
-//! When a scrape counts as completed.
+//! Which scrapes a client has received.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Exposition;
+use super::MetricsSource;
 
-/// The scrapes of one connection, and who wants to know when they are complete.
-#[derive(Clone)]
-pub(super) struct Scrapes(Arc<Scraping>);
-
-struct Scraping {
-    client: u64,
-    exposition: Arc<dyn Exposition>,
-    under_way: Mutex<UnderWay>,
+/// The scrapes of one connection. When this is dropped, the connection has ended.
+pub(super) struct Scrapes {
+    connection: u64,
+    source: Arc<dyn MetricsSource>,
+    last: Mutex<LastRequest>,
 }
 
-/// How far the last scrape is.
+/// What has become of the last request.
 #[derive(Clone, Copy, Debug, Default)]
-enum UnderWay {
+enum LastRequest {
+    /// It was no scrape, or nothing is open about it.
     #[default]
-    Nothing,
-    /// The exposition with this number is being sent.
-    Sending(u64),
-    /// The system has all of it. That the client has received it, its next request shows, or that
-    /// it closes the connection in order: one that goes away before resets it.
-    Sent(u64),
-    /// The connection broke before the client can have shown that it received it.
-    Broken,
+    Settled,
+    /// It has no answer yet.
+    Unanswered,
+    /// It was a scrape, and was answered with this version of the state.
+    Scraped(u64),
 }
 
 impl Scrapes {
-    pub(super) fn new(client: u64, exposition: Arc<dyn Exposition>) -> Self {
-        Self(Arc::new(Scraping { client, exposition, under_way: Mutex::default() }))
+    pub(super) fn new(connection: u64, source: Arc<dyn MetricsSource>) -> Self {
+        Self { connection, source, last: Mutex::default() }
     }
 
-    /// An answer begins; a scrape has a number.
-    pub(super) fn sending(&self, number: Option<u64>) {
-        *self.under_way() = number.map_or(UnderWay::Nothing, UnderWay::Sending);
+    /// The client asks for something; so it has received the answer before.
+    pub(super) fn asked(&self) {
+        self.received();
+        *self.last() = LastRequest::Unanswered;
     }
 
-    /// The system has all that was to be sent.
-    pub(super) fn sent(&self) {
-        let mut under_way = self.under_way();
-        if let UnderWay::Sending(number) = *under_way {
-            *under_way = UnderWay::Sent(number);
+    /// An answer is being sent; a scrape's contains a version of the state.
+    pub(super) fn answered(&self, version: Option<u64>) {
+        *self.last() = version.map_or(LastRequest::Settled, LastRequest::Scraped);
+    }
+
+    /// The client has received the last answer.
+    pub(super) fn received(&self) {
+        let last = std::mem::take(&mut *self.last());
+        if let LastRequest::Scraped(version) = last {
+            self.source.received(self.connection, version);
         }
     }
 
-    /// The connection's number.
-    pub(super) fn client(&self) -> u64 {
-        self.0.client
-    }
-
-    pub(super) fn is_sent(&self) -> bool {
-        matches!(*self.under_way(), UnderWay::Sent(_))
-    }
-
-    /// The connection broke.
-    pub(super) fn broke(&self) {
-        let mut under_way = self.under_way();
-        if !matches!(*under_way, UnderWay::Nothing) {
-            *under_way = UnderWay::Broken;
-        }
-    }
-
-    /// The client did what shows that it has received what was sent.
-    pub(super) fn heard_of(&self) {
-        let under_way = std::mem::take(&mut *self.under_way());
-        match under_way {
-            UnderWay::Sent(number) => self.0.exposition.completed(self.0.client, number),
-            UnderWay::Sending(_) | UnderWay::Broken => *self.under_way() = under_way,
-            UnderWay::Nothing => {}
-        }
-    }
-
-    fn under_way(&self) -> std::sync::MutexGuard<'_, UnderWay> {
-        self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> MutexGuard<'_, LastRequest> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Scraping {
+impl Drop for Scrapes {
     fn drop(&mut self) {
-        let under_way = self.under_way.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let broke_off = !matches!(under_way, UnderWay::Nothing);
-        self.exposition.left(self.client, broke_off);
+        let broke_off = !matches!(*self.last(), LastRequest::Settled);
+        self.source.disconnected(self.connection, broke_off);
     }
 }

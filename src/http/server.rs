@@ -7,6 +7,7 @@ use std::{
 
 use axum::Router;
 use futures::future::join_all;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -14,24 +15,28 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
-    AccessControl, Endpoints, Exposition,
-    connection::{Conversation, Peer},
-    crowd::Crowd,
-    progress::Patience,
+    AccessControl, Endpoints, MetricsSource,
+    connection::{Connection, Peer},
+    connection_state::Timeouts,
+    connections::Connections,
     router::router,
-    scrapes::Scrapes,
 };
 use crate::config::Web;
 
-/// So many clients may be connected at once. Each costs a file descriptor and up to 16 KiB of
-/// headers; the usual limit is 1024 descriptors for the whole process.
-const MOST_CONNECTIONS: usize = 512;
+/// Maximum number of connections. Each takes a file descriptor and up to 16 KiB of headers.
+const MAX_CONNECTIONS: usize = 512;
 
-/// While a client waits for room, it is looked this often whether another one can go.
-const AGAIN: Duration = Duration::from_millis(100);
+/// File descriptors that are left for the ledger, the API and the log.
+const RESERVED_DESCRIPTORS: usize = 64;
+
+/// How often a connection is evicted while a client waits for one to close.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The pause after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +53,8 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     web: Web,
     access_control: Arc<AccessControl>,
-    pub(super) patience: Patience,
-    pub(super) most_connections: usize,
+    pub(super) timeouts: Timeouts,
+    pub(super) max_connections: usize,
 }
 
 impl Server {
@@ -64,8 +69,8 @@ impl Server {
             listeners,
             web: web.clone(),
             access_control: Arc::new(AccessControl::new(web.config.clone())),
-            patience: Patience::default(),
-            most_connections: MOST_CONNECTIONS,
+            timeouts: Timeouts::default(),
+            max_connections: max_connections(),
         })
     }
 
@@ -80,15 +85,15 @@ impl Server {
         Arc::clone(&self.access_control)
     }
 
-    /// Serves until `stop`, then answers the requests in work for at most `grace`.
+    /// Serves until `stop`, then answers the present requests for at most `grace`.
     pub async fn serve(self, endpoints: Endpoints, stop: CancellationToken, grace: Duration) {
         let acceptor = Acceptor {
-            exposition: Arc::clone(&endpoints.exposition),
+            source: Arc::clone(&endpoints.metrics),
             router: router(&self.web, Arc::clone(&self.access_control), endpoints),
             access_control: self.access_control,
-            patience: self.patience,
-            room: Arc::new(Semaphore::new(self.most_connections)),
-            crowd: Crowd::default(),
+            timeouts: self.timeouts,
+            permits: Arc::new(Semaphore::new(self.max_connections)),
+            connections: Connections::default(),
             stop,
             grace,
         };
@@ -98,41 +103,37 @@ impl Server {
 
 /// What the listeners share.
 struct Acceptor {
-    exposition: Arc<dyn Exposition>,
+    source: Arc<dyn MetricsSource>,
     router: Router,
     access_control: Arc<AccessControl>,
-    patience: Patience,
-    room: Arc<Semaphore>,
-    crowd: Crowd,
+    timeouts: Timeouts,
+    permits: Arc<Semaphore>,
+    connections: Connections,
     stop: CancellationToken,
     grace: Duration,
 }
 
 impl Acceptor {
     async fn run(&self, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        let mut waiting = None;
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => break,
-                Some(ended) = connections.join_next() => notice(ended),
-                accepted = accept(&listener), if waiting.is_none() => waiting = accepted,
-                place = self.place(), if waiting.is_some() => {
-                    let Some((stream, peer)) = waiting.take() else { continue };
-                    let conversation = self.conversation(peer);
-                    let access_control = Arc::clone(&self.access_control);
-                    connections.spawn(async move {
-                        conversation.hold(stream, access_control.tls().await).await;
-                        drop(place);
-                    });
-                }
+        let mut tasks = JoinSet::new();
+        while let Some((stream, peer)) = self.stop.run_until_cancelled(self.accept(&listener)).await
+            && let Some(permit) = self.stop.run_until_cancelled(self.permit()).await
+        {
+            while let Some(ended) = tasks.try_join_next() {
+                report(ended);
             }
+            let connection = self.connection(peer);
+            let access_control = Arc::clone(&self.access_control);
+            tasks.spawn(async move {
+                connection.accept(stream, access_control.tls().await).await;
+                drop(permit);
+            });
         }
         // New clients are refused from here on, not left waiting.
         drop(listener);
         let drained = async {
-            while let Some(ended) = connections.join_next().await {
-                notice(ended);
+            while let Some(ended) = tasks.join_next().await {
+                report(ended);
             }
         };
         if timeout(self.grace, drained).await.is_err() {
@@ -140,56 +141,68 @@ impl Acceptor {
         }
     }
 
-    fn conversation(&self, peer: SocketAddr) -> Conversation {
-        let member = self.crowd.join(self.patience);
-        Conversation {
+    fn connection(&self, peer: SocketAddr) -> Connection {
+        Connection {
             peer: Peer(peer.ip().to_canonical()),
             router: self.router.clone(),
-            scrapes: Scrapes::new(member.number(), Arc::clone(&self.exposition)),
-            member,
+            source: Arc::clone(&self.source),
+            guard: self.connections.add(self.timeouts),
             stop: self.stop.clone(),
         }
     }
 
-    /// A place for a client, once there is one. A client that has no whole request yet makes room.
-    async fn place(&self) -> OwnedSemaphorePermit {
-        if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
-            return place;
+    /// The next client. Where file descriptors have run out, one that has no request makes room.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        let mut failed = false;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // A small answer shouldn't wait for the acknowledgement of the one before.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        debug!(%error, "A client went away at once.");
+                    }
+                    return (stream, peer);
+                }
+                Err(error) if is_clients_fault(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut failed, true) {
+                        error!(%error, "Cannot accept a connection; closing idle ones and trying again.");
+                    }
+                    let evicted = self.connections.evict_one();
+                    sleep(if evicted { EVICTION_INTERVAL / 10 } else { ACCEPT_PAUSE }).await;
+                }
+            }
         }
-        if !self.crowd.thin() {
+    }
+
+    /// Permits one more connection, once there is room. A client that has no request makes room.
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return permit;
+        }
+        if !self.connections.evict_one() {
             warn!(
-                "As many clients as allowed are connected, all with a request; more have to wait."
+                "The maximum number of clients is connected, all with a request; more have to wait."
             );
         }
         loop {
-            if let Ok(Ok(place)) = timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
-                return place;
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(EVICTION_INTERVAL, permit).await {
+                return permit;
             }
-            self.crowd.thin();
+            self.connections.evict_one();
         }
     }
 }
 
-/// The next client; `None` if it went away or there are no file descriptors.
-async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    match listener.accept().await {
-        Ok((stream, peer)) => {
-            // A small answer shouldn't wait for the acknowledgement of the one before.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "A client went away at once.");
-            }
-            Some((stream, peer))
-        }
-        Err(error) if is_clients_fault(&error) => None,
-        Err(error) => {
-            error!(%error, "Cannot accept connections; trying again in a second.");
-            sleep(Duration::from_secs(1)).await;
-            None
-        }
-    }
+/// The maximum number of connections that leaves file descriptors for everything else.
+fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub(RESERVED_DESCRIPTORS).clamp(limit / 4, limit).min(MAX_CONNECTIONS)
 }
 
-fn notice(ended: Result<(), JoinError>) {
+fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         error!(%error, "Serving a connection failed; this is a bug.");
     }
@@ -200,12 +213,12 @@ fn is_clients_fault(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-fn is_everywhere(address: &SocketAddr) -> bool {
+fn is_wildcard(address: &SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
 fn display(address: &SocketAddr) -> String {
-    if is_everywhere(address) { format!(":{}", address.port()) } else { address.to_string() }
+    if is_wildcard(address) { format!(":{}", address.port()) } else { address.to_string() }
 }
 
 /// `[::]` takes IPv4 clients too; where there is no IPv6 at all, `0.0.0.0` stands in for it.
@@ -213,7 +226,7 @@ async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use io::ErrorKind::{AddrInUse, PermissionDenied};
     match TcpListener::bind(address).await {
         Err(error)
-            if is_everywhere(&address) && !matches!(error.kind(), AddrInUse | PermissionDenied) =>
+            if is_wildcard(&address) && !matches!(error.kind(), AddrInUse | PermissionDenied) =>
         {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }

@@ -1,7 +1,6 @@
 mod accept;
 mod access_control;
 mod handshake;
-mod http2;
 mod limits;
 mod scrapes;
 
@@ -28,8 +27,8 @@ const FOREVER: Duration = Duration::from_secs(60);
 struct Text(&'static str);
 
 #[async_trait]
-impl Exposition for Text {
-    async fn render(&self, _: u64, wanted: Negotiated) -> (Body, u64) {
+impl MetricsSource for Text {
+    async fn scrape(self: Arc<Self>, _: u64, wanted: Negotiated) -> (Body, u64) {
         let body = match wanted.encoding {
             Encoding::Identity => Bytes::from_static(self.0.as_bytes()),
             Encoding::Gzip => Bytes::from_static(b"zipped"),
@@ -37,9 +36,9 @@ impl Exposition for Text {
         (body.into(), 0)
     }
 
-    fn completed(&self, _: u64, _: u64) {}
+    fn received(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64, _: bool) {}
+    fn disconnected(&self, _: u64, _: bool) {}
 }
 
 /// Tells when it is asked, answers when it may.
@@ -57,36 +56,36 @@ impl Gate {
 }
 
 #[async_trait]
-impl Exposition for Gate {
-    async fn render(&self, _: u64, _: Negotiated) -> (Body, u64) {
+impl MetricsSource for Gate {
+    async fn scrape(self: Arc<Self>, _: u64, _: Negotiated) -> (Body, u64) {
         self.asked.send(()).expect("the test listens");
         let permit = self.open.acquire().await.expect("never closed");
         permit.forget();
         (Bytes::from_static(b"late\n").into(), 0)
     }
 
-    fn completed(&self, _: u64, _: u64) {}
+    fn received(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64, _: bool) {}
+    fn disconnected(&self, _: u64, _: bool) {}
 }
 
 /// Megabytes that no socket's buffers can take.
 struct Flood;
 
 #[async_trait]
-impl Exposition for Flood {
-    async fn render(&self, _: u64, _: Negotiated) -> (Body, u64) {
+impl MetricsSource for Flood {
+    async fn scrape(self: Arc<Self>, _: u64, _: Negotiated) -> (Body, u64) {
         (Bytes::from(vec![b'x'; 64 << 20]).into(), 0)
     }
 
-    fn completed(&self, _: u64, _: u64) {}
+    fn received(&self, _: u64, _: u64) {}
 
-    fn left(&self, _: u64, _: bool) {}
+    fn disconnected(&self, _: u64, _: bool) {}
 }
 
-fn endpoints(exposition: Arc<dyn Exposition>) -> Endpoints {
+fn endpoints(metrics: Arc<dyn MetricsSource>) -> Endpoints {
     Endpoints {
-        exposition,
+        metrics,
         overview: Arc::new(|| Overview {
             now_ms: 0,
             poll_interval: Duration::from_secs(30),

@@ -96,12 +96,14 @@ impl Loading<'_> {
         let root = self.reader.section(tree, "");
         let section = |name: &str| root.get(name).copied();
         let http = self.reader.section(section("http_server_config"), "http_server_config");
-        let http2 = self.reader.switch(&http, "http2", true);
+        if self.reader.switch(&http, "http2", false) {
+            self.reader.warn(http["http2"].place, "http2 has no effect: clients speak HTTP/1.1");
+        }
         let headers = self.headers(http.get("headers").copied());
         let users = self.users(section("basic_auth_users"));
         let rate_limit = self.rate_limit(section("rate_limit"));
         let mut guards = Guards { users: !users.is_empty(), ..Guards::default() };
-        let tls = self.tls(section("tls_server_config"), http2, &mut guards).map(Arc::new);
+        let tls = self.tls(section("tls_server_config"), &mut guards).map(Arc::new);
         WebConfig { tls, users, headers, rate_limit, guards, ..WebConfig::default() }
     }
 

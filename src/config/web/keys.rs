@@ -28,7 +28,7 @@ pub const WEB_CONFIG_KEYS: [WebKey; 22] = [
     key("tls_server_config.cipher_suites", ""),
     key("tls_server_config.prefer_server_cipher_suites", "true"),
     key("tls_server_config.curve_preferences", ""),
-    key("http_server_config.http2", "true"),
+    key("http_server_config.http2", ""),
     key("http_server_config.headers.Content-Security-Policy", ""),
     key("http_server_config.headers.X-Frame-Options", ""),
     key("http_server_config.headers.X-Content-Type-Options", ""),

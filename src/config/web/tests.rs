@@ -89,7 +89,7 @@ fn what_other_exporters_take_is_taken() {
     assert_eq!(config.warnings, [""; 0]);
     let tls = |text: &str| site.read(text).expect(text).tls;
     let pems = format!("tls_server_config:\n  cert: |\n    {cert}\n  key: |\n    {key}\n");
-    assert!(tls(&pems).is_some_and(|tls| tls.alpn_protocols == [&b"h2"[..], b"http/1.1"]));
+    assert!(tls(&pems).is_some_and(|tls| tls.alpn_protocols == [b"http/1.1"]));
     for plain in ["", "\n# nothing\n", "tls_server_config:\n", "http_server_config: {}\n", "{}"] {
         assert!(tls(plain).is_none(), "{plain:?}");
     }
@@ -238,6 +238,7 @@ fn what_is_hardly_meant_is_warned_of() {
         (format!("{TLS}  client_allowed_sans: [x]"), "client_allowed_sans means nothing"),
         (format!("{TLS}  client_auth_type: VerifyClientCertIfGiven"), "any public authority"),
         (format!("basic_auth_users: {{alice: {}}}", HASH.replace("$10$", "$18$")), "not 18"),
+        ("http_server_config: {http2: true}".to_owned(), "http2 has no effect"),
         ("rate_limit: {interval: 1s, burst: 0}".to_owned(), "lets no request through"),
     ] {
         let config = site.read(&text).expect(&text);

@@ -137,7 +137,6 @@ pub(super) struct Settings {
     pub(super) suites: Vec<Suite>,
     pub(super) curves: Vec<Curve>,
     pub(super) prefer_own_order: bool,
-    pub(super) http2: bool,
 }
 
 /// What is wrong with TLS as a whole, and which part to look at.
@@ -184,8 +183,7 @@ pub(super) fn server(settings: Settings) -> Result<ServerConfig, Fault> {
     // A resumed session would be that of a client whose certificate nobody looks at any more.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
-    let http2 = settings.http2.then(|| b"h2".to_vec());
-    server.alpn_protocols = http2.into_iter().chain([b"http/1.1".to_vec()]).collect();
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(server)
 }
 

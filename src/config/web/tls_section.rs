@@ -34,12 +34,7 @@ struct Pems {
 
 impl Loading<'_> {
     /// What rustls needs; `None` for plain HTTP, and after errors.
-    pub(super) fn tls(
-        &mut self,
-        node: Option<&Node>,
-        http2: bool,
-        guards: &mut Guards,
-    ) -> Option<ServerConfig> {
+    pub(super) fn tls(&mut self, node: Option<&Node>, guards: &mut Guards) -> Option<ServerConfig> {
         let node = node?;
         let section = self.reader.section(Some(node), "tls_server_config");
         let errors_before = self.reader.errors();
@@ -93,7 +88,6 @@ impl Loading<'_> {
             suites: suites.unwrap_or_default(),
             curves: curves.unwrap_or_default(),
             prefer_own_order,
-            http2,
         };
         let server = tls::server(settings);
         server.map_err(|fault| self.blame(node.place, &pems, fault)).ok()

@@ -25,7 +25,7 @@ const HALF_A_HELLO: &str = "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}";
 
 #[tokio::test]
 async fn a_client_that_is_slow_with_tls_is_cut_off() {
-    let site = tls_site(|server| server.patience.head = Duration::from_millis(50)).await;
+    let site = tls_site(|server| server.timeouts.head = Duration::from_millis(50)).await;
     for begin in ["", HALF_A_HELLO] {
         let mut stream = site.send(begin).await;
         assert_eq!(rest(&mut stream).await, "", "{begin:?}");

@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::http::{
-    connection::{Conversation, Peer, Protocol},
-    crowd::Crowd,
-    progress::Patience,
-    scrapes::Scrapes,
+    connection::{Connection, Peer},
+    connection_state::Timeouts,
+    connections::Connections,
 };
 
 #[tokio::test]
@@ -26,7 +25,7 @@ async fn beyond_the_limit_requests_get_503_but_health_is_answered() {
 #[tokio::test]
 async fn an_answer_that_is_not_taken_is_given_up_and_frees_its_place() {
     let site = site(endpoints(Arc::new(Flood)), |server| {
-        server.patience.answer = Duration::from_millis(50);
+        server.timeouts.answer = Duration::from_millis(50);
     })
     .await;
     let mut lazy = site.send("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -40,7 +39,7 @@ async fn an_answer_that_is_not_taken_is_given_up_and_frees_its_place() {
 #[tokio::test]
 async fn a_client_that_is_slow_with_its_headers_is_cut_off() {
     let site = site(endpoints(Arc::new(Text(""))), |server| {
-        server.patience.head = Duration::from_millis(50);
+        server.timeouts.head = Duration::from_millis(50);
     })
     .await;
     assert_eq!(rest(&mut site.send("GET /metrics HTT").await).await, "");
@@ -48,20 +47,18 @@ async fn a_client_that_is_slow_with_its_headers_is_cut_off() {
 }
 
 /// A connection in memory, so that the time can be paused.
-fn conversation() -> DuplexStream {
+fn connection(source: Arc<dyn MetricsSource>) -> DuplexStream {
     let (client, server) = tokio::io::duplex(1 << 16);
     let web = web(Vec::new());
-    let exposition: Arc<dyn Exposition> = Arc::new(Text("runs 1\n"));
     let access_control = Arc::new(AccessControl::new(WebConfig::default()));
-    let router = router::router(&web, access_control, endpoints(Arc::clone(&exposition)));
-    let conversation = Conversation {
+    let connection = Connection {
         peer: Peer([127, 0, 0, 1].into()),
-        router,
-        scrapes: Scrapes::new(0, exposition),
-        member: Crowd::default().join(Patience::default()),
+        router: router::router(&web, access_control, endpoints(Arc::clone(&source))),
+        source,
+        guard: Connections::default().add(Timeouts::default()),
         stop: CancellationToken::new(),
     };
-    tokio::spawn(conversation.serve(server, Protocol::Http1));
+    tokio::spawn(connection.serve(server));
     client
 }
 
@@ -83,8 +80,8 @@ async fn closed_after(client: &mut DuplexStream) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_stays_open_between_scrapes_longer_than_headers_may_take() {
-    let idle = Patience::default().idle;
-    let mut client = conversation();
+    let idle = Timeouts::default().idle;
+    let mut client = connection(Arc::new(Text("runs 1\n")));
     for _ in 0..3 {
         scrape(&mut client).await;
         tokio::time::sleep(idle.mul_f64(0.99)).await;
@@ -95,13 +92,26 @@ async fn a_connection_stays_open_between_scrapes_longer_than_headers_may_take() 
 
 #[tokio::test(start_paused = true)]
 async fn headers_have_a_deadline_on_a_used_connection_too_however_they_drip() {
-    let head = Patience::default().head;
-    let mut client = conversation();
+    let head = Timeouts::default().head;
+    let mut client = connection(Arc::new(Text("runs 1\n")));
     scrape(&mut client).await;
     client.write_all(b"G").await.expect("still open");
     tokio::time::sleep(head / 2).await;
     client.write_all(b"E").await.expect("still open");
     assert_eq!(closed_after(&mut client).await.as_secs(), (head / 2).as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_has_a_deadline_until_the_system_has_taken_the_last_byte() {
+    let mut client = connection(Arc::new(Flood));
+    client.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+    let left = 100 << 10;
+    let mut taken = vec![0; (64 << 20) - left];
+    client.read_exact(&mut taken).await.expect("most of the answer");
+    tokio::time::sleep(Timeouts::default().answer * 2).await;
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("it is closed in order");
+    assert!(rest.len() < left, "all of it came");
 }
 
 #[tokio::test]
@@ -117,7 +127,7 @@ async fn headers_that_are_too_long_are_refused() {
 async fn clients_beyond_the_most_connections_wait_for_a_place() {
     let (gate, mut questions) = Gate::new();
     let site = site(endpoints(gate.clone()), |server| {
-        server.most_connections = 1;
+        server.max_connections = 1;
     })
     .await;
     let request = "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
@@ -134,7 +144,7 @@ async fn clients_beyond_the_most_connections_wait_for_a_place() {
 #[tokio::test]
 async fn clients_without_a_request_make_room_the_longest_idle_one_first() {
     let site = site(endpoints(Arc::new(Text("runs 1\n"))), |server| {
-        server.most_connections = 3;
+        server.max_connections = 3;
     })
     .await;
     let scrape = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";

@@ -7,19 +7,20 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// A body that holds something until hyper has taken all of it, or gave up.
-pub(super) struct Held<T> {
+/// A body that keeps a guard until it is dropped. hyper drops a body that it has no room for in its
+/// buffer of 16 KiB once the system has taken all of it, or the connection ends.
+pub(super) struct GuardedBody<G> {
     body: Body,
-    _held: T,
+    _guard: G,
 }
 
-impl<T> Held<T> {
-    pub(super) fn new(body: Body, held: T) -> Self {
-        Self { body, _held: held }
+impl<G> GuardedBody<G> {
+    pub(super) fn new(body: Body, guard: G) -> Self {
+        Self { body, _guard: guard }
     }
 }
 
-impl<T: Unpin> http_body::Body for Held<T> {
+impl<G: Unpin> http_body::Body for GuardedBody<G> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -30,8 +31,9 @@ impl<T: Unpin> http_body::Body for Held<T> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
+    /// Never: at the end hyper would drop the body before it has sent the last frame.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        false
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,0 +1,56 @@
+//! The clients that are connected, so that there is room for those that ask for something.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::connection_state::{ConnectionState, Timeouts};
+
+/// All open connections.
+#[derive(Clone, Default)]
+pub(super) struct Connections {
+    states: Arc<Mutex<HashMap<u64, ConnectionState>>>,
+    next: Arc<AtomicU64>,
+}
+
+/// Keeps a connection among the open ones until it is dropped.
+pub(super) struct ConnectionGuard {
+    connections: Connections,
+    /// Of this connection only, as long as the process lives.
+    pub(super) number: u64,
+    pub(super) state: ConnectionState,
+}
+
+impl Connections {
+    /// Adds a connection that has just been accepted.
+    pub(super) fn add(&self, timeouts: Timeouts) -> ConnectionGuard {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let state = ConnectionState::new(timeouts);
+        self.states().insert(number, state.clone());
+        ConnectionGuard { connections: self.clone(), number, state }
+    }
+
+    /// Closes the connection that would time out next among those without a request: one that is
+    /// slow or has asked for nothing yet, else one that hasn't for longest. So a server that
+    /// scrapes regularly stays. Returns whether there was one.
+    pub(super) fn evict_one(&self) -> bool {
+        let states = self.states();
+        let waiting = states.values().filter_map(|state| Some((state.waits_until()?, state)));
+        let first = waiting.min_by_key(|(until, _)| *until);
+        first.inspect(|(_, state)| state.expire()).is_some()
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, HashMap<u64, ConnectionState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.connections.states().remove(&self.number);
+    }
+}
