@@ -24,7 +24,7 @@ use crate::{
     config::{Config, Poll},
     http::{Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Exposition, ReleaseGate},
+    metrics::{Exposition, ReleaseGate, gauges_of},
     model::Clock,
     poller::Poller,
     shutdown, systemd,
@@ -151,7 +151,7 @@ impl Core {
         let registry = Registry::new();
         register_process(&registry)?;
         let ledger_metrics = LedgerMetrics::new(&registry)?;
-        let ledger = Ledger::open(counting, ledger_metrics, clock.now_ms()).await?;
+        let ledger = Ledger::open(counting, ledger_metrics, gauges_of, clock.now_ms()).await?;
         let states = ledger.states();
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), rate_limit)?;
         let pollers = shared.pollers(apps, poll)?;

@@ -8,18 +8,14 @@
 use std::sync::LazyLock;
 
 use super::{
-    series::{Bounds, Metric, SeriesKey},
+    metric::{Metric, OTHER},
+    series::Bounds,
     state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
 };
-use crate::model::{AppId, Origin, Status, WorkflowId};
+use crate::model::{AppId, WorkflowId};
 
-/// The id of the group in which is counted what has no place of its own, and its name, and what
-/// stands for steps in it.
-pub const OTHER: &str = "_other";
-
-/// How many gauges a workflow has: 6 of its open runs and 2 of the oldest of them, 4 of its last
-/// runs, 4 of its tests, and 3 others.
-const GAUGES: usize = 19;
+/// How many series are reserved for the gauges of a workflow.
+pub type CountGauges = fn(&WorkflowState) -> usize;
 
 /// How many more series there may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,57 +25,32 @@ pub(super) struct SeriesBudget {
 
 impl SeriesBudget {
     /// What the published workflows leave of so many series.
-    pub(super) fn left_by(state: &State, bounds: &Bounds, most: usize) -> Self {
+    pub(super) fn left_by(
+        state: &State,
+        bounds: &Bounds,
+        gauges: CountGauges,
+        most: usize,
+    ) -> Self {
         let published = state.apps.values().flat_map(super::AppState::published);
         let taken =
             published.filter(|(_, workflow)| !workflow.is_overflowed()).map(|(_, workflow)| {
-                GAUGES + workflow.series.keys().map(|key| width(key.metric, bounds)).sum::<usize>()
+                gauges(workflow)
+                    + workflow.series.keys().map(|key| bounds.width(key.metric)).sum::<usize>()
             });
         Self { left: most.saturating_sub(taken.sum()) }
     }
 
     /// Takes the place of one more series, if there is one.
     pub(super) fn take(&mut self, metric: Metric, bounds: &Bounds) -> bool {
-        self.take_all(width(metric, bounds))
+        self.take_all(bounds.width(metric))
     }
 
-    /// Takes the place of a new workflow with so many counters, if there is one.
-    pub(super) fn take_workflow(&mut self, counters: usize) -> bool {
-        self.take_all(GAUGES + counters)
-    }
-
-    fn take_all(&mut self, series: usize) -> bool {
+    /// Takes the place of so many more series, if there is one.
+    pub(super) fn take_all(&mut self, series: usize) -> bool {
         let left = self.left.checked_sub(series);
         self.left = left.unwrap_or(self.left);
         left.is_some()
     }
-}
-
-/// How many series Prometheus makes of one of this metric.
-fn width(metric: Metric, bounds: &Bounds) -> usize {
-    // Besides the buckets of these bounds: the one without bound, the sum and the count.
-    bounds.of(metric).map_or(1, |bounds| bounds.len() + 3)
-}
-
-/// The series of the group that stands for one without a place. Only words that this version knows
-/// are kept, so that there are few of them.
-pub(super) fn overflow_key(metric: Metric, labels: &[&str]) -> SeriesKey {
-    let status =
-        |word: &'_ str| if Status::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
-    let origin =
-        |word: &'_ str| if Origin::new(word).is_unknown() { "OTHER" } else { word }.to_owned();
-    let other = || OTHER.to_owned();
-    let labels: Vec<String> = match (metric, labels) {
-        (Metric::Runs | Metric::RunDuration | Metric::RunCredits, [outcome, cause]) => {
-            vec![status(outcome), origin(cause)]
-        }
-        (Metric::RunsSubmitted | Metric::QueueDuration, [cause]) => vec![origin(cause)],
-        (Metric::Steps | Metric::StepDuration, [.., outcome]) => {
-            vec![other(), other(), status(outcome)]
-        }
-        _ => labels.iter().map(|_| other()).collect(),
-    };
-    SeriesKey::new(metric, &labels.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The group's app and workflow. No app of the API's is called so.

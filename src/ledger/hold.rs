@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
-    series::{Metric, Series, SeriesKey, Value},
+    metric::Metric,
+    series::{Series, SeriesKey, Value},
     state::{State, WorkflowState},
 };
 
@@ -76,7 +77,7 @@ impl WorkflowState {
     ) {
         for (key, amount) in amounts {
             let Some(series) = self.series.get_mut(&key) else { continue };
-            let run = run.filter(|_| key.metric.has_exemplars());
+            let run = run.filter(|_| key.metric.row().exemplars);
             let exemplar = run.map(|run| (series.value.bucket(amount), run.with_value(amount)));
             if let Some(first_published) = held_until {
                 series.shown.get_or_insert_with(|| series.value.clone());

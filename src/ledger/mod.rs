@@ -7,6 +7,7 @@ mod error;
 mod exemplar;
 mod failures;
 mod hold;
+mod metric;
 mod metrics;
 mod native;
 mod observe;
@@ -27,13 +28,14 @@ use std::{
 
 use tokio::sync::{Mutex, watch};
 
-pub use budget::OTHER;
+pub use budget::CountGauges;
 pub use error::LedgerError;
 pub use exemplar::Exemplar;
 pub use failures::FailureStreak;
+pub use metric::{Metric, MetricKind, MetricRow, OTHER};
 pub use metrics::LedgerMetrics;
 pub use native::NativeHistogram;
-pub use series::{Histogram, Metric, Series, SeriesKey, Value};
+pub use series::{Histogram, Series, SeriesKey, Value};
 pub use state::{
     AppRecord, AppState, CowArc, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
 };
@@ -122,8 +124,14 @@ pub enum StopWhen {
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
 impl Ledger {
-    /// Opens a ledger, making it if there is none.
-    pub async fn open(settings: Settings, metrics: LedgerMetrics, now_ms: i64) -> Result<Self> {
+    /// Opens a ledger, making it if there is none. `gauges` counts the gauges that a workflow has
+    /// besides what is added up, for the budget of series.
+    pub async fn open(
+        settings: Settings,
+        metrics: LedgerMetrics,
+        gauges: CountGauges,
+        now_ms: i64,
+    ) -> Result<Self> {
         let store = Store::open(&settings.url).await?;
         let bounds = Bounds::new(&settings.buckets);
         metrics.limited_to(settings.max_series);
@@ -133,6 +141,7 @@ impl Ledger {
             highest_number: 0,
             bounds,
             settings,
+            gauges,
             needs_reload: false,
             budget: SeriesBudget::default(),
             overflowed: 0,
@@ -209,6 +218,7 @@ impl Ledger {
             read_at,
             lookback_ms: lookback.map(|lookback| lookback.as_millis() as i64),
             bounds: &writer.bounds,
+            gauges: writer.gauges,
             first_published,
         };
         let changed = app_state.list(

@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    budget::{SeriesBudget, overflow_key},
+    budget::SeriesBudget,
     exemplar::Exemplar,
-    series::{Bounds, Metric, Series, SeriesKey},
+    metric::Metric,
+    series::{Bounds, Series, SeriesKey},
     state::{NewsSince, OpenRun, ReadAt, WorkflowRecord, WorkflowState},
 };
 use crate::model::{Anomaly, DAY_MS, Phase, Run, RunId, Status, StepDuration, Timestamp};
@@ -372,7 +373,7 @@ impl Observer<'_> {
             series.insert(key.clone());
             self.moved.push((key, amount));
         } else {
-            let key = overflow_key(metric, labels);
+            let key = key.overflow();
             group.series.entry(key.clone()).or_insert_with(zero);
             in_group.insert(key.clone());
             self.moved_in_group.push((key, amount));

@@ -2,69 +2,12 @@ use std::sync::Arc;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
+    metric::{Metric, MetricKind, overflow},
     native::NativeHistogram,
 };
 use crate::{config::Buckets, model::Label};
 
-/// What is added up, run by run. Each is the source of one metric family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// Finished runs, by status and origin.
-    Runs,
-    /// Runs submitted, by origin.
-    RunsSubmitted,
-    /// Seconds from start to end of runs, by status and origin.
-    RunDuration,
-    /// Seconds from creation to start of runs, by origin.
-    QueueDuration,
-    /// Steps of finished runs, by step, type and status.
-    Steps,
-    /// Seconds that steps took, by step, type and status.
-    StepDuration,
-    /// Credits of runs, by status and origin.
-    RunCredits,
-    /// Credits of steps, by step and type.
-    StepCredits,
-}
-
-impl Metric {
-    /// Whether its series name a run as an example.
-    pub(super) const fn has_exemplars(self) -> bool {
-        matches!(self, Self::Runs | Self::RunDuration | Self::QueueDuration | Self::StepDuration)
-    }
-
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Runs,
-        Self::RunsSubmitted,
-        Self::RunDuration,
-        Self::QueueDuration,
-        Self::Steps,
-        Self::StepDuration,
-        Self::RunCredits,
-        Self::StepCredits,
-    ];
-
-    /// Its name in the database.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Runs => "runs",
-            Self::RunsSubmitted => "runs_created",
-            Self::RunDuration => "run_duration",
-            Self::QueueDuration => "queue_duration",
-            Self::Steps => "steps",
-            Self::StepDuration => "step_duration",
-            Self::RunCredits => "run_credits",
-            Self::StepCredits => "step_credits",
-        }
-    }
-
-    pub(super) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.as_str() == name)
-    }
-}
-
-/// Which number: a metric and the values of its labels, in the order in which [`Metric`] names them.
+/// Which number: a metric and the values of its labels, in the order of the metric's row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesKey {
     /// What is added up.
@@ -76,6 +19,13 @@ pub struct SeriesKey {
 impl SeriesKey {
     pub(super) fn new(metric: Metric, labels: &[&str]) -> Self {
         Self { metric, labels: labels.iter().map(|label| Label::new(label)).collect() }
+    }
+
+    /// The series of the overflow group that counts what this one has no room for.
+    pub(super) fn overflow(&self) -> Self {
+        let labels = self.metric.row().labels.iter().zip(&*self.labels);
+        let labels = labels.map(|(label, value)| Label::new(overflow(label, value.as_str())));
+        Self { metric: self.metric, labels: labels.collect() }
     }
 }
 
@@ -236,35 +186,21 @@ impl Value {
     }
 }
 
-/// The bucket bounds in force, shared by all histograms.
+/// The bucket bounds in force, by metric.
 #[derive(Clone, Debug)]
-pub(super) struct Bounds {
-    runs: Arc<[f64]>,
-    queues: Arc<[f64]>,
-    steps: Arc<[f64]>,
-}
+pub(super) struct Bounds([Option<Arc<[f64]>>; Metric::ALL.len()]);
 
 impl Bounds {
     pub(super) fn new(buckets: &Buckets) -> Self {
-        Self {
-            runs: buckets.runs.as_slice().into(),
-            queues: buckets.queues.as_slice().into(),
-            steps: buckets.steps.as_slice().into(),
-        }
+        Self(Metric::ALL.map(|metric| match metric.row().kind {
+            MetricKind::Counter => None,
+            MetricKind::Histogram(bounds) => Some(bounds(buckets).into()),
+        }))
     }
 
     /// The bounds of a metric; `None` for one that is no histogram.
     pub(super) fn of(&self, metric: Metric) -> Option<&Arc<[f64]>> {
-        match metric {
-            Metric::RunDuration => Some(&self.runs),
-            Metric::QueueDuration => Some(&self.queues),
-            Metric::StepDuration => Some(&self.steps),
-            Metric::Runs
-            | Metric::RunsSubmitted
-            | Metric::Steps
-            | Metric::RunCredits
-            | Metric::StepCredits => None,
-        }
+        self.0[metric as usize].as_ref()
     }
 
     /// A series of this metric that has seen nothing yet.
@@ -273,6 +209,12 @@ impl Bounds {
             Some(bounds) => Value::Histogram(Histogram::new(Arc::clone(bounds))),
             None => Value::Counter(0.0),
         }
+    }
+
+    /// How many series Prometheus makes of one of this metric.
+    pub(super) fn width(&self, metric: Metric) -> usize {
+        // Besides the buckets of these bounds: the one without bound, the sum and the count.
+        self.of(metric).map_or(1, |bounds| bounds.len() + 3)
     }
 }
 

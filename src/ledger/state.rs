@@ -8,10 +8,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    budget::SeriesBudget,
+    budget::{CountGauges, SeriesBudget},
     failures::FailureStreak,
     hold::Pending,
-    series::{Bounds, Metric, Series, SeriesKey},
+    metric::Metric,
+    series::{Bounds, Series, SeriesKey},
 };
 use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
 
@@ -210,6 +211,7 @@ pub(super) struct List<'a> {
     /// Widens what counts as news when this is the app's first list; `None`: everything does.
     pub(super) lookback_ms: Option<i64>,
     pub(super) bounds: &'a Bounds,
+    pub(super) gauges: CountGauges,
     /// The version of the state in which new series are published.
     pub(super) first_published: u64,
 }
@@ -287,7 +289,7 @@ impl WorkflowState {
             }
         }
         foreseen.retain(|key| !self.series.contains_key(key));
-        if self.is_overflowed() && !budget.take_workflow(foreseen.len()) {
+        if self.is_overflowed() && !budget.take_all((list.gauges)(self) + foreseen.len()) {
             return Vec::new();
         }
         for key in &foreseen {

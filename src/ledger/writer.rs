@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Result, Settings,
-    budget::{GROUP, SeriesBudget},
+    budget::{CountGauges, GROUP, SeriesBudget},
     observe::{Changes, HoldPolicy, Observer, RunRecord},
     ownership,
     series::Bounds,
@@ -25,6 +25,7 @@ pub(super) struct Writer {
     pub(super) highest_number: i64,
     pub(super) bounds: Bounds,
     pub(super) settings: Settings,
+    pub(super) gauges: CountGauges,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
     pub(super) needs_reload: bool,
     /// Room for more series.
@@ -75,7 +76,8 @@ impl Writer {
 
     /// Measures what room there is for more series.
     pub(super) fn measure(&mut self) {
-        self.budget = SeriesBudget::left_by(&self.state, &self.bounds, self.settings.max_series);
+        self.budget =
+            SeriesBudget::left_by(&self.state, &self.bounds, self.gauges, self.settings.max_series);
     }
 
     /// Takes over what changes left of the room, and the group, into the state to come.

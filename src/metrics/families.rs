@@ -1,22 +1,22 @@
-//! The table of the families that come out of the ledger: name, type, help, labels, and where their
-//! samples come from. Its order is the exposition's.
+//! The families that come out of the ledger: one for each metric of the ledger's table, and the
+//! tables of gauges. Their order is the exposition's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
 use crate::{
-    ledger::{AppState, Metric, OTHER, Series, State, Value, WorkflowState},
+    ledger::{AppState, Metric, MetricKind, MetricRow, OTHER, Series, State, Value, WorkflowState},
     model::{AppId, Label, Origin, Status, WorkflowId},
 };
 
-/// A metric family: one row of the table.
+/// A metric family.
 pub struct Family {
     /// Its name, as the text format has it.
     pub name: &'static str,
     /// What it means.
     pub help: &'static str,
-    /// The names of its labels, in order.
-    pub labels: &'static [&'static str],
+    /// The names of its labels besides those that its source gives it.
+    more_labels: &'static [&'static str],
     source: Source,
 }
 
@@ -25,8 +25,8 @@ pub struct Family {
 enum Source {
     /// The ledger's series of this metric.
     Metric(Metric),
-    /// A gauge of each workflow.
-    Workflow(fn(&WorkflowState, &mut Samples<'_>)),
+    /// A gauge of each workflow, and how many series of it a workflow usually has.
+    Workflow(fn(&WorkflowState, &mut Samples<'_>), usize),
     /// A gauge of each app.
     App(fn(&AppState, &mut Samples<'_>)),
     /// One gauge of everything.
@@ -42,131 +42,115 @@ pub struct Now {
     pub ms: i64,
 }
 
-macro_rules! per_workflow {
-    ($($label:literal),*) => { &["workflow_id", "workflow", $($label),*] };
-}
-
 /// All families that come out of the ledger, the vital ones first.
-pub const FAMILIES: [Family; 18] = [
-    Family {
-        name: "cortex_workflow_runs_total",
-        help: "Runs that finished, once each, as of the last poll.",
-        labels: per_workflow!("status", "origin"),
-        source: Source::Metric(Metric::Runs),
-    },
+pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+    let (runs, others) = Metric::ALL.split_at(1);
+    let [runs, others] =
+        [runs, others].map(|metrics| metrics.iter().copied().map(Family::of_metric));
+    runs.chain(VITAL_GAUGES).chain(others).chain(OTHER_GAUGES).collect()
+});
+
+const VITAL_GAUGES: [Family; 8] = [
     Family {
         name: "cortex_workflow_consecutive_failures",
         help: "How many of the latest finished runs FAILED in a row, as of the last poll.",
-        labels: per_workflow!(),
-        source: Source::Workflow(consecutive_failures),
+        more_labels: &[],
+        source: Source::Workflow(consecutive_failures, 1),
     },
     Family {
         name: "cortex_workflow_runs_active",
         help: "Runs that were PENDING or RUNNING at the last poll.",
-        labels: per_workflow!("status", "origin"),
-        source: Source::Workflow(active),
+        more_labels: &["status", "origin"],
+        source: Source::Workflow(active, 6),
     },
     Family {
         name: "cortex_workflow_exporter_last_success_timestamp_seconds",
         help: "When the last complete, successful poll cycle of the app ended.",
-        labels: &["app_id"],
+        more_labels: &[],
         source: Source::App(last_success),
     },
     Family {
         name: "cortex_workflow_exporter_poll_lag_seconds",
         help: "How far the most overdue workflow is behind the time when it was to be read.",
-        labels: &[],
+        more_labels: &[],
         source: Source::Live(poll_lag),
     },
     Family {
         name: "cortex_workflow_exporter_held_increments",
         help: "Runs that were counted, but are not shown before their series have been scraped.",
-        labels: &[],
+        more_labels: &[],
         source: Source::All(held_increments),
     },
     Family {
         name: "cortex_workflow_exporter_workflow_last_poll_timestamp_seconds",
         help: "When the workflow's runs were last read: how fresh its data is.",
-        labels: per_workflow!(),
-        source: Source::Workflow(last_poll),
+        more_labels: &[],
+        source: Source::Workflow(last_poll, 1),
     },
     Family {
         name: "cortex_workflow_last_run_timestamp_seconds",
         help: "When the latest run with that outcome ended, as of the last poll.",
-        labels: per_workflow!("status"),
-        source: Source::Workflow(last_run),
+        more_labels: &["status"],
+        source: Source::Workflow(last_run, 4),
     },
     Family {
         name: "cortex_workflow_oldest_active_run_timestamp_seconds",
         help: "When the oldest run that was PENDING at the last poll was created, or RUNNING, started.",
-        labels: per_workflow!("status"),
-        source: Source::Workflow(oldest_active),
+        more_labels: &["status"],
+        source: Source::Workflow(oldest_active, 2),
     },
-    Family {
-        name: "cortex_workflow_runs_submitted_total",
-        help: "Runs that were submitted, once per run, as of the last poll.",
-        labels: per_workflow!("origin"),
-        source: Source::Metric(Metric::RunsSubmitted),
-    },
-    Family {
-        name: "cortex_workflow_run_duration_seconds",
-        help: "From the start of finished runs to their end, as of the last poll.",
-        labels: per_workflow!("status", "origin"),
-        source: Source::Metric(Metric::RunDuration),
-    },
-    Family {
-        name: "cortex_workflow_run_queue_duration_seconds",
-        help: "From the creation of finished runs to their start, as of the last poll.",
-        labels: per_workflow!("origin"),
-        source: Source::Metric(Metric::QueueDuration),
-    },
-    Family {
-        name: "cortex_workflow_steps_total",
-        help: "Steps of finished runs, by their own status, as of the last poll.",
-        labels: per_workflow!("step", "step_type", "status"),
-        source: Source::Metric(Metric::Steps),
-    },
-    Family {
-        name: "cortex_workflow_step_duration_seconds",
-        help: "From the start of steps of finished runs to their end, as of the last poll.",
-        labels: per_workflow!("step", "step_type", "status"),
-        source: Source::Metric(Metric::StepDuration),
-    },
-    Family {
-        name: "cortex_workflow_run_credits_total",
-        help: "Credits that finished runs used, as of the last poll.",
-        labels: per_workflow!("status", "origin"),
-        source: Source::Metric(Metric::RunCredits),
-    },
-    Family {
-        name: "cortex_workflow_step_credits_total",
-        help: "Credits that steps of finished runs used, as of the last poll.",
-        labels: per_workflow!("step", "step_type"),
-        source: Source::Metric(Metric::StepCredits),
-    },
+];
+
+const OTHER_GAUGES: [Family; 2] = [
     Family {
         name: "cortex_workflow_tests",
         help: "Tests of the workflow by result, as of the last poll.",
-        labels: per_workflow!("result"),
-        source: Source::Workflow(tests),
+        more_labels: &["result"],
+        source: Source::Workflow(tests, 4),
     },
     Family {
         name: "cortex_workflow_info",
         help: "What the list of workflows tells of the workflow, as of the last poll; always 1.",
-        labels: per_workflow!("app_id", "app", "key", "version", "enabled"),
-        source: Source::Workflow(info),
+        more_labels: &["app_id", "app", "key", "version", "enabled"],
+        source: Source::Workflow(info, 1),
     },
 ];
 
+/// How many series the budget has to reserve for the gauges of a workflow.
+pub fn gauges_of(workflow: &WorkflowState) -> usize {
+    let gauges = FAMILIES.iter().map(|family| {
+        let Source::Workflow(collect, usual) = family.source else { return 0 };
+        let mut series = 0;
+        collect(workflow, &mut family.samples(Vec::new(), "", &mut |_, _| series += 1));
+        series.max(usual)
+    });
+    gauges.sum()
+}
+
 impl Family {
+    fn of_metric(metric: Metric) -> Self {
+        let MetricRow { name, help, labels, .. } = *metric.row();
+        Self { name, help, more_labels: labels, source: Source::Metric(metric) }
+    }
+
+    /// The names of its labels, in order.
+    pub fn labels(&self) -> impl Iterator<Item = &'static str> {
+        let of_source: &[&str] = match self.source {
+            Source::Metric(_) | Source::Workflow(..) => &["workflow_id", "workflow"],
+            Source::App(_) => &["app_id"],
+            Source::All(_) | Source::Live(_) => &[],
+        };
+        of_source.iter().chain(self.more_labels).copied()
+    }
+
     /// Its type.
     pub fn kind(&self) -> Kind {
         match self.source {
-            Source::Metric(Metric::RunDuration | Metric::QueueDuration | Metric::StepDuration) => {
-                Kind::Histogram
-            }
-            Source::Metric(_) => Kind::Counter,
-            Source::Workflow(_) | Source::App(_) | Source::All(_) | Source::Live(_) => Kind::Gauge,
+            Source::Metric(metric) => match metric.row().kind {
+                MetricKind::Counter => Kind::Counter,
+                MetricKind::Histogram(_) => Kind::Histogram,
+            },
+            _ => Kind::Gauge,
         }
     }
 
@@ -182,7 +166,7 @@ impl Family {
     /// Hands out its samples.
     pub(super) fn collect(&self, state: &State, now: Now, sink: &mut Sink<'_>) {
         match self.source {
-            Source::Metric(_) | Source::Workflow(_) => {
+            Source::Metric(_) | Source::Workflow(..) => {
                 for (app_id, app) in &state.apps {
                     for (id, workflow) in app.published() {
                         self.collect_workflow(app_id, id, workflow, sink);
@@ -191,11 +175,11 @@ impl Family {
             }
             Source::App(collect) => {
                 for (app_id, app) in &state.apps {
-                    collect(app, &mut self.samples(vec![app_id.as_str()], sink));
+                    collect(app, &mut self.samples(vec![app_id.as_str()], "", sink));
                 }
             }
-            Source::All(collect) => collect(state, &mut self.samples(Vec::new(), sink)),
-            Source::Live(collect) => collect(state, now, &mut self.samples(Vec::new(), sink)),
+            Source::All(collect) => collect(state, &mut self.samples(Vec::new(), "", sink)),
+            Source::Live(collect) => collect(state, now, &mut self.samples(Vec::new(), "", sink)),
         }
     }
 
@@ -207,11 +191,8 @@ impl Family {
         sink: &mut Sink<'_>,
     ) {
         let name = Label::new(workflow.name(id));
-        let mut ids = vec![id.as_str(), name.as_str()];
-        if self.labels.contains(&"app_id") {
-            ids.push(app_id.as_str());
-        }
-        let mut samples = self.samples(ids, sink);
+        let ids = vec![id.as_str(), name.as_str()];
+        let mut samples = self.samples(ids, app_id.as_str(), sink);
         match self.source {
             Source::Metric(metric) => {
                 for (key, series) in workflow.series_of(metric) {
@@ -220,32 +201,39 @@ impl Family {
                 }
             }
             // What is counted in the group has none, nor has the group itself.
-            Source::Workflow(collect) if !workflow.is_overflowed() && id.as_str() != OTHER => {
+            Source::Workflow(collect, _) if !workflow.is_overflowed() && id.as_str() != OTHER => {
                 collect(workflow, &mut samples);
             }
             _ => {}
         }
     }
 
-    fn samples<'a>(&self, ids: Vec<&'a str>, sink: &'a mut Sink<'a>) -> Samples<'a> {
-        Samples { names: self.labels, ids, sink }
+    fn samples<'a>(
+        &'a self,
+        ids: Vec<&'a str>,
+        app_id: &'a str,
+        sink: &'a mut Sink<'a>,
+    ) -> Samples<'a> {
+        Samples { family: self, ids, app_id, sink }
     }
 }
 
 /// The samples of a family, on their way out.
 struct Samples<'a> {
-    names: &'static [&'static str],
-    /// The values of the first labels of the samples that come next.
+    family: &'a Family,
+    /// The values of the labels that the family's source gives it.
     ids: Vec<&'a str>,
+    /// The app of the workflow.
+    app_id: &'a str,
     sink: &'a mut Sink<'a>,
 }
 
 impl Samples<'_> {
-    /// A sample whose labels are the ids, then these. There must be as many as the family has names.
+    /// A sample with these values of the family's further labels, of which there must be as many.
     fn put(&mut self, labels: &[&str], sample: &Sample<'_>) {
         let values = self.ids.iter().chain(labels).copied();
-        let pairs: Vec<_> = self.names.iter().copied().zip(values).collect();
-        debug_assert_eq!(self.ids.len() + labels.len(), self.names.len(), "{:?}", self.names);
+        let pairs: Vec<_> = self.family.labels().zip(values).collect();
+        debug_assert_eq!(labels.len(), self.family.more_labels.len(), "{}", self.family.name);
         (self.sink)(&pairs, sample);
     }
 
@@ -368,5 +356,6 @@ fn info(workflow: &WorkflowState, samples: &mut Samples<'_>) {
         [&listed.app, &listed.key, listed.version.as_ref().unwrap_or(&String::new())]
             .map(|text| Label::new(text));
     let enabled = if listed.enabled { "true" } else { "false" };
-    samples.gauge(&[app.as_str(), key.as_str(), version.as_str(), enabled], 1.0);
+    let app_id = samples.app_id;
+    samples.gauge(&[app_id, app.as_str(), key.as_str(), version.as_str(), enabled], 1.0);
 }

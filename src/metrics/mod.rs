@@ -17,7 +17,7 @@ mod text_common;
 
 pub use encoding::{Body, Encoding};
 pub use exposition::{Exposition, Negotiated};
-pub use families::{FAMILIES, Family, Now};
+pub use families::{FAMILIES, Family, Now, gauges_of};
 pub use format::Format;
 pub use release_gate::ReleaseGate;
 pub use sample::Kind;

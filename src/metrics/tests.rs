@@ -46,7 +46,7 @@ impl World {
             hold: false,
         };
         let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-        let ledger = Ledger::open(settings, metrics, NOW).await.expect("it opens");
+        let ledger = Ledger::open(settings, metrics, gauges_of, NOW).await.expect("it opens");
         let kept = exposition(&ledger);
         let workflows = (0..workflows).map(workflow).collect();
         let world = Self { ledger, workflows, kept, runs: 0 };

@@ -59,9 +59,9 @@ async fn the_metrics_tables_list_exactly_the_families_that_are_served() {
     let mut demo = Process::demo();
     let url = demo.ready_url().await;
     let mut real = exposed_families(&scrape(&url).await);
-    for family in &FAMILIES {
+    for family in FAMILIES.iter() {
         let kind = format!("{:?}", family.kind()).to_lowercase();
-        let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
+        let labels = family.labels().map(str::to_owned).collect();
         let declared = (kind, labels);
         if let Some(served) = real.get(family.name) {
             assert_eq!(*served, declared, "{} as served and as declared", family.name);

@@ -7,9 +7,10 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 use super::{Loaded, Statement};
 use crate::{
     ledger::{
+        metric::Metric,
         native::NativeHistogram,
         observe::{RunPhase, RunRecord},
-        series::{Bounds, Metric, Series, SeriesKey, Value},
+        series::{Bounds, Series, SeriesKey, Value},
         state::{AppRecord, AppState, OpenRun, State, WorkflowState},
     },
     model::{AppId, Label, Origin, RunId, Status, WorkflowId},
@@ -67,7 +68,7 @@ pub(super) fn bind_series<'q>(
     (workflow, key, series): &(i64, &'q SeriesKey, &'q Series),
 ) -> Statement<'q> {
     let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
-    let query = query.bind(*workflow).bind(key.metric.as_str()).bind(json(&labels));
+    let query = query.bind(*workflow).bind(key.metric.row().id).bind(json(&labels));
     let (value, counts, native) = columns(&series.value);
     let bounds = match &series.value {
         Value::Counter(_) => None,

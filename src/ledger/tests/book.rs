@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How many gauges a workflow is taken to have.
+const GAUGES: usize = 19;
+
 /// A ledger, and the time at which it is told of things.
 pub(super) struct Book {
     pub(super) ledger: Ledger,
@@ -81,7 +84,8 @@ impl Book {
     pub(super) async fn open(settings: Settings) -> Self {
         let registry = Registry::new();
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger = Ledger::open(settings.clone(), metrics, COLD).await.expect("it opens");
+        let ledger =
+            Ledger::open(settings.clone(), metrics, |_| GAUGES, COLD).await.expect("it opens");
         let workflow = workflow("w").id;
         Self { ledger, registry, settings, now_ms: COLD, workflow }
     }

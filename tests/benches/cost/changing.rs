@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use cortex_workflow_exporter::{
     config::{Buckets, WorkflowFilter},
     ledger::{Ledger, LedgerMetrics, ReadAt, RunsRead, Settings, StopWhen},
-    metrics::{Encoding, Exposition, Format, Negotiated},
+    metrics::{Encoding, Exposition, Format, Negotiated, gauges_of},
     model::{
         AppId, Clock as _, Label, Origin, Run, RunId, Status, Step, StepDuration, SystemClock,
         Timestamp, Workflow, WorkflowId,
@@ -58,7 +58,7 @@ async fn filled() -> (Ledger, Exposition) {
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-    let ledger = Ledger::open(settings, metrics, 0).await.expect("it opens");
+    let ledger = Ledger::open(settings, metrics, gauges_of, 0).await.expect("it opens");
     let workflows: Vec<_> = (0..WORKFLOWS).map(workflow).collect();
     let filter = WorkflowFilter::default();
     ledger.record_workflows(&app(), &workflows, &filter, at()).await.expect("it is recorded");

@@ -15,7 +15,7 @@ use cortex_workflow_exporter::{
     api::{ApiMetrics, Backoff, Client, RateLimiter},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Exposition, Negotiated, ReleaseGate},
+    metrics::{Exposition, Negotiated, ReleaseGate, gauges_of},
     model::{AppId, Clock},
     poller::{self, Poller, PollerMetrics},
 };
@@ -88,7 +88,8 @@ impl Exporter {
             hold: place.hold,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger = Ledger::open(settings, metrics, clock.now_ms()).await.expect("it opens");
+        let ledger =
+            Ledger::open(settings, metrics, gauges_of, clock.now_ms()).await.expect("it opens");
         let cortex = Cortex {
             api_url: format!("http://{}", place.api).parse().expect("a URL"),
             app_id: app_id.clone(),

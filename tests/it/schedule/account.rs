@@ -14,6 +14,7 @@ use cortex_workflow_exporter::{
     api::{ApiMetrics, Client, Handler, RateLimiter},
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics, Metric, State, WorkflowState},
+    metrics::gauges_of,
     model::{AppId, Clock, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{
@@ -244,7 +245,7 @@ async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-    Ledger::open(settings, metrics, clock.now_ms()).await.expect("a ledger in memory")
+    Ledger::open(settings, metrics, gauges_of, clock.now_ms()).await.expect("a ledger in memory")
 }
 
 pub(crate) fn app() -> AppId {

@@ -33,9 +33,9 @@ impl Catalogue {
         for (name, (kind, labels)) in documented_families(&all_documents()) {
             catalogue.add_family(&name, &kind, labels);
         }
-        for family in &FAMILIES {
+        for family in FAMILIES.iter() {
             let kind = format!("{:?}", family.kind()).to_lowercase();
-            let labels = family.labels.iter().map(|label| (*label).to_owned());
+            let labels = family.labels().map(str::to_owned);
             catalogue.add_family(family.name, &kind, labels.collect());
         }
         for name in ["up", "scrape_duration_seconds", "scrape_samples_scraped"] {
