@@ -1,71 +1,66 @@
-//! Who is let in, and what every answer carries: the web configuration at work.
+//! Who is let in, and which headers every answer has: the web configuration in force.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        HeaderMap, HeaderValue, StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
-use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
+use tokio::{task::spawn_blocking, time::Instant};
 use tracing::{error, info, warn};
 
 use super::{
     bucket::Bucket,
     connection::Peer,
     passwords::{Passwords, Verdict},
+    text,
 };
 use crate::config::WebConfig;
 
-const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
-
 const CHALLENGE: &str = "Basic realm=\"cortex-workflow-exporter\", charset=\"UTF-8\"";
 
-/// Looking at the files takes microseconds. One that can't be read at all, like one on a server
-/// that is gone, must not keep everybody waiting.
+/// Checking the files for changes takes microseconds. One that can't be read at all, like one on a
+/// server that is gone, must not keep everybody waiting.
 const MAX_REFRESH: Duration = Duration::from_secs(1);
 
-/// The web configuration that holds now. Its files are looked at for each connection and each
-/// request; what they newly say holds from then on if it is in order and takes no protection away.
+/// The web configuration in force. Its files are checked for changes at each connection and each
+/// request; what they newly contain is in force from then on if it is valid and takes no protection
+/// away.
 pub struct AccessControl {
     active: RwLock<Arc<Active>>,
-    /// What was told last of files that can't be used, so that it is told once.
-    told: std::sync::Mutex<Option<String>>,
-    refreshing: Arc<Mutex<()>>,
+    refreshing: Arc<tokio::sync::Mutex<()>>,
     passwords: Passwords,
 }
 
 struct Active {
     config: WebConfig,
-    bucket: Option<std::sync::Mutex<Bucket>>,
+    bucket: Option<Mutex<Bucket>>,
+    /// Why the changed files can't be used, as last logged.
+    problem: Mutex<Option<String>>,
 }
 
 impl Active {
     fn new(config: WebConfig) -> Arc<Self> {
-        let bucket = config.rate_limit.map(|limit| Bucket::new(limit, Instant::now()));
-        Arc::new(Self { config, bucket: bucket.map(std::sync::Mutex::new) })
+        for warning in &config.warnings {
+            warn!(warning, "A setting in the web configuration is probably a mistake.");
+        }
+        let bucket = config.rate_limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now())));
+        Arc::new(Self { config, bucket, problem: Mutex::default() })
     }
 }
 
 impl AccessControl {
     /// Begins with this configuration.
     pub(super) fn new(config: WebConfig) -> Self {
-        warn_of(&config);
-        Self {
-            active: RwLock::new(Active::new(config)),
-            told: std::sync::Mutex::default(),
-            refreshing: Arc::default(),
-            passwords: Passwords::new(),
-        }
+        let active = RwLock::new(Active::new(config));
+        Self { active, refreshing: Arc::default(), passwords: Passwords::new() }
     }
 
     /// Whether clients speak TLS.
@@ -73,8 +68,8 @@ impl AccessControl {
         self.active().config.tls.is_some()
     }
 
-    /// Reads the configuration's files anew, without using what they say. The error is all that is
-    /// wrong with them, a line each.
+    /// Reads the configuration's files again, without putting them in force. The error lists all
+    /// that is wrong with them, a line each.
     pub fn read(&self) -> Result<WebConfig, String> {
         match &self.active().config.file {
             None => Ok(WebConfig::default()),
@@ -82,20 +77,18 @@ impl AccessControl {
         }
     }
 
-    /// Uses this configuration from now on, whatever it allows: somebody wants it.
+    /// Puts this configuration in force, whatever it allows: somebody asked for it.
     pub fn replace(&self, config: WebConfig) {
-        warn_of(&config);
-        *self.told() = None;
-        *self.active.write().unwrap_or_else(PoisonError::into_inner) = Active::new(config);
+        *self.active.write() = Active::new(config);
     }
 
     /// How to speak TLS with a client that connects now.
     pub(super) async fn tls(self: &Arc<Self>) -> Option<Arc<ServerConfig>> {
-        self.current().await.config.tls.clone()
+        self.refreshed().await.config.tls.clone()
     }
 
-    /// What holds now, after a look at the files.
-    async fn current(self: &Arc<Self>) -> Arc<Active> {
+    /// What is in force once the files have been checked for changes.
+    async fn refreshed(self: &Arc<Self>) -> Arc<Active> {
         if self.active().config.file.is_some() {
             let refresh = async {
                 // Held until it has ended, however long that takes, so that there is only one.
@@ -107,7 +100,7 @@ impl AccessControl {
                 })
                 .await
             };
-            // When it takes too long, or panics, what held so far goes on.
+            // When it takes too long, or panics, what was in force stays so.
             let _ = tokio::time::timeout(MAX_REFRESH, refresh).await;
         }
         self.active()
@@ -116,18 +109,16 @@ impl AccessControl {
     fn refresh(&self) {
         let former = self.active();
         if !former.config.is_outdated() {
-            if self.told().take().is_some() {
-                info!("The files of the web configuration are in order again.");
+            if former.problem.lock().take().is_some() {
+                info!("The files of the web configuration are valid again.");
             }
             return;
         }
-        let trouble = match self.read() {
+        let problem = match self.read() {
             Ok(config) => match config.gives_up(&former.config) {
                 None => {
-                    info!(
-                        tls = config.tls.is_some(),
-                        "The web configuration has changed; it holds from now on."
-                    );
+                    let tls = config.tls.is_some();
+                    info!(tls, "The web configuration has changed, and is in force from now on.");
                     return self.replace(config);
                 }
                 Some(protection) => format!(
@@ -136,83 +127,79 @@ impl AccessControl {
             },
             Err(errors) => errors,
         };
-        let mut told = self.told();
-        if told.as_ref() != Some(&trouble) {
-            error!(error = %trouble, "The web configuration has changed, but cannot be used; the former one still holds.");
-            *told = Some(trouble);
+        let mut logged = former.problem.lock();
+        if logged.as_ref() != Some(&problem) {
+            error!(error = %problem, "The web configuration has changed, but cannot be used; the former one stays in force.");
+            *logged = Some(problem);
         }
     }
 
     fn active(&self) -> Arc<Active> {
-        Arc::clone(&self.active.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.active.read())
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The refusal of a request without a user's password, where users are configured.
+    async fn refuse_unknown(
+        &self,
+        active: &Active,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Option<Response> {
+        let users = &active.config.users;
+        if users.is_empty() {
+            return None;
+        }
+        match self.passwords.check(users, headers, from).await {
+            Verdict::Right => None,
+            Verdict::Wrong => {
+                let why = "a user and a password are needed; they may be wrong\n";
+                let mut refusal = text(StatusCode::UNAUTHORIZED, why);
+                let challenge = HeaderValue::from_static(CHALLENGE);
+                refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                Some(refusal)
+            }
+            Verdict::Busy => Some(too_many_requests(
+                1,
+                "too many passwords are being checked, from this address or in all; try again\n",
+            )),
+        }
     }
 }
 
-fn warn_of(config: &WebConfig) {
-    for warning in &config.warnings {
-        warn!(warning, "The web configuration is hardly what was meant.");
-    }
-}
-
-/// Lets a request through, or refuses it; and adds the headers that are wished for. In the order of
-/// exporter-toolkit: the rate limit counts wrong passwords too.
+/// Lets a request through, or refuses it; and adds the configured headers. In the order of
+/// exporter-toolkit: wrong passwords count towards the rate limit.
 pub(super) async fn protect(
     State(access_control): State<Arc<AccessControl>>,
     request: Request,
     next: Next,
 ) -> Response {
-    let now = access_control.current().await;
-    let mut refusal = over_limit(&now);
+    let active = access_control.refreshed().await;
+    let mut refusal = over_limit(&active);
     if refusal.is_none() {
         let peer = request.extensions().get::<Peer>();
         let from = peer.map_or([0, 0, 0, 0].into(), |Peer(address)| *address);
-        // A request can't be looked at across a wait, its headers can.
-        refusal = unknown(&access_control, &now, &request.headers().clone(), from).await;
+        // A request can't be borrowed across an await, its headers can.
+        let headers = request.headers().clone();
+        refusal = access_control.refuse_unknown(&active, &headers, from).await;
     }
     let mut response = match refusal {
         Some(refusal) => refusal,
         None => next.run(request).await,
     };
-    for (name, value) in &now.config.headers {
+    for (name, value) in &active.config.headers {
         response.headers_mut().entry(name).or_insert(value.clone());
     }
     response
 }
 
-fn over_limit(now: &Active) -> Option<Response> {
-    let mut bucket = now.bucket.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-    let wait = bucket.take(Instant::now()).err()?;
-    let seconds = wait.as_secs_f64().ceil() as u64;
+fn over_limit(active: &Active) -> Option<Response> {
+    let wait = active.bucket.as_ref()?.lock().take(Instant::now()).err()?;
     let text = "too many requests; rate_limit in the web configuration allows no more\n";
-    Some((StatusCode::TOO_MANY_REQUESTS, [TEXT], [(RETRY_AFTER, seconds)], text).into_response())
+    Some(too_many_requests(wait.as_secs_f64().ceil() as u64, text))
 }
 
-/// The refusal of a request without a user's password, where users are named.
-async fn unknown(
-    access_control: &AccessControl,
-    now: &Active,
-    headers: &HeaderMap,
-    from: IpAddr,
-) -> Option<Response> {
-    let users = &now.config.users;
-    if users.is_empty() {
-        return None;
-    }
-    match access_control.passwords.check(users, headers, from).await {
-        Verdict::Right => None,
-        Verdict::Wrong => {
-            let challenge = (WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
-            let text = "a user and a password are needed; they may be wrong\n";
-            Some((StatusCode::UNAUTHORIZED, [TEXT], [challenge], text).into_response())
-        }
-        Verdict::Busy => {
-            let text = "too many passwords from this address are being checked; try again\n";
-            let later = [(RETRY_AFTER, "1")];
-            Some((StatusCode::TOO_MANY_REQUESTS, [TEXT], later, text).into_response())
-        }
-    }
+fn too_many_requests(retry_after_seconds: u64, why: &str) -> Response {
+    let mut refusal = text(StatusCode::TOO_MANY_REQUESTS, why);
+    refusal.headers_mut().insert(RETRY_AFTER, retry_after_seconds.into());
+    refusal
 }

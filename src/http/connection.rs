@@ -14,12 +14,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, response::Response};
-use hyper::{
-    Method, Request,
-    body::Incoming,
-    server::conn::http1::{self, Connection as Http1},
-    service::{HttpService, service_fn},
-};
+use hyper::{Method, Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::{
@@ -31,13 +26,8 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use super::{
-    MetricsSource,
-    connection_state::{AnswerGuard, ConnectionState},
-    connections::ConnectionGuard,
-    guarded_body::GuardedBody,
-    scrapes::Scrapes,
-    stream::ObservedStream,
-    tls,
+    MetricsSource, connection_state::AnswerGuard, connections::ConnectionGuard,
+    guarded_body::GuardedBody, observed_reader::ObservedReader, scrapes::Scrapes, tls,
 };
 
 /// Maximum length of a request line and its headers.
@@ -86,67 +76,62 @@ impl Connection {
     /// Serves until the client ends it or times out, or `stop` and the present request is answered.
     pub(super) async fn serve<S>(self, stream: S)
     where
-        S: AsyncRead + AsyncWrite + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + 'static,
     {
-        let Self { peer, router, source, guard, stop } = self;
-        let (number, state) = (guard.number, &guard.state);
+        let state = &self.guard.state;
+        let scrapes = Arc::new(Scrapes::new(self.guard.number, Arc::clone(&self.source)));
         let broke_off = Arc::new(AtomicBool::new(false));
-        let stream = ObservedStream::new(stream, state.clone(), Arc::clone(&broke_off));
-        let scrapes = Arc::new(Scrapes::new(number, source));
-        let service = service_fn(|mut request: Request<Incoming>| {
-            state.answer_begins();
-            scrapes.asked();
-            let is_get = request.method() == Method::GET;
-            request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(ConnectionNumber(number));
-            let answer = router.clone().oneshot(request.map(Body::new));
-            let (scrapes, guard) = (Arc::clone(&scrapes), AnswerGuard(state.clone()));
-            async move {
-                let answer: Response = answer.await?;
-                let version = answer.extensions().get().filter(|_| is_get);
-                scrapes.answered(version.map(|Scraped(version)| *version));
-                Ok::<_, Infallible>(answer.map(|body| GuardedBody::new(body, guard)))
-            }
-        });
+        let (reader, writer) = tokio::io::split(stream);
+        let reader = ObservedReader::new(reader, state.clone(), Arc::clone(&broke_off));
         let connection = http1::Builder::new()
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        let ended = drive(connection, state, &stop).await;
-        if ended.is_ok() && !broke_off.load(Ordering::Relaxed) {
-            scrapes.received();
+            .serve_connection(
+                TokioIo::new(tokio::io::join(reader, writer)),
+                service_fn(|request| self.answer(request, Arc::clone(&scrapes))),
+            );
+        let (mut connection, mut expired) = (pin!(connection), pin!(state.expired()));
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    match ended {
+                        Ok(()) if !broke_off.load(Ordering::Relaxed) => scrapes.received(),
+                        ended => debug!(error = ?ended.err(), "A client broke its connection off."),
+                    }
+                    return;
+                }
+                phase = &mut expired => {
+                    debug!(?phase, "Closing a connection: its client takes too long, or makes room.");
+                    return;
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
         }
     }
-}
 
-/// Fails if the connection did not end in order, and so not all that was sent may have arrived.
-async fn drive<I, S, B>(
-    connection: Http1<I, S>,
-    state: &ConnectionState,
-    stop: &CancellationToken,
-) -> Result<(), ()>
-where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    S: HttpService<Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (mut connection, mut expired) = (pin!(connection), pin!(state.expired()));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                return ended.map_err(|error| debug!(%error, "A connection ended early."));
-            }
-            phase = &mut expired => {
-                debug!(?phase, "Closing a connection: its client takes too long, or makes room.");
-                return Err(());
-            }
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
+    /// hyper asks for one answer after the other.
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        scrapes: Arc<Scrapes>,
+    ) -> impl Future<Output = Result<hyper::Response<GuardedBody<AnswerGuard>>, Infallible>> + use<>
+    {
+        self.guard.state.answer_begins();
+        scrapes.asked();
+        let guard = AnswerGuard(self.guard.state.clone());
+        let is_get = request.method() == Method::GET;
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(ConnectionNumber(self.guard.number));
+        let answer = self.router.clone().oneshot(request.map(Body::new));
+        async move {
+            let answer: Response = answer.await?;
+            let version = answer.extensions().get().filter(|_| is_get);
+            scrapes.answered(version.map(|Scraped(version)| *version));
+            Ok(answer.map(|body| GuardedBody::new(body, guard)))
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use parking_lot::Mutex;
 
 use super::connection_state::{ConnectionState, Timeouts};
 
@@ -30,7 +32,7 @@ impl Connections {
     pub(super) fn add(&self, timeouts: Timeouts) -> ConnectionGuard {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let state = ConnectionState::new(timeouts);
-        self.states().insert(number, state.clone());
+        self.states.lock().insert(number, state.clone());
         ConnectionGuard { connections: self.clone(), number, state }
     }
 
@@ -38,19 +40,15 @@ impl Connections {
     /// slow or has asked for nothing yet, else one that hasn't for longest. So a server that
     /// scrapes regularly stays. Returns whether there was one.
     pub(super) fn evict_one(&self) -> bool {
-        let states = self.states();
+        let states = self.states.lock();
         let waiting = states.values().filter_map(|state| Some((state.waits_until()?, state)));
         let first = waiting.min_by_key(|(until, _)| *until);
         first.inspect(|(_, state)| state.expire()).is_some()
-    }
-
-    fn states(&self) -> std::sync::MutexGuard<'_, HashMap<u64, ConnectionState>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.connections.states().remove(&self.number);
+        self.connections.states.lock().remove(&self.number);
     }
 }

@@ -1,5 +1,5 @@
-//! Serves the metrics, the health checks and an overview for people. Uses `config`, `metrics` and `model`; what it shows
-//! comes through [`Endpoints`].
+//! Serves the metrics, the health checks and an overview for people. Uses `config`, `metrics` and
+//! `model`; what it shows comes through [`Endpoints`].
 
 mod access_control;
 mod bucket;
@@ -9,16 +9,21 @@ mod connections;
 mod guarded_body;
 mod landing;
 mod negotiate;
+mod observed_reader;
 mod passwords;
 mod router;
 mod scrapes;
 mod server;
-mod stream;
+
 mod tls;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::{
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
 use futures::future::BoxFuture;
 
 pub use access_control::AccessControl;
@@ -74,6 +79,12 @@ pub struct Endpoints {
     pub healthy: Check,
     /// Reads the configuration anew, for `POST /-/reload`.
     pub reload: Action,
+}
+
+/// A plain answer to people and scripts.
+fn text(status: StatusCode, text: &str) -> Response {
+    let kind = (CONTENT_TYPE, "text/plain; charset=utf-8");
+    (status, [kind], text.to_owned()).into_response()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Whether a user's password is right. Finding that out takes the processor tens of milliseconds by
-//! design, so what was found out is remembered, and little is found out at a time.
+//! Checks users' passwords. By design that takes tens of milliseconds of processor time, so results
+//! are cached, and few passwords are checked at a time.
 
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use aws_lc_rs::{
@@ -13,43 +13,47 @@ use aws_lc_rs::{
 };
 use axum::http::{HeaderMap, header::AUTHORIZATION};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::config::Users;
 
-/// So many passwords are checked at once. More would take the processors from the scrapes.
+/// Maximum number of passwords that are checked at once. More would take the processors from the
+/// scrapes.
 const AT_ONCE: usize = 2;
 
-/// So many checks one address may have waiting, so that whoever guesses passwords holds up others
-/// for a moment only.
-const MOST_PER_ADDRESS: usize = 4;
+/// Maximum number of checks that wait, or are made.
+const MAX_PENDING: usize = 32;
 
-/// So many right and so many wrong passwords are remembered.
-const REMEMBERED: usize = 100;
+/// The same for one address, so that a client that guesses passwords delays others only a moment.
+const MAX_PENDING_PER_ADDRESS: usize = 4;
 
-/// What has become of a request's user and password.
+/// Maximum number of right and of wrong passwords in the cache.
+const MAX_CACHED: usize = 100;
+
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Right,
     /// Or there were none.
     Wrong,
-    /// This address has too many checks waiting.
+    /// Too many checks are pending.
     Busy,
 }
 
-/// Checks passwords and remembers the results.
+/// Checks passwords and caches the results.
 pub(super) struct Passwords {
-    /// Results are remembered under a keyed hash, which can't be guessed back to a password.
+    /// Results are cached under a keyed hash, which can't be guessed back to a password.
     key: hmac::Key,
     cache: Mutex<Cache>,
-    room: Arc<Semaphore>,
-    waiting: Mutex<HashMap<IpAddr, usize>>,
+    permits: Arc<Semaphore>,
+    pending: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A user, the hash and the password.
+/// Of a user, the hash and the password.
 type CacheKey = Vec<u8>;
 
-/// Apart, so that no number of wrong passwords makes a right one be forgotten.
+/// Apart, so that no number of wrong passwords pushes a right one out.
 #[derive(Default)]
 struct Cache {
     right: VecDeque<CacheKey>,
@@ -63,23 +67,23 @@ impl Passwords {
             key: key
                 .expect("the system gives random numbers, without which there is no TLS either"),
             cache: Mutex::default(),
-            room: Arc::new(Semaphore::new(AT_ONCE)),
-            waiting: Mutex::default(),
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+            pending: Mutex::default(),
         }
     }
 
-    /// Whether these headers name a user with the right password.
+    /// Whether these headers contain a user with the right password.
     pub(super) async fn check(&self, users: &Users, headers: &HeaderMap, from: IpAddr) -> Verdict {
         let Some((user, password)) = credentials(headers) else { return Verdict::Wrong };
         let (hash, is_user) = users.hash(&user);
-        let cache_key = self.cache_key(&[user.as_bytes(), hash.as_bytes(), &password]);
-        if let Some(verdict) = lock(&self.cache).find(&cache_key) {
+        let key = self.cache_key(&[user.as_bytes(), hash.as_bytes(), &password]);
+        if let Some(verdict) = self.cache.lock().get(&key) {
             return verdict;
         }
-        let Some(_pending) = PendingGuard::take(&self.waiting, from) else { return Verdict::Busy };
-        let permit = Arc::clone(&self.room).acquire_owned().await;
-        // Another request may have found it out meanwhile.
-        if let Some(verdict) = lock(&self.cache).find(&cache_key) {
+        let Some(_pending) = PendingGuard::new(&self.pending, from) else { return Verdict::Busy };
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        // Another request may have checked it meanwhile.
+        if let Some(verdict) = self.cache.lock().get(&key) {
             return verdict;
         }
         let hash = hash.to_owned();
@@ -88,12 +92,8 @@ impl Passwords {
             drop(permit);
             matches.unwrap_or(false)
         });
-        let verdict = match checking.await {
-            Ok(true) if is_user => Verdict::Right,
-            _ => Verdict::Wrong,
-        };
-        lock(&self.cache).remember(cache_key, verdict);
-        verdict
+        let is_right = checking.await.unwrap_or(false) && is_user;
+        self.cache.lock().insert(key, is_right)
     }
 
     fn cache_key(&self, parts: &[&[u8]]) -> CacheKey {
@@ -107,57 +107,53 @@ impl Passwords {
 }
 
 impl Cache {
-    fn find(&self, cache_key: &CacheKey) -> Option<Verdict> {
-        if self.right.contains(cache_key) {
-            Some(Verdict::Right)
-        } else if self.wrong.contains(cache_key) {
-            Some(Verdict::Wrong)
-        } else {
-            None
-        }
+    fn get(&self, key: &CacheKey) -> Option<Verdict> {
+        let right = self.right.contains(key).then_some(Verdict::Right);
+        right.or_else(|| self.wrong.contains(key).then_some(Verdict::Wrong))
     }
 
-    fn remember(&mut self, cache_key: CacheKey, verdict: Verdict) {
-        let cache = if verdict == Verdict::Right { &mut self.right } else { &mut self.wrong };
-        if cache.len() >= REMEMBERED {
-            cache.pop_front();
+    fn insert(&mut self, key: CacheKey, is_right: bool) -> Verdict {
+        let (keys, verdict) = if is_right {
+            (&mut self.right, Verdict::Right)
+        } else {
+            (&mut self.wrong, Verdict::Wrong)
+        };
+        if keys.len() >= MAX_CACHED {
+            keys.pop_front();
         }
-        cache.push_back(cache_key);
+        keys.push_back(key);
+        verdict
     }
 }
 
-/// One of the checks that an address may have waiting, until it is dropped.
-struct PendingGuard<'w> {
-    waiting: &'w Mutex<HashMap<IpAddr, usize>>,
+/// A check is pending until this is dropped.
+struct PendingGuard<'p> {
+    pending: &'p Mutex<HashMap<IpAddr, usize>>,
     from: IpAddr,
 }
 
-impl<'w> PendingGuard<'w> {
-    fn take(waiting: &'w Mutex<HashMap<IpAddr, usize>>, from: IpAddr) -> Option<Self> {
-        let mut counts = lock(waiting);
-        let count = counts.entry(from).or_default();
-        if *count >= MOST_PER_ADDRESS {
+impl<'p> PendingGuard<'p> {
+    /// `None` if there are too many.
+    fn new(pending: &'p Mutex<HashMap<IpAddr, usize>>, from: IpAddr) -> Option<Self> {
+        let mut counts = pending.lock();
+        let all: usize = counts.values().sum();
+        let of_address = counts.get(&from).copied().unwrap_or(0);
+        if all >= MAX_PENDING || of_address >= MAX_PENDING_PER_ADDRESS {
             return None;
         }
-        *count += 1;
-        Some(Self { waiting, from })
+        counts.insert(from, of_address + 1);
+        Some(Self { pending, from })
     }
 }
 
 impl Drop for PendingGuard<'_> {
     fn drop(&mut self) {
-        let mut counts = lock(self.waiting);
+        let mut counts = self.pending.lock();
         if let Some(count) = counts.get_mut(&self.from) {
             *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.from);
-            }
         }
+        counts.retain(|_, count| *count > 0);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The user and the password of basic authentication (RFC 7617).

@@ -5,7 +5,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderValue, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
             REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -23,14 +23,12 @@ use super::{
     AccessControl, Check, Endpoints, access_control,
     connection::{ConnectionNumber, Scraped},
     guarded_body::GuardedBody,
-    landing, negotiate,
+    landing, negotiate, text,
 };
 use crate::{
     config::Web,
     metrics::{Encoding, Negotiated},
 };
-
-const TEXT: (HeaderName, &str) = (CONTENT_TYPE, "text/plain; charset=utf-8");
 
 /// All paths.
 pub(super) fn router(
@@ -39,9 +37,9 @@ pub(super) fn router(
     endpoints: Endpoints,
 ) -> Router {
     let check = Arc::clone(&endpoints.healthy);
-    let healthy = get(move || async move { verdict(&check, "healthy") });
+    let healthy = get(move || async move { health(&check, "healthy") });
     let check = Arc::clone(&endpoints.ready);
-    let ready = get(move || async move { verdict(&check, "ready") });
+    let ready = get(move || async move { health(&check, "ready") });
     let path = web.telemetry_path.clone();
     let overview = Arc::clone(&endpoints.overview);
     let landing = move || async move { landing_page(landing::Page::new(&overview(), &path)) };
@@ -57,17 +55,17 @@ pub(super) fn router(
         .route("/-/reload", post(reload))
         .with_state(endpoints)
         .layer(middleware::from_fn_with_state(limit, within_limit))
-        // Whoever restarts what doesn't answer must get an answer, however busy it is here.
+        // What restarts an exporter that doesn't answer gets an answer, however busy this one is.
         .route("/-/healthy", healthy.clone())
         .route("/healthz", healthy.clone())
         .route("/livez", healthy)
         .route("/-/ready", ready.clone())
         .route("/readyz", ready)
         .method_not_allowed_fallback(|| async {
-            let text = "this method is not allowed here; the header Allow names those that are\n";
-            (StatusCode::METHOD_NOT_ALLOWED, [TEXT], text)
+            let why = "this method is not allowed here; the header Allow names those that are\n";
+            text(StatusCode::METHOD_NOT_ALLOWED, why)
         })
-        .fallback(|| async { (StatusCode::NOT_FOUND, [TEXT], not_found) })
+        .fallback(|| async move { text(StatusCode::NOT_FOUND, &not_found) })
         .layer(middleware::from_fn_with_state(access_control, access_control::protect))
         .layer(middleware::map_response(|mut response: Response| async {
             let headers = response.headers_mut();
@@ -111,22 +109,19 @@ fn landing_page(page: landing::Page) -> Response {
 
 async fn reload(State(endpoints): State<Endpoints>) -> Response {
     match (endpoints.reload)().await {
-        Ok(()) => ([TEXT], "reloaded\n").into_response(),
+        Ok(()) => text(StatusCode::OK, "reloaded\n"),
         Err(why) => {
-            let text = format!("not reloaded, the former configuration stays: {why}\n");
-            (StatusCode::INTERNAL_SERVER_ERROR, [TEXT], text).into_response()
+            let why = format!("not reloaded, the former configuration stays: {why}\n");
+            text(StatusCode::INTERNAL_SERVER_ERROR, &why)
         }
     }
 }
 
 /// The answer to a health check.
-fn verdict(check: &Check, good: &'static str) -> Response {
+fn health(check: &Check, good: &str) -> Response {
     match check() {
-        Ok(()) => ([TEXT], format!("{good}\n")).into_response(),
-        Err(why) => {
-            let text = format!("not {good}: {why}\n");
-            (StatusCode::SERVICE_UNAVAILABLE, [TEXT], text).into_response()
-        }
+        Ok(()) => text(StatusCode::OK, &format!("{good}\n")),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not {good}: {why}\n")),
     }
 }
 
@@ -140,11 +135,13 @@ struct Limit {
 /// A request keeps its permit until its answer has been taken.
 async fn within_limit(State(limit): State<Limit>, request: Request, next: Next) -> Response {
     let Ok(permit) = limit.permits.try_acquire_owned() else {
-        let text = format!(
+        let why = format!(
             "too many requests at once; --web.max-requests allows {}, try again in a moment\n",
             limit.max
         );
-        return (StatusCode::SERVICE_UNAVAILABLE, [TEXT, (RETRY_AFTER, "1")], text).into_response();
+        let mut refusal = text(StatusCode::SERVICE_UNAVAILABLE, &why);
+        refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return refusal;
     };
     let response = next.run(request).await;
     response.map(|body| Body::new(GuardedBody::new(body, permit)))

@@ -1,6 +1,8 @@
 //! Which scrapes a client has received.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::MetricsSource;
 
@@ -31,30 +33,26 @@ impl Scrapes {
     /// The client asks for something; so it has received the answer before.
     pub(super) fn asked(&self) {
         self.received();
-        *self.last() = LastRequest::Unanswered;
+        *self.last.lock() = LastRequest::Unanswered;
     }
 
     /// An answer is being sent; a scrape's contains a version of the state.
     pub(super) fn answered(&self, version: Option<u64>) {
-        *self.last() = version.map_or(LastRequest::Settled, LastRequest::Scraped);
+        *self.last.lock() = version.map_or(LastRequest::Settled, LastRequest::Scraped);
     }
 
     /// The client has received the last answer.
     pub(super) fn received(&self) {
-        let last = std::mem::take(&mut *self.last());
+        let last = std::mem::take(&mut *self.last.lock());
         if let LastRequest::Scraped(version) = last {
             self.source.received(self.connection, version);
         }
-    }
-
-    fn last(&self) -> MutexGuard<'_, LastRequest> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Scrapes {
     fn drop(&mut self) {
-        let broke_off = !matches!(*self.last(), LastRequest::Settled);
+        let broke_off = !matches!(*self.last.lock(), LastRequest::Settled);
         self.source.disconnected(self.connection, broke_off);
     }
 }

@@ -1,9 +1,6 @@
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::BTreeMap, io, sync::Arc};
 
+use parking_lot::Mutex;
 use prometheus::Registry;
 use tokio::sync::watch;
 
@@ -96,7 +93,7 @@ impl Exposition {
         Negotiated { format, encoding }: Negotiated,
     ) -> (Rendered, Arc<State>) {
         let slot = &self.rendered[format as usize][encoding as usize];
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = slot.lock();
         let state = Arc::clone(&self.states.borrow());
         slot.take_if(|rendered| rendered.version != state.version);
         let rendered = slot.get_or_insert_with(|| {
@@ -115,7 +112,7 @@ impl Exposition {
     fn discard_all_but(&self, version: u64) {
         for slot in self.rendered.iter().flatten() {
             // One that is locked is being renewed.
-            if let Ok(mut slot) = slot.try_lock() {
+            if let Some(mut slot) = slot.try_lock() {
                 slot.take_if(|rendered| rendered.version != version);
             }
         }

@@ -1,10 +1,11 @@
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Body, Exposition, Negotiated};
@@ -70,7 +71,7 @@ impl ReleaseGate {
     /// The exposition as of now, and which version of the state is in it.
     pub async fn render(self: &Arc<Self>, client: u64, wanted: Negotiated) -> (Body, u64) {
         // What is released counts as shown, so it must be shown to those whose base it will be.
-        if self.scrapes().may_release(client, Instant::now()) {
+        if self.scrapes.lock().may_release(client, Instant::now()) {
             let this = Arc::clone(self);
             let releasing = tokio::spawn(async move { this.release().await });
             // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
@@ -89,19 +90,19 @@ impl ReleaseGate {
 
     /// A client has received all of an exposition.
     pub fn completed(&self, client: u64, version: u64) {
-        self.scrapes().completed(client, version, Instant::now());
+        self.scrapes.lock().completed(client, version, Instant::now());
     }
 
     /// A client's connection has ended; in the middle of a scrape, if it broke off.
     pub fn left(&self, client: u64, broke_off: bool) {
-        self.scrapes().left(client, broke_off);
+        self.scrapes.lock().left(client, broke_off);
     }
 
     /// Notes what is published by now. To be called about every second, so that it is known when
     /// a version was published that nobody scrapes.
     pub fn observe_version(&self) {
         let version = self.ledger.state().version;
-        self.scrapes().published(version, Instant::now());
+        self.scrapes.lock().published(version, Instant::now());
     }
 
     /// Releases what may be shown by now. What nobody scrapes stays held: it is nobody's base, and
@@ -109,14 +110,10 @@ impl ReleaseGate {
     async fn release(&self) {
         let Ok(_only_one) = self.releasing.try_lock() else { return };
         self.observe_version();
-        let confirmed = self.scrapes().confirmed(Instant::now());
+        let confirmed = self.scrapes.lock().confirmed(Instant::now());
         if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
             tracing::debug!(%error, "What is held could not be released; it is tried again.");
         }
-    }
-
-    fn scrapes(&self) -> MutexGuard<'_, Scrapes> {
-        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -75,36 +75,36 @@ async fn results_are_remembered_but_not_without_end_and_never_as_passwords() {
     let users = users(&[("alice", "right")]);
     let right = basic("alice", "right");
     assert_eq!(passwords.check(&users, &right, HERE).await, Verdict::Right);
-    for number in 0..REMEMBERED + 10 {
+    for number in 0..MAX_CACHED + 10 {
         let wrong = basic("alice", &format!("wrong {number}"));
         assert_eq!(passwords.check(&users, &wrong, HERE).await, Verdict::Wrong);
     }
     {
-        let cache = lock(&passwords.cache);
-        assert_eq!((cache.right.len(), cache.wrong.len()), (1, REMEMBERED));
+        let cache = passwords.cache.lock();
+        assert_eq!((cache.right.len(), cache.wrong.len()), (1, MAX_CACHED));
         let is_text = |cache_key: &CacheKey| {
             cache_key.len() != 32 || cache_key.windows(5).any(|part| part == b"right")
         };
         assert!(!cache.right.iter().chain(&cache.wrong).any(is_text));
     }
     // Nothing can be checked any more, so what is cached comes from memory.
-    passwords.room.close();
+    passwords.permits.close();
     assert_eq!(passwords.check(&users, &right, HERE).await, Verdict::Right);
 }
 
 #[tokio::test]
-async fn whoever_guesses_passwords_holds_up_nobody_else() {
+async fn a_client_that_guesses_passwords_delays_nobody_else() {
     let passwords = Arc::new(Passwords::new());
     let users = Arc::new(users(&[("alice", "right")]));
-    let everything = Arc::clone(&passwords.room).acquire_many_owned(AT_ONCE as u32).await;
+    let everything = Arc::clone(&passwords.permits).acquire_many_owned(AT_ONCE as u32).await;
     let check = |password: String, from: IpAddr| {
         let (passwords, users) = (Arc::clone(&passwords), Arc::clone(&users));
         async move { passwords.check(&users, &basic("alice", &password), from).await }
     };
-    let guesses: Vec<_> = (0..MOST_PER_ADDRESS)
+    let guesses: Vec<_> = (0..MAX_PENDING_PER_ADDRESS)
         .map(|number| tokio::spawn(check(format!("guess {number}"), HERE)))
         .collect();
-    while lock(&passwords.waiting).get(&HERE) != Some(&MOST_PER_ADDRESS) {
+    while passwords.pending.lock().get(&HERE) != Some(&MAX_PENDING_PER_ADDRESS) {
         yield_now().await;
     }
     assert_eq!(check("guess".into(), HERE).await, Verdict::Busy);
@@ -114,19 +114,36 @@ async fn whoever_guesses_passwords_holds_up_nobody_else() {
     for guess in guesses {
         assert_eq!(guess.await.expect("no panic"), Verdict::Wrong);
     }
-    assert!(lock(&passwords.waiting).is_empty());
+    assert!(passwords.pending.lock().is_empty());
     assert_eq!(check("right".into(), HERE).await, Verdict::Right);
+}
+
+#[tokio::test]
+async fn many_addresses_that_guess_are_refused_at_once_but_a_cached_password_is_right() {
+    let passwords = Passwords::new();
+    let users = users(&[("alice", "right")]);
+    assert_eq!(passwords.check(&users, &basic("alice", "right"), HERE).await, Verdict::Right);
+    let _everything = Arc::clone(&passwords.permits).acquire_many_owned(AT_ONCE as u32).await;
+    let guess = basic("alice", "guess");
+    let mut guesses: Vec<_> = (0..MAX_PENDING as u8)
+        .map(|address| Box::pin(passwords.check(&users, &guess, [192, 0, 2, address].into())))
+        .collect();
+    for guess in &mut guesses {
+        assert!(futures::poll!(guess).is_pending());
+    }
+    assert_eq!(passwords.check(&users, &guess, HERE).await, Verdict::Busy);
+    assert_eq!(passwords.check(&users, &basic("alice", "right"), HERE).await, Verdict::Right);
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_gives_its_place_back() {
     let passwords = Arc::new(Passwords::new());
     let users = users(&[("alice", "right")]);
-    let everything = Arc::clone(&passwords.room).acquire_many_owned(AT_ONCE as u32).await;
+    let everything = Arc::clone(&passwords.permits).acquire_many_owned(AT_ONCE as u32).await;
     let headers = basic("alice", "right");
     let check = passwords.check(&users, &headers, HERE);
     assert!(futures::poll!(std::pin::pin!(check)).is_pending());
-    assert!(lock(&passwords.waiting).is_empty());
+    assert!(passwords.pending.lock().is_empty());
     drop(everything);
     assert_eq!(passwords.check(&users, &headers, HERE).await, Verdict::Right);
 }
