@@ -7,7 +7,7 @@ use crate::{
     api::{ApiError, Client, PageRequest},
     app::Core,
     config::{App, Config, Poll},
-    ledger::{self, ReadAt, Site},
+    ledger::{self, LedgerStatus, ReadAt},
     model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{Estimate, Workload, estimate},
 };
@@ -88,12 +88,12 @@ impl Findings {
     }
 }
 
-fn in_words(site: Site) -> &'static str {
+fn in_words(site: LedgerStatus) -> &'static str {
     match site {
-        Site::New => " (does not exist yet; the first start makes it)",
-        Site::Idle => " (exists, and is free)",
-        Site::InUse => " (exists, and is in use by a running exporter)",
-        Site::Fleeting => " (forgets everything at the end)",
+        LedgerStatus::New => " (does not exist yet; the first start makes it)",
+        LedgerStatus::Idle => " (exists, and is free)",
+        LedgerStatus::InUse => " (exists, and is in use by a running exporter)",
+        LedgerStatus::InMemory => " (forgets everything at the end)",
     }
 }
 

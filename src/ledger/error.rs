@@ -1,77 +1,65 @@
-use std::path::PathBuf;
+use std::io;
 
-/// Why the ledger can't be opened, read or written.
+use sqlx::error::DatabaseError;
+
+/// Why a ledger can't be opened, read or written. It names the file or server, without a password.
 #[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The file or schema is of something else.
+#[error("the ledger {ledger} {problem}")]
+pub struct LedgerError {
+    pub(super) ledger: String,
+    pub(super) problem: Problem,
+}
+
+/// What is wrong with a ledger.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    /// The file or schema belongs to something else.
     #[error(
-        "{ledger} is not a ledger of this exporter, so it was left untouched; \
-         name another place with --state.url"
+        "is not a ledger of this exporter, so it was left untouched; name another place with \
+         --state.url"
     )]
-    Foreign {
-        /// The file or server.
-        ledger: String,
-    },
+    Foreign,
     /// The file is damaged.
     #[error(
-        "the ledger {file} is damaged ({detail}), so it was left as it is; restore it from a \
-         backup, or move it away to start counting anew (counters restart at zero)"
+        "is damaged ({0}), so it was left as it is; restore it from a backup, or move it away to \
+         start counting anew (counters restart at zero)"
     )]
-    Damaged {
-        /// The file.
-        file: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// A newer version of the exporter wrote it.
+    Damaged(String),
+    /// Something in it that only a newer version of the exporter can have written.
     #[error(
-        "the ledger {ledger} was written by a newer version of this exporter (schema {found}, \
-         this version knows up to {known}), so it was left as it is; run that version, restore a \
-         backup made before the upgrade, or name another ledger with --state.url"
+        "was written by a newer version of this exporter ({0}), so it was left as it is; run that \
+         version, restore a backup made before the upgrade, or name another ledger with --state.url"
     )]
-    Newer {
-        /// The file or server.
-        ledger: String,
-        /// Its schema.
-        found: i64,
-        /// The latest schema that this version knows.
-        known: i64,
-    },
+    Newer(String),
     /// Another process has it open.
     #[error(
-        "the ledger {ledger} is in use by another process; two exporters on one ledger would count \
-         everything twice: stop the other one, or give each its own --state.url"
+        "is in use by another process; two exporters on one ledger would count everything twice: \
+         stop the other one, or give each its own --state.url"
     )]
-    InUse {
-        /// The file or server.
-        ledger: String,
-    },
+    InUse,
+    /// The file has a second name in the file system.
+    #[error(
+        "has another name, too (a hard link); SQLite keeps part of it in files beside the name, so \
+         under two names it would be damaged: remove the other one"
+    )]
+    HardLinked,
     /// The file can't be opened.
-    #[error(
-        "cannot open the ledger {file}: {cause}; check that its directory exists and is writable"
-    )]
-    Unopenable {
-        /// The file.
-        file: PathBuf,
-        /// What the system said.
-        cause: std::io::Error,
-    },
-    /// A row that this version can't have written.
-    #[error(
-        "the ledger {ledger} holds a row that makes no sense ({row}); restore it from a backup"
-    )]
-    Nonsense {
-        /// The file or server.
-        ledger: String,
-        /// Where.
-        row: String,
-    },
-    /// The database said no.
-    #[error("the ledger {ledger} did not do as asked: {cause}")]
-    Database {
-        /// The file or server.
-        ledger: String,
-        /// What the database said.
-        cause: sqlx::Error,
-    },
+    #[error("cannot be opened: {0}; check that its directory exists and is writable")]
+    Unopenable(#[from] io::Error),
+    /// A row that no version can have written.
+    #[error("holds an invalid row ({0}); restore it from a backup")]
+    InvalidRow(String),
+    /// The database reported an error.
+    #[error("could not be read or written: {0}")]
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        // SQLITE_CORRUPT and SQLITE_NOTADB, <https://www.sqlite.org/rescode.html>.
+        match error.as_database_error().and_then(DatabaseError::code).as_deref() {
+            Some("11" | "26") => Self::Damaged(error.to_string()),
+            _ => Self::Database(error),
+        }
+    }
 }

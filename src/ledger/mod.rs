@@ -39,7 +39,7 @@ pub use series::{Histogram, Series, SeriesKey, Value};
 pub use state::{
     AppRecord, AppState, CowArc, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
 };
-pub use store::{Site, inspect};
+pub use store::{LedgerStatus, inspect};
 
 use crate::{
     config::{Buckets, WorkflowFilter},

@@ -1,108 +1,66 @@
-//! What a ledger would make of its place, without touching it.
+//! What a ledger would find at its place, without touching it.
 
-use std::{fs::File, path::Path};
-
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use std::{fs, fs::File, path::Path};
 
 use super::{
-    Location, MIGRATIONS, answered, database,
-    location::{APPLICATION_ID, is_ours_or_new},
-    server,
+    connect::{connect_to, has_schema, is_free},
+    location::{Location, beside, check_file},
 };
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, error::Problem};
 
-/// What lies at a place that can be used.
+/// What is at a place that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Site {
+pub enum LedgerStatus {
     /// Nothing yet; a ledger is made at the start.
     New,
-    /// A ledger that nobody uses.
+    /// A ledger that is not in use.
     Idle,
     /// A ledger that another process uses now.
     InUse,
     /// Nothing, ever: it is in memory, and forgotten at the end.
-    Fleeting,
+    InMemory,
 }
 
-/// Looks whether a ledger can be opened at this URL. Nothing is made, changed or kept locked.
-/// Returns also how the place is called, without a password.
-pub async fn inspect(url: &str) -> Result<(String, Site), LedgerError> {
-    let location = Location::new(url);
-    let site = match &location {
-        Location::Memory => Site::Fleeting,
-        Location::File(path) => file(&location, path).await?,
-        Location::Server { url, .. } => answered(&location, on_server(&location, url)).await?,
+/// Finds out whether a ledger can be opened at this URL. Nothing is made, changed or kept locked.
+/// Returns also the name of the place, without a password.
+pub async fn inspect(url: &str) -> Result<(String, LedgerStatus), LedgerError> {
+    let location = Location::resolve(url)?;
+    let status = async {
+        match &location {
+            Location::Memory => Ok(LedgerStatus::InMemory),
+            Location::File(path) => file(&location, path).await,
+            Location::Server { .. } => server(&location).await,
+        }
     };
-    Ok((location.to_string(), site))
+    let status = location.run(status).await?;
+    Ok((location.to_string(), status))
 }
 
-async fn file(location: &Location, path: &Path) -> Result<Site, LedgerError> {
-    let unopenable = |cause| LedgerError::Unopenable { file: path.to_owned(), cause };
-    if !path.exists() {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+async fn file(location: &Location, path: &Path) -> Result<LedgerStatus, Problem> {
+    if !check_file(path)? {
         // A file without a name, which leaves no trace.
-        tempfile::tempfile_in(directory.unwrap_or(Path::new("."))).map_err(unopenable)?;
-        return Ok(Site::New);
+        tempfile::tempfile_in(path.parent().unwrap_or(path))?;
+        return Ok(LedgerStatus::New);
     }
-    if !is_ours_or_new(path).map_err(unopenable)? {
-        return Err(LedgerError::Foreign { ledger: location.to_string() });
-    }
-    File::options().append(true).open(path).map_err(unopenable)?;
-    let lock = File::open(path.with_added_extension("lock"));
+    File::options().append(true).open(path)?;
+    let lock = File::open(beside(path, ".lock"));
     if lock.is_ok_and(|lock| lock.try_lock().is_err()) {
-        return Ok(Site::InUse);
+        return Ok(LedgerStatus::InUse);
     }
-    sqlx::any::install_default_drivers();
-    // Immutable: the file is only read, not even locked.
-    let url = location.url().replace("?mode=rwc", "?mode=ro&immutable=1");
-    let connected = AnyConnection::connect(&url).await;
-    let mut connection = connected.map_err(|cause| database(location, cause))?;
-    let tables = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
-    not_newer(location, &mut connection, tables).await?;
-    Ok(Site::Idle)
+    // After a crash, the latest of it is still in the log beside it. Without one, the file is only
+    // read, and not even locked.
+    let log = fs::metadata(beside(path, "-wal"));
+    let has_log = log.is_ok_and(|log| log.len() > 0);
+    let parameters = if has_log { "mode=ro" } else { "mode=ro&immutable=1" };
+    has_schema(&mut connect_to(location, parameters).await?).await?;
+    Ok(LedgerStatus::Idle)
 }
 
-async fn on_server(location: &Location, url: &str) -> Result<Site, LedgerError> {
-    let failed = |cause| database(location, cause);
-    sqlx::any::install_default_drivers();
-    let mut connection = AnyConnection::connect(url).await.map_err(failed)?;
-    if !server::is_ours_or_new(&mut connection).await.map_err(failed)? {
-        return Err(LedgerError::Foreign { ledger: location.to_string() });
-    }
-    let tables = "SELECT count(*) FROM pg_catalog.pg_class c \
-                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                  WHERE n.nspname = current_schema() AND c.relname = '_sqlx_migrations'";
-    if !not_newer(location, &mut connection, tables).await? {
-        return Ok(Site::New);
+async fn server(location: &Location) -> Result<LedgerStatus, Problem> {
+    let mut connection = connect_to(location, "").await?;
+    if !has_schema(&mut connection).await? {
+        return Ok(LedgerStatus::New);
     }
     // The lock goes with the connection.
-    let sql = format!(
-        "SELECT pg_try_advisory_lock({APPLICATION_ID}, hashtext(coalesce(current_schema(), '')))"
-    );
-    let locked = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection).await;
-    let locked: bool = locked.and_then(|row| row.try_get(0)).map_err(failed)?;
-    Ok(if locked { Site::Idle } else { Site::InUse })
-}
-
-/// Whether there is a ledger, which is then none of a newer version. `tables` counts the tables of
-/// migrations.
-async fn not_newer(
-    location: &Location,
-    connection: &mut AnyConnection,
-    tables: &'static str,
-) -> Result<bool, LedgerError> {
-    let failed = |cause| database(location, cause);
-    let there = sqlx::query(tables).fetch_one(&mut *connection).await;
-    let there: i64 = there.and_then(|row| row.try_get(0)).map_err(failed)?;
-    if there == 0 {
-        return Ok(false);
-    }
-    let latest = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
-    let latest = sqlx::query(latest).fetch_one(connection).await;
-    let found: i64 = latest.and_then(|row| row.try_get(0)).map_err(failed)?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    if found > known {
-        return Err(LedgerError::Newer { ledger: location.to_string(), found, known });
-    }
-    Ok(true)
+    Ok(if is_free(&mut connection).await? { LedgerStatus::Idle } else { LedgerStatus::InUse })
 }

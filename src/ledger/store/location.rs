@@ -1,95 +1,111 @@
-//! Where a ledger lies, and what can be told of a file before a database touches it.
+//! Where a ledger lies: one path for all names of a file, which is locked, checked and opened.
 
 use std::{
     fmt,
-    fs::{File, TryLockError},
-    io::Read,
+    fs::{self, File, TryLockError},
+    io::{self, ErrorKind, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio::time::Instant;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::ledger::LedgerError;
+use crate::ledger::error::{LedgerError, Problem};
 
 /// Marks a SQLite file as a ledger of this exporter (`CxWL`).
 pub(super) const APPLICATION_ID: i32 = 0x4378_574C;
 
-/// How long to wait for a lock: whoever holds it may just be ending.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait for a lock: its holder may just be ending.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Characters of a file name that mean something else in a URL.
+/// How long a server may take for one piece of work, so that one that went silent doesn't hold up
+/// everything for ever.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Characters of a file name that have a meaning in a URL.
 const RESERVED: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// Where a ledger lies. `Display` doesn't show a password.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Location {
     /// In this process' memory.
     Memory,
-    /// In a file.
+    /// In a file, by its canonical path.
     File(PathBuf),
     /// On a PostgreSQL server; the URL may hold a password.
     Server { url: String, shown: String },
 }
 
 impl Location {
-    /// Reads `--state.url`.
-    pub(super) fn new(url: &str) -> Self {
-        match url.strip_prefix("sqlite:") {
-            Some(":memory:") => Self::Memory,
-            Some(path) => Self::File(path.strip_prefix("//").unwrap_or(path).into()),
-            None => {
-                let shown = reqwest::Url::parse(url).ok().map(|mut url| {
-                    url.set_query(None);
-                    let _ = url.set_password(None);
-                    url.to_string()
-                });
-                Self::Server { url: url.into(), shown: shown.unwrap_or("postgres".into()) }
-            }
+    /// Resolves `--state.url`.
+    pub(super) fn resolve(url: &str) -> Result<Self, LedgerError> {
+        let Some(path) = url.strip_prefix("sqlite:") else {
+            let shown = reqwest::Url::parse(url).ok().map(|mut url| {
+                url.set_query(None);
+                let _ = url.set_password(None);
+                url.to_string()
+            });
+            let shown = shown.unwrap_or("postgres".into());
+            return Ok(Self::Server { url: url.into(), shown });
+        };
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path == ":memory:" {
+            return Ok(Self::Memory);
         }
+        canonical(Path::new(path))
+            .map(Self::File)
+            .map_err(|error| LedgerError { ledger: path.into(), problem: error.into() })
     }
 
-    /// The URL for the database driver.
-    pub(super) fn url(&self) -> String {
+    /// The URL for the database driver. The path is absolute, so that SQLite takes it for nothing
+    /// but a path.
+    pub(super) fn url(&self, parameters: &str) -> String {
         match self {
             Self::Memory => "sqlite::memory:".into(),
             Self::File(path) => {
-                let path = path.to_string_lossy();
-                format!("sqlite:{}?mode=rwc", utf8_percent_encode(&path, RESERVED))
+                let path = percent_encode(path.as_os_str().as_encoded_bytes(), RESERVED);
+                format!("sqlite:{path}?{parameters}")
             }
             Self::Server { url, .. } => url.clone(),
         }
     }
 
-    /// Makes sure that the file is ours or new, and that nobody else has it open, without
-    /// changing it. The lock holds as long as the returned file lives.
-    pub(super) async fn claim(&self) -> Result<Option<File>, LedgerError> {
+    /// Makes sure that nobody else has the file open, and that it is ours or new, without changing
+    /// it. The lock holds as long as the returned file lives.
+    pub(super) async fn claim(&self) -> Result<Option<File>, Problem> {
         let Self::File(path) = self else {
             return Ok(None);
         };
-        let unopenable = |cause| LedgerError::Unopenable { file: path.clone(), cause };
-        let lock_path = path.with_added_extension("lock");
-        let lock =
-            File::options().create(true).append(true).open(&lock_path).map_err(unopenable)?;
-        let patience = Instant::now() + PATIENCE;
+        check_file(path)?;
+        let lock = File::options().create(true).append(true).open(beside(path, ".lock"))?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < patience => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(20)).await;
                 }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LedgerError::InUse { ledger: self.to_string() });
-                }
-                Err(TryLockError::Error(error)) => return Err(unopenable(error)),
+                Err(TryLockError::WouldBlock) => return Err(Problem::InUse),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
             }
         }
-        if is_ours_or_new(path).map_err(unopenable)? {
-            Ok(Some(lock))
-        } else {
-            Err(LedgerError::Foreign { ledger: self.to_string() })
-        }
+        Ok(Some(lock))
+    }
+
+    /// Does some work on the ledger here, within the time that a server may take.
+    pub(super) async fn run<T>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, LedgerError> {
+        let done = match self {
+            Self::Server { .. } => timeout(SERVER_TIMEOUT, work)
+                .await
+                .unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into()).into())),
+            _ => work.await,
+        };
+        done.map_err(|problem| LedgerError { ledger: self.to_string(), problem })
     }
 }
 
@@ -103,19 +119,46 @@ impl fmt::Display for Location {
     }
 }
 
-/// Looks at the file's header only (<https://www.sqlite.org/fileformat.html>): opening a foreign
-/// database would already change it.
-pub(super) fn is_ours_or_new(path: &Path) -> std::io::Result<bool> {
-    let mut header = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(100).read_to_end(&mut header)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
-        Err(error) => return Err(error),
+/// A file beside a ledger: `.lock` is locked while the ledger is open, `-wal` is SQLite's log.
+pub(super) fn beside(ledger: &Path, ending: &str) -> PathBuf {
+    let mut path = ledger.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+/// Makes sure that a file can be a ledger, as far as that can be known without SQLite: opening a
+/// foreign database would already change it. Returns whether there is a file.
+pub(super) fn check_file(path: &Path) -> Result<bool, Problem> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
     };
-    let application_id = header.get(68..72);
-    Ok(header.is_empty()
-        || header.starts_with(b"SQLite format 3\0")
-            && application_id == Some(APPLICATION_ID.to_be_bytes().as_slice()))
+    if file.metadata()?.nlink() > 1 {
+        return Err(Problem::HardLinked);
+    }
+    // <https://www.sqlite.org/fileformat.html>
+    let mut header = Vec::new();
+    file.take(100).read_to_end(&mut header)?;
+    let is_database = header.starts_with(b"SQLite format 3\0");
+    let is_ours = header.get(68..72) == Some(APPLICATION_ID.to_be_bytes().as_slice());
+    if header.is_empty() || is_database && is_ours { Ok(true) } else { Err(Problem::Foreign) }
+}
+
+/// The path of a file without links, also of one that doesn't exist yet. Its directory must exist.
+fn canonical(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        done => return done,
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize()?;
+    let path = directory.join(path.file_name().ok_or(ErrorKind::NotFound)?);
+    // Through a link that leads nowhere yet, SQLite would make the file at the link's end.
+    match fs::read_link(&path) {
+        Ok(target) => canonical(&directory.join(target)),
+        Err(_) => Ok(path),
+    }
 }
 
 #[cfg(test)]
@@ -125,13 +168,7 @@ mod tests {
     #[test]
     fn a_password_is_never_shown() {
         let url = "postgres://ada:hunter2@db/ledger?password=hunter3";
-        let shown = Location::new(url).to_string();
+        let shown = Location::resolve(url).expect("a server needs no path").to_string();
         assert_eq!(shown, "postgres://ada@db/ledger");
-    }
-
-    #[test]
-    fn odd_file_names_survive_the_url() {
-        let url = Location::new("sqlite:/tmp/what?/100%.db").url();
-        assert_eq!(url, "sqlite:/tmp/what%3F/100%25.db?mode=rwc");
     }
 }

@@ -1,53 +1,85 @@
-//! Rows of the database, and what they mean.
+//! What the rows of the database mean.
 
-use std::{collections::BTreeMap, sync::Arc};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{Any, FromRow, any::AnyArguments, query::Query};
 
-use sqlx::{AnyConnection, Row, any::AnyRow};
-
-use super::{Loaded, Statement};
 use crate::{
     ledger::{
+        error::Problem,
         metric::Metric,
         native::NativeHistogram,
         observe::{RunPhase, RunRecord},
         series::{Bounds, Series, SeriesKey, Value},
-        state::{AppRecord, AppState, OpenRun, State, WorkflowState},
+        state::{AppRecord, OpenRun, WorkflowState},
     },
     model::{AppId, Label, Origin, RunId, Status, WorkflowId},
 };
 
-/// Why rows can't be read.
-pub(super) enum RowError {
-    /// The database said no.
-    Database(sqlx::Error),
-    /// A row that makes no sense.
-    Nonsense(String),
+/// A statement with some of its values.
+pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
+
+/// A table, and its columns in the order in which they are bound.
+pub(super) struct Table {
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [&'static str],
+    pub(super) values: &'static [&'static str],
 }
 
-impl From<sqlx::Error> for RowError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
+pub(super) const APP: Table = Table { name: "app", keys: &["app_id"], values: &["state"] };
+
+pub(super) const WORKFLOW: Table =
+    Table { name: "workflow", keys: &["workflow"], values: &["app_id", "workflow_id", "state"] };
+
+pub(super) const SERIES: Table = Table {
+    name: "series",
+    keys: &["workflow", "total", "labels"],
+    values: &[
+        "value",
+        "bounds",
+        "counts",
+        "native",
+        "start_ms",
+        "shown_value",
+        "shown_counts",
+        "shown_native",
+    ],
+};
+
+pub(super) const RUN: Table = Table {
+    name: "run",
+    keys: &["workflow", "run_id"],
+    values: &["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"],
+};
+
+/// A row of `series`.
+#[derive(FromRow)]
+pub(super) struct SeriesRow {
+    pub(super) workflow: i64,
+    total: String,
+    labels: String,
+    value: f64,
+    bounds: Option<String>,
+    counts: Option<String>,
+    native: Option<String>,
+    pub(super) start_ms: i64,
+    shown_value: Option<f64>,
+    shown_counts: Option<String>,
+    shown_native: Option<String>,
 }
 
-/// The columns of `series` that are not its key.
-pub(super) const SERIES_VALUES: [&str; 8] = [
-    "value",
-    "bounds",
-    "counts",
-    "native",
-    "start_ms",
-    "shown_value",
-    "shown_counts",
-    "shown_native",
-];
-
-/// The columns of `run` that are not its key.
-pub(super) const RUN_VALUES: [&str; 7] =
-    ["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"];
-
-/// The same, as a list for `SELECT`.
-pub(super) const RUN_COLUMNS: &str = "phase, started_ms, age_ms, reading, status, origin, since_ms";
+/// A row of `run`.
+#[derive(FromRow)]
+pub(super) struct RunRow {
+    pub(super) workflow: i64,
+    pub(super) run_id: String,
+    phase: String,
+    started_ms: Option<i64>,
+    age_ms: i64,
+    reading: i64,
+    status: Option<String>,
+    origin: Option<String>,
+    since_ms: Option<i64>,
+}
 
 pub(super) fn bind_app<'q>(
     query: Statement<'q>,
@@ -115,178 +147,116 @@ pub(super) fn bind_run<'q>(
         .bind(open.and_then(|open| open.since_ms))
 }
 
-/// Reads the columns of [`RUN_COLUMNS`], which follow the run's id; `None` if they make no sense.
-pub(super) fn run(row: &AnyRow) -> Option<RunRecord> {
-    let phase: String = row.try_get(1).ok()?;
-    let open = |replay| {
-        let status: String = row.try_get(5).ok()?;
-        let origin: String = row.try_get(6).ok()?;
-        Some(RunPhase::Open(OpenRun {
-            status: Status::new(&status),
-            origin: Origin::new(&origin),
-            since_ms: row.try_get(7).ok()?,
-            replay,
-        }))
-    };
-    Some(RunRecord {
-        phase: match phase.as_str() {
-            "open" => open(false)?,
-            "reopened" => open(true)?,
-            "finished" => RunPhase::Finished,
-            "vanished" => RunPhase::Vanished,
-            _ => return None,
-        },
-        started_ms: row.try_get(2).ok()?,
-        age_ms: row.try_get(3).ok()?,
-        reading: row.try_get(4).ok()?,
-    })
-}
-
-pub(super) async fn load(
-    connection: &mut AnyConnection,
-    bounds: &Bounds,
-    first_published: u64,
-    now_ms: i64,
-) -> Result<Loaded, RowError> {
-    let mut state = State::default();
-    for row in sqlx::query("SELECT app_id, state FROM app").fetch_all(&mut *connection).await? {
-        let id: String = row.try_get(0)?;
-        let record: Option<AppRecord> = parse(&row.try_get::<String, _>(1)?);
-        let (Some(app), Some(record)) = (AppId::new(&id), record) else {
-            return Err(RowError::Nonsense(format!("app {id}")));
-        };
-        state.apps.insert(app, AppState { record, ..AppState::default() });
-    }
-    let mut workflows = load_workflows(connection).await?;
-    let restarted =
-        load_series(connection, &mut workflows, bounds, first_published, now_ms).await?;
-    load_open_runs(connection, &mut workflows).await?;
-    let highest_number = workflows.keys().copied().max().unwrap_or(0);
-    for (app, id, workflow) in workflows.into_values() {
-        state.apps.entry(app).or_default().workflows.insert(id, Arc::new(workflow));
-    }
-    Ok(Loaded { state, highest_number, restarted })
-}
-
-type Workflows = BTreeMap<i64, (AppId, WorkflowId, WorkflowState)>;
-
-async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, RowError> {
-    let sql = "SELECT workflow, app_id, workflow_id, state FROM workflow";
-    let mut workflows = Workflows::new();
-    for row in sqlx::query(sql).fetch_all(connection).await? {
-        let (number, app): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        let (id, record): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-        let (Some(app), Some(workflow), Some(record)) =
-            (AppId::new(&app), WorkflowId::new(&id), parse(&record))
-        else {
-            return Err(RowError::Nonsense(format!("workflow {id}")));
-        };
-        let state = WorkflowState::of(number, record);
-        workflows.insert(number, (app, workflow, state));
-    }
-    Ok(workflows)
-}
-
-/// Returns the histograms that start anew because the configured bounds are others.
-async fn load_series(
-    connection: &mut AnyConnection,
-    workflows: &mut Workflows,
-    bounds: &Bounds,
-    first_published: u64,
-    now_ms: i64,
-) -> Result<Vec<(i64, SeriesKey)>, RowError> {
-    let sql = format!("SELECT workflow, total, labels, {} FROM series", SERIES_VALUES.join(", "));
-    let mut restarted = Vec::new();
-    for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await? {
-        let number: i64 = row.try_get(0)?;
-        let nonsense = || RowError::Nonsense(format!("a series of workflow {number}"));
-        let (_, _, workflow) = workflows.get_mut(&number).ok_or_else(nonsense)?;
-        let metric = Metric::parse(&row.try_get::<String, _>(1)?).ok_or_else(nonsense)?;
-        let labels: Vec<String> = parse(&row.try_get::<String, _>(2)?).ok_or_else(nonsense)?;
+impl SeriesRow {
+    /// What it is a series of. A metric that this version doesn't know is a newer one's.
+    pub(super) fn key(&self) -> Result<SeriesKey, Problem> {
+        let metric = Metric::parse(&self.total);
+        let metric = metric.ok_or_else(|| Problem::Newer(format!("metric {:?}", self.total)))?;
+        let labels: Vec<String> = parse(&self.labels, || self.place())?;
         let labels = labels.iter().map(|label| Label::new(label)).collect();
-        let key = SeriesKey { metric, labels };
-        let zero = || Series::zero(bounds.zero(metric), first_published, now_ms);
-        let mut series = zero();
-        series.start_ms = row.try_get(7)?;
-        let old_bounds: Option<String> = row.try_get(4)?;
-        let old_bounds: Option<Vec<f64>> = old_bounds.as_deref().and_then(parse);
-        if old_bounds.as_deref() == bounds.of(metric).map(|bounds| &**bounds) {
-            let (counts, native) = (row.try_get(5)?, row.try_get(6)?);
-            restore(&mut series.value, row.try_get(3)?, counts, native).ok_or_else(nonsense)?;
-            let is_counter = matches!(series.value, Value::Counter(_));
-            let (counts, native): (Option<String>, _) = (row.try_get(9)?, row.try_get(10)?);
-            if let Some(shown) = row.try_get::<Option<f64>, _>(8)?
-                && (is_counter || counts.is_some())
-            {
-                let mut value = bounds.zero(metric);
-                restore(&mut value, shown, counts, native).ok_or_else(nonsense)?;
-                series.shown = Some(value).filter(|shown| *shown != series.value);
-            }
-        } else {
-            series = zero();
-            restarted.push((number, key.clone()));
-        }
-        workflow.series.insert(key, series);
+        Ok(SeriesKey { metric, labels })
     }
-    for (_, _, workflow) in workflows.values_mut() {
-        workflow.hold_restored(first_published);
-    }
-    Ok(restarted)
-}
 
-/// `None` if the columns don't fit the value. An older version wrote no native buckets.
-fn restore(
-    value: &mut Value,
-    stored: f64,
-    counts: Option<String>,
-    native: Option<String>,
-) -> Option<()> {
-    match (value, counts) {
-        (Value::Counter(value), None) => *value = stored,
-        (Value::Histogram(histogram), Some(counts)) => {
-            let counts: Vec<u64> = parse(&counts)?;
-            if counts.len() != histogram.counts.len() {
-                return None;
-            }
-            histogram.counts = counts.into();
-            histogram.sum = stored;
-            histogram.native = match native {
-                Some(native) => {
-                    parse(&native).filter(|it: &NativeHistogram| it.is_valid(histogram.count()))?
-                }
-                None => NativeHistogram::of_classic(&histogram.bounds, &histogram.counts),
-            };
+    /// What it has come to, and how much of that may be shown, where that isn't all; `None` if it
+    /// is a histogram with other bounds than those configured.
+    pub(super) fn values(
+        &self,
+        metric: Metric,
+        bounds: &Bounds,
+    ) -> Result<Option<(Value, Option<Value>)>, Problem> {
+        let stored = self.bounds.as_deref().map(|stored| parse(stored, || self.place()));
+        let stored: Option<Vec<f64>> = stored.transpose()?;
+        if stored.as_deref() != bounds.of(metric).map(|bounds| &**bounds) {
+            return Ok(None);
         }
-        _ => return None,
-    }
-    Some(())
-}
-
-async fn load_open_runs(
-    connection: &mut AnyConnection,
-    workflows: &mut Workflows,
-) -> Result<(), RowError> {
-    let sql = format!(
-        "SELECT run_id, {RUN_COLUMNS}, workflow FROM run WHERE phase IN ('open', 'reopened')"
-    );
-    for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await? {
-        let id: String = row.try_get(0)?;
-        let number: i64 = row.try_get(8)?;
-        let (Some(run_id), Some(RunPhase::Open(open)), Some((_, _, workflow))) =
-            (RunId::new(&id), run(&row).map(|run| run.phase), workflows.get_mut(&number))
-        else {
-            return Err(RowError::Nonsense(format!("run {id}")));
+        let restore = |value, counts: &Option<_>, native: &Option<_>| {
+            self.restore(bounds.zero(metric), value, counts.as_deref(), native.as_deref())
         };
-        workflow.open.insert(run_id, open);
+        let value = restore(self.value, &self.counts, &self.native)?;
+        let shown = match self.shown_value {
+            Some(shown) if self.counts.is_some() == self.shown_counts.is_some() => {
+                Some(restore(shown, &self.shown_counts, &self.shown_native)?)
+            }
+            _ => None,
+        };
+        let shown = shown.filter(|shown| *shown != value);
+        Ok(Some((value, shown)))
     }
-    Ok(())
+
+    /// A value of the same kind as `zero`. Schema 1 had no native buckets.
+    fn restore(
+        &self,
+        zero: Value,
+        value: f64,
+        counts: Option<&str>,
+        native: Option<&str>,
+    ) -> Result<Value, Problem> {
+        let (mut histogram, counts) = match (zero, counts) {
+            (Value::Counter(_), None) => return Ok(Value::Counter(value)),
+            (Value::Histogram(histogram), Some(counts)) => (histogram, counts),
+            _ => return Err(Problem::InvalidRow(self.place())),
+        };
+        let counts: Box<[u64]> = parse(counts, || self.place())?;
+        if counts.len() != histogram.counts.len() {
+            return Err(Problem::InvalidRow(self.place()));
+        }
+        histogram.counts = counts;
+        histogram.sum = value;
+        histogram.native = match native {
+            Some(native) => parse(native, || self.place())?,
+            None => NativeHistogram::of_classic(&histogram.bounds, &histogram.counts),
+        };
+        if histogram.native.is_valid(histogram.count()) {
+            Ok(Value::Histogram(histogram))
+        } else {
+            Err(Problem::InvalidRow(self.place()))
+        }
+    }
+
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        format!("a series of {:?} of workflow {}", self.total, self.workflow)
+    }
+}
+
+impl RunRow {
+    /// What it says about the run. A phase that this version doesn't know is a newer one's.
+    pub(super) fn record(self) -> Result<RunRecord, Problem> {
+        let phase = match (self.phase.as_str(), self.status, self.origin) {
+            ("finished", ..) => RunPhase::Finished,
+            ("vanished", ..) => RunPhase::Vanished,
+            (phase @ ("open" | "reopened"), Some(status), Some(origin)) => {
+                RunPhase::Open(OpenRun {
+                    status: Status::new(&status),
+                    origin: Origin::new(&origin),
+                    since_ms: self.since_ms,
+                    replay: phase == "reopened",
+                })
+            }
+            ("open" | "reopened", ..) => {
+                return Err(Problem::InvalidRow(format!("run {}", self.run_id)));
+            }
+            (phase, ..) => {
+                return Err(Problem::Newer(format!("run {} is {phase:?}", self.run_id)));
+            }
+        };
+        let Self { started_ms, age_ms, reading, .. } = self;
+        Ok(RunRecord { phase, started_ms, age_ms, reading })
+    }
 }
 
 /// Our own types are written as JSON, which can't fail: their maps have text for keys.
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("maps have text for keys, and nothing else can fail")
 }
 
-fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text).ok()
+/// Reads what [`json`] wrote, in this version or an earlier one. JSON that doesn't fit was written
+/// by a newer one; `place` says where it is.
+pub(super) fn parse<T: DeserializeOwned>(
+    text: &str,
+    place: impl FnOnce() -> String,
+) -> Result<T, Problem> {
+    serde_json::from_str(text).map_err(|error| {
+        if error.is_data() { Problem::Newer(place()) } else { Problem::InvalidRow(place()) }
+    })
 }
