@@ -17,10 +17,10 @@ use tokio::{task::spawn_blocking, time::Instant};
 use tracing::{error, info, warn};
 
 use super::{
-    bucket::Bucket,
     connection::Peer,
     passwords::{Passwords, Verdict},
     text,
+    token_bucket::TokenBucket,
 };
 use crate::config::WebConfig;
 
@@ -41,7 +41,7 @@ pub struct AccessControl {
 
 struct Active {
     config: WebConfig,
-    bucket: Option<Mutex<Bucket>>,
+    bucket: Option<Mutex<TokenBucket>>,
     /// Why the changed files can't be used, as last logged.
     problem: Mutex<Option<String>>,
 }
@@ -51,7 +51,8 @@ impl Active {
         for warning in &config.warnings {
             warn!(warning, "A setting in the web configuration is probably a mistake.");
         }
-        let bucket = config.rate_limit.map(|limit| Mutex::new(Bucket::new(limit, Instant::now())));
+        let bucket =
+            config.rate_limit.map(|limit| Mutex::new(TokenBucket::new(limit, Instant::now())));
         Arc::new(Self { config, bucket, problem: Mutex::default() })
     }
 }

@@ -32,7 +32,7 @@ impl Default for Timeouts {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     /// It waits for a request.
     Idle,
     /// Some of a request's headers have arrived.
@@ -44,51 +44,51 @@ pub(super) enum Phase {
 /// The phase of a connection, and when it times out.
 #[derive(Clone)]
 pub(super) struct ConnectionState {
-    now: Arc<watch::Sender<(Phase, Instant)>>,
+    now: Arc<watch::Sender<(ConnectionPhase, Instant)>>,
     timeouts: Timeouts,
 }
 
 impl ConnectionState {
     pub(super) fn new(timeouts: Timeouts) -> Self {
-        let start = (Phase::Idle, Instant::now() + timeouts.head);
+        let start = (ConnectionPhase::Idle, Instant::now() + timeouts.head);
         Self { now: Arc::new(watch::Sender::new(start)), timeouts }
     }
 
     /// TLS is established; the first request may come from now on.
     pub(super) fn established(&self) {
-        self.turn(&[Phase::Idle], Phase::Idle, self.timeouts.head);
+        self.turn(&[ConnectionPhase::Idle], ConnectionPhase::Idle, self.timeouts.head);
     }
 
     /// A request's headers begin to arrive.
     pub(super) fn head_begins(&self) {
-        self.turn(&[Phase::Idle], Phase::Head, self.timeouts.head);
+        self.turn(&[ConnectionPhase::Idle], ConnectionPhase::Head, self.timeouts.head);
     }
 
     /// A request's headers have arrived.
     pub(super) fn answer_begins(&self) {
-        let any = [Phase::Idle, Phase::Head, Phase::Answering];
-        self.turn(&any, Phase::Answering, self.timeouts.answer);
+        let any = [ConnectionPhase::Idle, ConnectionPhase::Head, ConnectionPhase::Answering];
+        self.turn(&any, ConnectionPhase::Answering, self.timeouts.answer);
     }
 
     /// The answer has been sent, or was given up.
     pub(super) fn answer_ends(&self) {
-        self.turn(&[Phase::Answering], Phase::Idle, self.timeouts.idle);
+        self.turn(&[ConnectionPhase::Answering], ConnectionPhase::Idle, self.timeouts.idle);
     }
 
     /// Until when it may wait for a request, unless one is being answered.
     pub(super) fn waits_until(&self) -> Option<Instant> {
         let (phase, deadline) = *self.now.borrow();
-        (phase != Phase::Answering).then_some(deadline)
+        (phase != ConnectionPhase::Answering).then_some(deadline)
     }
 
     /// Makes it time out now, unless a request is being answered.
     pub(super) fn expire(&self) {
-        for phase in [Phase::Idle, Phase::Head] {
+        for phase in [ConnectionPhase::Idle, ConnectionPhase::Head] {
             self.turn(&[phase], phase, Duration::ZERO);
         }
     }
 
-    fn turn(&self, from: &[Phase], to: Phase, timeout: Duration) {
+    fn turn(&self, from: &[ConnectionPhase], to: ConnectionPhase, timeout: Duration) {
         self.now.send_if_modified(|now| {
             let turns = from.contains(&now.0);
             if turns {
@@ -99,7 +99,7 @@ impl ConnectionState {
     }
 
     /// Returns when it has timed out, with the phase that took too long.
-    pub(super) async fn expired(&self) -> Phase {
+    pub(super) async fn expired(&self) -> ConnectionPhase {
         let mut changes = self.now.subscribe();
         loop {
             let (phase, deadline) = *changes.borrow_and_update();

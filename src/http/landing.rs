@@ -61,14 +61,14 @@ pub struct WorkflowView {
 }
 
 /// A page, ready to be sent.
-pub(super) struct Page {
+pub(super) struct LandingPage {
     /// The document.
     pub html: String,
     /// Its `Content-Security-Policy`: nothing but its own style.
     pub security_policy: String,
 }
 
-impl Page {
+impl LandingPage {
     /// `telemetry_path` is where the metrics are.
     pub(super) fn new(overview: &Overview, telemetry_path: &str) -> Self {
         let nonce = format!("{:032x}", rand::random::<u128>());

@@ -2,7 +2,6 @@
 //! `model`; what it shows comes through [`Endpoints`].
 
 mod access_control;
-mod bucket;
 mod connection;
 mod connection_state;
 mod connections;
@@ -14,6 +13,7 @@ mod passwords;
 mod router;
 mod scrapes;
 mod server;
+mod token_bucket;
 
 mod tls;
 

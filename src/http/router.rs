@@ -42,7 +42,8 @@ pub(super) fn router(
     let ready = get(move || async move { health(&check, "ready") });
     let path = web.telemetry_path.clone();
     let overview = Arc::clone(&endpoints.overview);
-    let landing = move || async move { landing_page(landing::Page::new(&overview(), &path)) };
+    let landing =
+        move || async move { landing_page(landing::LandingPage::new(&overview(), &path)) };
     let limit =
         Limit { permits: Arc::new(Semaphore::new(web.max_requests)), max: web.max_requests };
     let not_found = format!(
@@ -98,7 +99,7 @@ async fn metrics(
     response
 }
 
-fn landing_page(page: landing::Page) -> Response {
+fn landing_page(page: landing::LandingPage) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, page.security_policy.as_str()),

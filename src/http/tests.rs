@@ -107,13 +107,13 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
     }
 }
 
-struct Site {
+struct TestServer {
     address: SocketAddr,
     stop: CancellationToken,
     end: JoinHandle<()>,
 }
 
-async fn site(endpoints: Endpoints, adapt: impl FnOnce(&mut Server)) -> Site {
+async fn site(endpoints: Endpoints, adapt: impl FnOnce(&mut Server)) -> TestServer {
     configured_site(WebConfig::default(), endpoints, adapt).await
 }
 
@@ -121,17 +121,17 @@ async fn configured_site(
     config: WebConfig,
     endpoints: Endpoints,
     adapt: impl FnOnce(&mut Server),
-) -> Site {
+) -> TestServer {
     let web = Web { config, ..web(vec![([127, 0, 0, 1], 0).into()]) };
     let mut server = Server::bind(&web).await.expect("a free port");
     adapt(&mut server);
     let address = server.addresses()[0];
     let stop = CancellationToken::new();
     let end = tokio::spawn(server.serve(endpoints, stop.clone(), FOREVER));
-    Site { address, stop, end }
+    TestServer { address, stop, end }
 }
 
-impl Site {
+impl TestServer {
     async fn send(&self, text: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.expect("it listens");
         stream.write_all(text.as_bytes()).await.expect("it reads");
@@ -163,7 +163,7 @@ async fn one_answer(stream: &mut TcpStream, end: &str) -> String {
     text
 }
 
-async fn plain_site() -> Site {
+async fn plain_site() -> TestServer {
     site(endpoints(Arc::new(Text("runs 1\n"))), |_| ()).await
 }
 

@@ -8,7 +8,7 @@ use super::{
     encoding::{Body, Encoder, Encoding, FirstPart},
     families::{FAMILIES, Family, Now},
     format::{Format, Formatter},
-    sample::{Head, Kind, Sample, Sink},
+    sample::{Head, MetricType, Sample, Sink},
     self_metrics,
 };
 use crate::{ledger::State, model::Clock};
@@ -135,10 +135,10 @@ impl Exposition {
         writer.out
     }
 
-    fn writer<O>(&self, format: Format, out: O) -> Writer<O> {
+    fn writer<O>(&self, format: Format, out: O) -> FamilyWriter<O> {
         let labels = Arc::clone(&self.labels);
         let formatter = Formatter { format, created_lines: self.created_lines, labels };
-        Writer { formatter, out, samples: Vec::new(), series: 0 }
+        FamilyWriter { formatter, out, samples: Vec::new(), series: 0 }
     }
 
     fn now(&self) -> Now {
@@ -147,7 +147,7 @@ impl Exposition {
 }
 
 /// Writes families.
-struct Writer<O> {
+struct FamilyWriter<O> {
     formatter: Formatter,
     out: O,
     /// Of the family that is being written.
@@ -156,7 +156,7 @@ struct Writer<O> {
     series: usize,
 }
 
-impl<O: io::Write> Writer<O> {
+impl<O: io::Write> FamilyWriter<O> {
     fn ledger_family(&mut self, family: &Family, state: &State, now: Now) {
         self.family(&family.head(), |sink| family.collect(state, now, sink));
     }
@@ -184,5 +184,5 @@ impl<O: io::Write> Writer<O> {
 const SERIES: Head<'static> = Head {
     name: "cortex_workflow_exporter_series",
     help: "Series in this exposition.",
-    kind: Kind::Gauge,
+    kind: MetricType::Gauge,
 };

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use super::sample::{Distribution, Head, Kind, Sample, Sink, seconds};
+use super::sample::{Distribution, Head, MetricType, Sample, Sink, seconds};
 use crate::{
     ledger::{AppState, Metric, MetricKind, MetricRow, OTHER, Series, State, Value, WorkflowState},
     model::{AppId, Label, Origin, Status, WorkflowId},
@@ -144,13 +144,13 @@ impl Family {
     }
 
     /// Its type.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MetricType {
         match self.source {
             Source::Metric(metric) => match metric.row().kind {
-                MetricKind::Counter => Kind::Counter,
-                MetricKind::Histogram(_) => Kind::Histogram,
+                MetricKind::Counter => MetricType::Counter,
+                MetricKind::Histogram(_) => MetricType::Histogram,
             },
-            _ => Kind::Gauge,
+            _ => MetricType::Gauge,
         }
     }
 

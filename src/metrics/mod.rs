@@ -20,4 +20,4 @@ pub use exposition::{Exposition, Negotiated};
 pub use families::{FAMILIES, Family, Now, gauges_of};
 pub use format::Format;
 pub use release_gate::ReleaseGate;
-pub use sample::Kind;
+pub use sample::MetricType;

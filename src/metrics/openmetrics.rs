@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{
-    sample::{Head, Kind, Labels, Sample, seconds},
+    sample::{Head, Labels, MetricType, Sample, seconds},
     text_common::{escape, labels, number, series},
 };
 use crate::ledger::Exemplar;
@@ -21,9 +21,9 @@ pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>) {
 /// A family's name, without the ending that its samples get, and its type.
 fn named<'a>(head: &Head<'a>) -> (&'a str, &'static str) {
     match head.kind {
-        Kind::Counter => (head.name.strip_suffix("_total").unwrap_or(head.name), "counter"),
-        Kind::Gauge => (head.name, "gauge"),
-        Kind::Histogram => (head.name, "histogram"),
+        MetricType::Counter => (head.name.strip_suffix("_total").unwrap_or(head.name), "counter"),
+        MetricType::Gauge => (head.name, "gauge"),
+        MetricType::Histogram => (head.name, "histogram"),
     }
 }
 

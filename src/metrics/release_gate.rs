@@ -16,7 +16,7 @@ pub struct ReleaseGate {
     exposition: Arc<Exposition>,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
-    scrapes: Mutex<Scrapes>,
+    history: Mutex<ScrapeHistory>,
     releasing: tokio::sync::Mutex<()>,
     rendering: Semaphore,
 }
@@ -33,11 +33,11 @@ const LONGEST_RELEASE: Duration = Duration::from_millis(500);
 
 /// Who has scraped which version of the state. Pure: it is told the time.
 #[derive(Debug)]
-struct Scrapes {
+struct ScrapeHistory {
     /// A base that nobody has scraped for so long is given up; and who hasn't scraped for so long
     /// isn't waited for.
     hold: Duration,
-    clients: HashMap<u64, Client>,
+    scrapers: HashMap<u64, Scraper>,
     /// The latest version that anybody scraped.
     latest: u64,
     /// Versions, and by when they had been published. At most the first is older than the hold.
@@ -47,7 +47,7 @@ struct Scrapes {
 
 /// A connection. Prometheus keeps its own from one scrape to the next.
 #[derive(Debug)]
-struct Client {
+struct Scraper {
     scrapes: u32,
     last: Instant,
     version: u64,
@@ -63,15 +63,16 @@ impl ReleaseGate {
         clock: Arc<dyn Clock>,
         hold: Duration,
     ) -> Self {
-        let (scrapes, releasing) = (Mutex::new(Scrapes::new(hold)), tokio::sync::Mutex::default());
+        let (history, releasing) =
+            (Mutex::new(ScrapeHistory::new(hold)), tokio::sync::Mutex::default());
         let rendering = Semaphore::new(RENDERED_AT_ONCE);
-        Self { exposition, ledger, clock, scrapes, releasing, rendering }
+        Self { exposition, ledger, clock, history, releasing, rendering }
     }
 
     /// The exposition as of now, and which version of the state is in it.
     pub async fn render(self: &Arc<Self>, client: u64, wanted: Negotiated) -> (Body, u64) {
         // What is released counts as shown, so it must be shown to those whose base it will be.
-        if self.scrapes.lock().may_release(client, Instant::now()) {
+        if self.history.lock().may_release(client, Instant::now()) {
             let this = Arc::clone(self);
             let releasing = tokio::spawn(async move { this.release().await });
             // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
@@ -90,19 +91,19 @@ impl ReleaseGate {
 
     /// A client has received all of an exposition.
     pub fn completed(&self, client: u64, version: u64) {
-        self.scrapes.lock().completed(client, version, Instant::now());
+        self.history.lock().completed(client, version, Instant::now());
     }
 
     /// A client's connection has ended; in the middle of a scrape, if it broke off.
     pub fn left(&self, client: u64, broke_off: bool) {
-        self.scrapes.lock().left(client, broke_off);
+        self.history.lock().left(client, broke_off);
     }
 
     /// Notes what is published by now. To be called about every second, so that it is known when
     /// a version was published that nobody scrapes.
     pub fn observe_version(&self) {
         let version = self.ledger.state().version;
-        self.scrapes.lock().published(version, Instant::now());
+        self.history.lock().published(version, Instant::now());
     }
 
     /// Releases what may be shown by now. What nobody scrapes stays held: it is nobody's base, and
@@ -110,36 +111,36 @@ impl ReleaseGate {
     async fn release(&self) {
         let Ok(_only_one) = self.releasing.try_lock() else { return };
         self.observe_version();
-        let confirmed = self.scrapes.lock().confirmed(Instant::now());
+        let confirmed = self.history.lock().confirmed(Instant::now());
         if let Err(error) = self.ledger.confirm(confirmed, self.clock.now_ms()).await {
             tracing::debug!(%error, "What is held could not be released; it is tried again.");
         }
     }
 }
 
-impl Client {
+impl Scraper {
     fn is_regular(&self, hold: Duration, now: Instant) -> bool {
         self.scrapes >= REGULAR && now.saturating_duration_since(self.last) <= hold
     }
 }
 
-impl Scrapes {
+impl ScrapeHistory {
     fn new(hold: Duration) -> Self {
-        Self { hold, clients: HashMap::new(), latest: 0, published: VecDeque::new(), confirmed: 0 }
+        Self { hold, scrapers: HashMap::new(), latest: 0, published: VecDeque::new(), confirmed: 0 }
     }
 
     fn completed(&mut self, client: u64, version: u64, now: Instant) {
         self.latest = self.latest.max(version);
-        let new = Client { scrapes: 0, last: now, version, gone: false };
-        let client = self.clients.entry(client).or_insert(new);
+        let new = Scraper { scrapes: 0, last: now, version, gone: false };
+        let client = self.scrapers.entry(client).or_insert(new);
         client.scrapes += 1;
         client.last = now;
         client.version = client.version.max(version);
         if client.scrapes == REGULAR {
             // Most likely it is the one who broke off.
-            let gone = self.clients.iter().filter(|(_, client)| client.gone);
+            let gone = self.scrapers.iter().filter(|(_, client)| client.gone);
             if let Some((&first, _)) = gone.min_by_key(|(_, client)| client.last) {
-                self.clients.remove(&first);
+                self.scrapers.remove(&first);
             }
         }
     }
@@ -147,18 +148,18 @@ impl Scrapes {
     /// Who scrapes regularly and broke off has not seen what was sent last, and is waited for like
     /// one that fell silent.
     fn left(&mut self, client: u64, broke_off: bool) {
-        match self.clients.get_mut(&client) {
+        match self.scrapers.get_mut(&client) {
             Some(client) if broke_off && client.scrapes >= REGULAR => client.gone = true,
-            _ => drop(self.clients.remove(&client)),
+            _ => drop(self.scrapers.remove(&client)),
         }
     }
 
     /// Whether what is confirmed may be shown to this client first: to anybody, unless there is
     /// somebody who scrapes regularly.
     fn may_release(&self, client: u64, now: Instant) -> bool {
-        let comes_again = |client: &Client| !client.gone && client.is_regular(self.hold, now);
-        self.clients.get(&client).is_some_and(comes_again)
-            || !self.clients.values().any(comes_again)
+        let comes_again = |client: &Scraper| !client.gone && client.is_regular(self.hold, now);
+        self.scrapers.get(&client).is_some_and(comes_again)
+            || !self.scrapers.values().any(comes_again)
     }
 
     /// This version is published by now.
@@ -179,8 +180,8 @@ impl Scrapes {
     /// will do.
     fn confirmed(&mut self, now: Instant) -> u64 {
         let hold = self.hold;
-        self.clients.retain(|_, client| !client.gone || client.is_regular(hold, now));
-        let regular = self.clients.values().filter(|client| client.is_regular(hold, now));
+        self.scrapers.retain(|_, client| !client.gone || client.is_regular(hold, now));
+        let regular = self.scrapers.values().filter(|client| client.is_regular(hold, now));
         let seen = regular.map(|client| client.version).min();
         self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
         if let Some((version, at)) = self.published.front()
@@ -202,7 +203,7 @@ mod tests {
         start + Duration::from_secs(seconds)
     }
 
-    impl Scrapes {
+    impl ScrapeHistory {
         /// What is confirmed when this version is published and scraped.
         fn at(&mut self, version: u64, now: Instant) -> u64 {
             self.published(version, now);
@@ -212,94 +213,94 @@ mod tests {
 
     #[test]
     fn nothing_is_confirmed_before_it_was_scraped_or_the_hold_ended() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
-        assert_eq!(scrapes.at(7, start), 0);
-        assert_eq!(scrapes.at(9, after(start, 60)), 0);
-        assert_eq!(scrapes.at(9, after(start, 119)), 0);
-        assert_eq!(scrapes.at(9, after(start, 120)), 7);
-        assert_eq!(scrapes.at(9, after(start, 180)), 9);
-        assert_eq!(scrapes.at(9, after(start, 999)), 9);
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
+        assert_eq!(history.at(7, start), 0);
+        assert_eq!(history.at(9, after(start, 60)), 0);
+        assert_eq!(history.at(9, after(start, 119)), 0);
+        assert_eq!(history.at(9, after(start, 120)), 7);
+        assert_eq!(history.at(9, after(start, 180)), 9);
+        assert_eq!(history.at(9, after(start, 999)), 9);
     }
 
     #[test]
     fn a_single_scrape_will_do_where_nobody_scrapes_regularly() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
-        scrapes.completed(1, 5, start);
-        assert_eq!(scrapes.at(6, start), 5);
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
+        history.completed(1, 5, start);
+        assert_eq!(history.at(6, start), 5);
     }
 
     #[test]
     fn all_who_scrape_regularly_must_have_seen_the_base() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
-            scrapes.completed(client, version, start);
+            history.completed(client, version, start);
         }
-        scrapes.completed(1, 8, after(start, 15));
-        assert_eq!(scrapes.at(9, after(start, 16)), 3, "the other one is still to come");
-        scrapes.completed(3, 9, after(start, 17));
-        assert_eq!(scrapes.at(9, after(start, 17)), 3, "a passer-by releases nothing");
-        scrapes.completed(2, 9, after(start, 18));
-        assert_eq!(scrapes.at(9, after(start, 18)), 8);
+        history.completed(1, 8, after(start, 15));
+        assert_eq!(history.at(9, after(start, 16)), 3, "the other one is still to come");
+        history.completed(3, 9, after(start, 17));
+        assert_eq!(history.at(9, after(start, 17)), 3, "a passer-by releases nothing");
+        history.completed(2, 9, after(start, 18));
+        assert_eq!(history.at(9, after(start, 18)), 8);
     }
 
     #[test]
     fn who_broke_off_is_waited_for_until_somebody_else_scrapes_regularly() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3), (1, 8)] {
-            scrapes.completed(client, version, start);
+            history.completed(client, version, start);
         }
-        scrapes.left(2, true);
-        scrapes.completed(3, 8, after(start, 15));
-        assert_eq!(scrapes.at(9, after(start, 16)), 3, "one scrape shows nothing");
-        scrapes.completed(3, 9, after(start, 30));
-        assert_eq!(scrapes.at(9, after(start, 31)), 8);
-        scrapes.left(1, true);
-        scrapes.completed(3, 20, after(start, 60));
-        assert_eq!(scrapes.at(20, after(start, 61)), 8);
-        assert_eq!(scrapes.at(20, after(start, 121)), 20, "nobody is waited for for longer");
-        assert_eq!(scrapes.clients.len(), 1);
-        scrapes.left(3, false);
-        scrapes.completed(4, 20, after(start, 122));
-        scrapes.left(4, true);
-        assert!(scrapes.clients.is_empty(), "a passer-by is not waited for");
+        history.left(2, true);
+        history.completed(3, 8, after(start, 15));
+        assert_eq!(history.at(9, after(start, 16)), 3, "one scrape shows nothing");
+        history.completed(3, 9, after(start, 30));
+        assert_eq!(history.at(9, after(start, 31)), 8);
+        history.left(1, true);
+        history.completed(3, 20, after(start, 60));
+        assert_eq!(history.at(20, after(start, 61)), 8);
+        assert_eq!(history.at(20, after(start, 121)), 20, "nobody is waited for for longer");
+        assert_eq!(history.scrapers.len(), 1);
+        history.left(3, false);
+        history.completed(4, 20, after(start, 122));
+        history.left(4, true);
+        assert!(history.scrapers.is_empty(), "a passer-by is not waited for");
     }
 
     #[test]
     fn a_passer_by_is_shown_nothing_first() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
-        assert!(scrapes.may_release(7, start), "there is nobody else");
-        scrapes.completed(1, 2, start);
-        assert!(scrapes.may_release(7, start));
-        scrapes.completed(1, 3, start);
-        assert!(!scrapes.may_release(7, start) && scrapes.may_release(1, start));
-        assert!(scrapes.may_release(7, after(start, 121)), "it fell silent");
-        scrapes.left(1, true);
-        assert!(scrapes.may_release(7, start), "it may be the one who comes back");
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
+        assert!(history.may_release(7, start), "there is nobody else");
+        history.completed(1, 2, start);
+        assert!(history.may_release(7, start));
+        history.completed(1, 3, start);
+        assert!(!history.may_release(7, start) && history.may_release(1, start));
+        assert!(history.may_release(7, after(start, 121)), "it fell silent");
+        history.left(1, true);
+        assert!(history.may_release(7, start), "it may be the one who comes back");
     }
 
     #[test]
     fn versions_that_nobody_scrapes_do_not_pile_up() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for second in 0..10_000 {
-            scrapes.published(second, after(start, second));
+            history.published(second, after(start, second));
         }
-        assert!(scrapes.published.len() <= 122, "{}", scrapes.published.len());
-        assert_eq!(scrapes.at(9_999, after(start, 9_999)), 9_879);
+        assert!(history.published.len() <= 122, "{}", history.published.len());
+        assert_eq!(history.at(9_999, after(start, 9_999)), 9_879);
     }
 
     #[test]
     fn who_left_or_fell_silent_is_not_waited_for() {
-        let (mut scrapes, start) = (Scrapes::new(HOLD), Instant::now());
+        let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
-            scrapes.completed(client, version, start);
+            history.completed(client, version, start);
         }
-        scrapes.completed(1, 8, after(start, 15));
-        assert_eq!(scrapes.at(9, after(start, 16)), 3);
-        scrapes.left(2, false);
-        assert_eq!(scrapes.at(9, after(start, 16)), 8);
-        scrapes.completed(4, 9, after(start, 17));
-        scrapes.completed(4, 9, after(start, 18));
-        scrapes.completed(1, 20, after(start, 130));
-        assert_eq!(scrapes.at(20, after(start, 139)), 20);
+        history.completed(1, 8, after(start, 15));
+        assert_eq!(history.at(9, after(start, 16)), 3);
+        history.left(2, false);
+        assert_eq!(history.at(9, after(start, 16)), 8);
+        history.completed(4, 9, after(start, 17));
+        history.completed(4, 9, after(start, 18));
+        history.completed(1, 20, after(start, 130));
+        assert_eq!(history.at(20, after(start, 139)), 20);
     }
 }

@@ -4,7 +4,7 @@ use crate::ledger::{Exemplar, NativeHistogram};
 
 /// A family's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricType {
     /// A number that only grows.
     Counter,
     /// A number that goes up and down.
@@ -19,7 +19,7 @@ pub(super) struct Head<'a> {
     /// As in the table: a counter's ends in `_total`.
     pub(super) name: &'a str,
     pub(super) help: &'a str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricType,
 }
 
 /// A sample's labels, in order.
@@ -52,7 +52,7 @@ pub(super) struct Distribution<'a> {
 }
 
 /// A classic bucket as the formats have it.
-pub(super) struct Bucket<'a> {
+pub(super) struct ClassicBucket<'a> {
     /// The last one is infinite.
     pub(super) bound: f64,
     /// How many are no larger than the bound.
@@ -72,14 +72,14 @@ impl Sample<'_> {
 }
 
 impl<'a> Distribution<'a> {
-    pub(super) fn buckets(&self) -> impl Iterator<Item = Bucket<'a>> + use<'a> {
+    pub(super) fn buckets(&self) -> impl Iterator<Item = ClassicBucket<'a>> + use<'a> {
         let mut exemplars = self.exemplars.iter().peekable();
         let mut cumulative = 0;
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         bounds.zip(self.counts).enumerate().map(move |(place, (bound, count))| {
             cumulative += count;
             let exemplar = exemplars.next_if(|(of, _)| *of == place).map(|(_, exemplar)| exemplar);
-            Bucket { bound, cumulative, exemplar }
+            ClassicBucket { bound, cumulative, exemplar }
         })
     }
 

@@ -1,14 +1,16 @@
 //! The families of a registry: the exporter's own and those of its process.
 
-use prometheus::proto::{Bucket, Metric, MetricFamily, MetricType};
+use prometheus::proto::{self, Bucket, Metric, MetricFamily};
 
-use super::sample::{Distribution, Head, Kind, Sample, Sink};
+use super::sample::{Distribution, Head, MetricType, Sample, Sink};
 
 pub(super) fn head(family: &MetricFamily) -> Head<'_> {
     let kind = match family.get_field_type() {
-        MetricType::COUNTER => Kind::Counter,
-        MetricType::HISTOGRAM => Kind::Histogram,
-        MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => Kind::Gauge,
+        proto::MetricType::COUNTER => MetricType::Counter,
+        proto::MetricType::HISTOGRAM => MetricType::Histogram,
+        proto::MetricType::GAUGE | proto::MetricType::SUMMARY | proto::MetricType::UNTYPED => {
+            MetricType::Gauge
+        }
     };
     Head { name: family.name(), help: family.help(), kind }
 }
@@ -21,16 +23,16 @@ pub(super) fn samples(family: &MetricFamily, start_ms: i64, sink: &mut Sink<'_>)
     }
 }
 
-fn sample(kind: Kind, metric: &Metric, start_ms: i64, sink: &mut Sink<'_>) {
+fn sample(kind: MetricType, metric: &Metric, start_ms: i64, sink: &mut Sink<'_>) {
     let labels: Vec<_> =
         metric.get_label().iter().map(|pair| (pair.name(), pair.value())).collect();
     match kind {
-        Kind::Gauge => sink(&labels, &Sample::Gauge(metric.get_gauge().get_value())),
-        Kind::Counter => {
+        MetricType::Gauge => sink(&labels, &Sample::Gauge(metric.get_gauge().get_value())),
+        MetricType::Counter => {
             let value = metric.get_counter().get_value();
             sink(&labels, &Sample::Counter { value, start_ms, exemplar: None });
         }
-        Kind::Histogram => {
+        MetricType::Histogram => {
             let histogram = metric.get_histogram();
             let buckets = histogram.get_bucket();
             let bounds: Vec<_> = buckets.iter().map(Bucket::upper_bound).collect();

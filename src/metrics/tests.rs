@@ -27,14 +27,14 @@ impl Clock for Stopped {
 }
 
 /// A ledger, and an exposition that lives as long as it.
-struct World {
+struct FilledLedger {
     ledger: Ledger,
     workflows: Vec<Workflow>,
     kept: Exposition,
     runs: usize,
 }
 
-impl World {
+impl FilledLedger {
     async fn new(workflows: usize) -> Self {
         let settings = Settings {
             apps: vec![app()],
@@ -143,7 +143,7 @@ fn workflow(n: usize) -> Workflow {
 
 #[tokio::test]
 async fn whatever_changes_what_is_kept_is_as_if_it_were_rendered_anew() {
-    let mut world = World::new(300).await;
+    let mut world = FilledLedger::new(300).await;
     world.agrees();
     world.run(7, 2).await;
     world.agrees();
@@ -168,7 +168,7 @@ async fn whatever_changes_what_is_kept_is_as_if_it_were_rendered_anew() {
 
 #[tokio::test]
 async fn scrapes_of_one_state_share_what_was_rendered_and_of_former_ones_nothing_is_kept() {
-    let mut world = World::new(300).await;
+    let mut world = FilledLedger::new(300).await;
     let negotiated = |encoding| Negotiated { format: Format::OpenMetrics, encoding };
     let [plain, zipped] = Encoding::ALL.map(negotiated);
     let render = |negotiated| world.kept.render(negotiated).0.shared;

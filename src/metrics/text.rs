@@ -1,16 +1,16 @@
 //! The text format 0.0.4, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use super::{
-    sample::{Head, Kind, Labels, Sample},
+    sample::{Head, Labels, MetricType, Sample},
     text_common::{escape, labels, number, series},
 };
 
 pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>) {
     let Head { name, help, kind } = head;
     let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
+        MetricType::Counter => "counter",
+        MetricType::Gauge => "gauge",
+        MetricType::Histogram => "histogram",
     };
     out.extend_from_slice(format!("# HELP {name} ").as_bytes());
     escape(out, help, false);

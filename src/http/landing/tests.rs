@@ -14,7 +14,7 @@ fn workflow(number: usize) -> WorkflowView {
     }
 }
 
-fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> Page {
+fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> LandingPage {
     let overview = Overview {
         now_ms: NOW,
         poll_interval: Duration::from_secs(30),
@@ -26,7 +26,7 @@ fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> Page {
         }],
         workflows,
     };
-    Page::new(&overview, "/cortex/metrics")
+    LandingPage::new(&overview, "/cortex/metrics")
 }
 
 #[test]

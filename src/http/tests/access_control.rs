@@ -9,7 +9,7 @@ use super::*;
 
 /// A site whose configuration is a file that a test may change.
 struct Protected {
-    site: Site,
+    site: TestServer,
     access_control: Arc<AccessControl>,
     directory: TempDir,
 }

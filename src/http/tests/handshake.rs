@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 
 /// A site in TLS.
-async fn tls_site(adapt: impl FnOnce(&mut Server)) -> Site {
+async fn tls_site(adapt: impl FnOnce(&mut Server)) -> TestServer {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
     let pair = pair.expect("there is randomness");

@@ -4,7 +4,7 @@
 use prost::{Enumeration, Message};
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct LabelPair {
+pub(super) struct ProtoLabelPair {
     #[prost(string, optional, tag = "1")]
     pub(super) name: Option<String>,
     #[prost(string, optional, tag = "2")]
@@ -13,36 +13,36 @@ pub(super) struct LabelPair {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enumeration)]
 #[repr(i32)]
-pub(super) enum MetricType {
+pub(super) enum ProtoMetricType {
     Counter = 0,
     Gauge = 1,
     Histogram = 4,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Gauge {
+pub(super) struct ProtoGauge {
     #[prost(double, optional, tag = "1")]
     pub(super) value: Option<f64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Counter {
+pub(super) struct ProtoCounter {
     #[prost(double, optional, tag = "1")]
     pub(super) value: Option<f64>,
     #[prost(message, optional, tag = "2")]
-    pub(super) exemplar: Option<Exemplar>,
+    pub(super) exemplar: Option<ProtoExemplar>,
     #[prost(message, optional, tag = "3")]
-    pub(super) created_timestamp: Option<Timestamp>,
+    pub(super) created_timestamp: Option<ProtoTimestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Histogram {
+pub(super) struct ProtoHistogram {
     #[prost(uint64, optional, tag = "1")]
     pub(super) sample_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     pub(super) sample_sum: Option<f64>,
     #[prost(message, repeated, tag = "3")]
-    pub(super) bucket: Vec<Bucket>,
+    pub(super) bucket: Vec<ProtoBucket>,
     #[prost(sint32, optional, tag = "5")]
     pub(super) schema: Option<i32>,
     #[prost(double, optional, tag = "6")]
@@ -50,25 +50,25 @@ pub(super) struct Histogram {
     #[prost(uint64, optional, tag = "7")]
     pub(super) zero_count: Option<u64>,
     #[prost(message, repeated, tag = "12")]
-    pub(super) positive_span: Vec<BucketSpan>,
+    pub(super) positive_span: Vec<ProtoBucketSpan>,
     #[prost(sint64, repeated, packed = "false", tag = "13")]
     pub(super) positive_delta: Vec<i64>,
     #[prost(message, optional, tag = "15")]
-    pub(super) created_timestamp: Option<Timestamp>,
+    pub(super) created_timestamp: Option<ProtoTimestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Bucket {
+pub(super) struct ProtoBucket {
     #[prost(uint64, optional, tag = "1")]
     pub(super) cumulative_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     pub(super) upper_bound: Option<f64>,
     #[prost(message, optional, tag = "3")]
-    pub(super) exemplar: Option<Exemplar>,
+    pub(super) exemplar: Option<ProtoExemplar>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct BucketSpan {
+pub(super) struct ProtoBucketSpan {
     /// Buckets left out since the span before, or the index of the first bucket.
     #[prost(sint32, optional, tag = "1")]
     pub(super) offset: Option<i32>,
@@ -77,18 +77,18 @@ pub(super) struct BucketSpan {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Exemplar {
+pub(super) struct ProtoExemplar {
     #[prost(message, repeated, tag = "1")]
-    pub(super) label: Vec<LabelPair>,
+    pub(super) label: Vec<ProtoLabelPair>,
     #[prost(double, optional, tag = "2")]
     pub(super) value: Option<f64>,
     #[prost(message, optional, tag = "3")]
-    pub(super) timestamp: Option<Timestamp>,
+    pub(super) timestamp: Option<ProtoTimestamp>,
 }
 
 /// `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct Timestamp {
+pub(super) struct ProtoTimestamp {
     #[prost(int64, tag = "1")]
     pub(super) seconds: i64,
     #[prost(int32, tag = "2")]
@@ -96,26 +96,26 @@ pub(super) struct Timestamp {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Metric {
+pub(super) struct ProtoMetric {
     #[prost(message, repeated, tag = "1")]
-    pub(super) label: Vec<LabelPair>,
+    pub(super) label: Vec<ProtoLabelPair>,
     #[prost(message, optional, tag = "2")]
-    pub(super) gauge: Option<Gauge>,
+    pub(super) gauge: Option<ProtoGauge>,
     #[prost(message, optional, tag = "3")]
-    pub(super) counter: Option<Counter>,
+    pub(super) counter: Option<ProtoCounter>,
     #[prost(message, optional, tag = "7")]
-    pub(super) histogram: Option<Histogram>,
+    pub(super) histogram: Option<ProtoHistogram>,
 }
 
 /// Its metrics follow it as they are: a message's fields may come in parts.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct MetricFamily {
+pub(super) struct ProtoMetricFamily {
     #[prost(string, optional, tag = "1")]
     pub(super) name: Option<String>,
     #[prost(string, optional, tag = "2")]
     pub(super) help: Option<String>,
-    #[prost(enumeration = "MetricType", optional, tag = "3")]
+    #[prost(enumeration = "ProtoMetricType", optional, tag = "3")]
     pub(super) r#type: Option<i32>,
     #[prost(message, repeated, tag = "4")]
-    pub(super) metric: Vec<Metric>,
+    pub(super) metric: Vec<ProtoMetric>,
 }

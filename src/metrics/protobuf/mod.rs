@@ -4,11 +4,11 @@ mod messages;
 
 use prost::{Message, encoding};
 
-use super::sample::{Distribution, Head, Kind, Labels, Sample};
+use super::sample::{Distribution, Head, Labels, MetricType, Sample};
 use crate::ledger::{self, NativeHistogram};
 use messages::{
-    Bucket, BucketSpan, Counter, Exemplar, Gauge, Histogram, LabelPair, Metric, MetricFamily,
-    MetricType, Timestamp,
+    ProtoBucket, ProtoBucketSpan, ProtoCounter, ProtoExemplar, ProtoGauge, ProtoHistogram,
+    ProtoLabelPair, ProtoMetric, ProtoMetricFamily, ProtoMetricType, ProtoTimestamp,
 };
 
 /// The field of a family in which its metrics are.
@@ -17,11 +17,11 @@ const METRIC: u32 = 4;
 /// The beginning of a family whose samples take so many bytes.
 pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
     let kind = match head.kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Histogram => MetricType::Histogram,
+        MetricType::Counter => ProtoMetricType::Counter,
+        MetricType::Gauge => ProtoMetricType::Gauge,
+        MetricType::Histogram => ProtoMetricType::Histogram,
     };
-    let family = MetricFamily {
+    let family = ProtoMetricFamily {
         name: Some(head.name.into()),
         help: Some(head.help.into()),
         r#type: Some(kind.into()),
@@ -33,11 +33,11 @@ pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
 
 pub(super) fn sample(out: &mut Vec<u8>, labels: &Labels<'_>, sample: &Sample<'_>) {
     let label = labels.iter().map(|(name, value)| pair(name, value)).collect();
-    let mut metric = Metric { label, ..Metric::default() };
+    let mut metric = ProtoMetric { label, ..ProtoMetric::default() };
     match sample {
-        Sample::Gauge(value) => metric.gauge = Some(Gauge { value: Some(*value) }),
+        Sample::Gauge(value) => metric.gauge = Some(ProtoGauge { value: Some(*value) }),
         Sample::Counter { value, start_ms, exemplar: example } => {
-            metric.counter = Some(Counter {
+            metric.counter = Some(ProtoCounter {
                 value: Some(*value),
                 exemplar: example.map(exemplar),
                 created_timestamp: Some(timestamp(*start_ms)),
@@ -48,18 +48,18 @@ pub(super) fn sample(out: &mut Vec<u8>, labels: &Labels<'_>, sample: &Sample<'_>
     encoding::message::encode(METRIC, &metric, out);
 }
 
-fn histogram(distribution: &Distribution<'_>) -> Histogram {
-    let buckets = distribution.buckets().map(|bucket| Bucket {
+fn histogram(distribution: &Distribution<'_>) -> ProtoHistogram {
+    let buckets = distribution.buckets().map(|bucket| ProtoBucket {
         cumulative_count: Some(bucket.cumulative),
         upper_bound: Some(bucket.bound),
         exemplar: bucket.exemplar.map(exemplar),
     });
-    let mut histogram = Histogram {
+    let mut histogram = ProtoHistogram {
         sample_count: Some(distribution.count()),
         sample_sum: Some(distribution.sum),
         bucket: buckets.collect(),
         created_timestamp: Some(timestamp(distribution.start_ms)),
-        ..Histogram::default()
+        ..ProtoHistogram::default()
     };
     if let Some(native) = distribution.native {
         histogram.schema = Some(native.schema);
@@ -72,8 +72,8 @@ fn histogram(distribution: &Distribution<'_>) -> Histogram {
 
 /// Runs of neighbouring buckets, and each bucket's count less that of the one before. Without any
 /// bucket there is a span without length, which shows that the histogram is a native one.
-fn spans(buckets: &[(i32, u64)]) -> (Vec<BucketSpan>, Vec<i64>) {
-    let mut spans: Vec<BucketSpan> = Vec::new();
+fn spans(buckets: &[(i32, u64)]) -> (Vec<ProtoBucketSpan>, Vec<i64>) {
+    let mut spans: Vec<ProtoBucketSpan> = Vec::new();
     let mut deltas = Vec::with_capacity(buckets.len());
     let (mut next, mut before) = (None, 0);
     for &(index, count) in buckets {
@@ -81,33 +81,33 @@ fn spans(buckets: &[(i32, u64)]) -> (Vec<BucketSpan>, Vec<i64>) {
             span.length = span.length.map(|length| length + 1);
         } else {
             let offset = Some(index - next.unwrap_or(0));
-            spans.push(BucketSpan { offset, length: Some(1) });
+            spans.push(ProtoBucketSpan { offset, length: Some(1) });
         }
         next = Some(index + 1);
         deltas.push(count as i64 - before);
         before = count as i64;
     }
     if spans.is_empty() {
-        spans.push(BucketSpan { offset: Some(0), length: Some(0) });
+        spans.push(ProtoBucketSpan { offset: Some(0), length: Some(0) });
     }
     (spans, deltas)
 }
 
-fn exemplar(exemplar: &ledger::Exemplar) -> Exemplar {
-    Exemplar {
+fn exemplar(exemplar: &ledger::Exemplar) -> ProtoExemplar {
+    ProtoExemplar {
         label: vec![pair("run_id", exemplar.run.as_str())],
         value: Some(exemplar.value),
         timestamp: Some(timestamp(exemplar.ended_ms)),
     }
 }
 
-fn pair(name: &str, value: &str) -> LabelPair {
-    LabelPair { name: Some(name.into()), value: Some(value.into()) }
+fn pair(name: &str, value: &str) -> ProtoLabelPair {
+    ProtoLabelPair { name: Some(name.into()), value: Some(value.into()) }
 }
 
-fn timestamp(ms: i64) -> Timestamp {
+fn timestamp(ms: i64) -> ProtoTimestamp {
     let nanos = ms.rem_euclid(1000) as i32 * 1_000_000;
-    Timestamp { seconds: ms.div_euclid(1000), nanos }
+    ProtoTimestamp { seconds: ms.div_euclid(1000), nanos }
 }
 
 #[cfg(test)]
@@ -130,6 +130,6 @@ mod tests {
 
     #[test]
     fn a_moment_before_the_epoch_keeps_its_fraction_positive() {
-        assert_eq!(timestamp(-1), Timestamp { seconds: -1, nanos: 999_000_000 });
+        assert_eq!(timestamp(-1), ProtoTimestamp { seconds: -1, nanos: 999_000_000 });
     }
 }

@@ -6,14 +6,14 @@ use crate::config::RateLimit;
 
 /// A token bucket. Pure: it is told the time.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(super) struct TokenBucket {
     limit: RateLimit,
     /// Tokens at that time.
     tokens: f64,
     at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     pub(super) fn new(limit: RateLimit, now: Instant) -> Self {
         Self { limit, tokens: limit.burst.into(), at: now }
     }
@@ -41,7 +41,7 @@ mod tests {
     fn after_a_burst_there_is_one_per_interval() {
         let start = Instant::now();
         let limit = RateLimit { interval: Duration::from_secs(2), burst: 3 };
-        let mut bucket = Bucket::new(limit, start);
+        let mut bucket = TokenBucket::new(limit, start);
         let mut take = |seconds| bucket.take(start + Duration::from_secs_f64(seconds));
         assert_eq!([take(0.0), take(0.0), take(0.0)], [Ok(()); 3]);
         assert_eq!(take(0.0), Err(Duration::from_secs(2)));
@@ -57,7 +57,7 @@ mod tests {
     fn a_bucket_without_room_lets_nothing_through() {
         let start = Instant::now();
         let mut bucket =
-            Bucket::new(RateLimit { interval: Duration::from_secs(1), burst: 0 }, start);
+            TokenBucket::new(RateLimit { interval: Duration::from_secs(1), burst: 0 }, start);
         assert!(bucket.take(start + Duration::from_secs(1000)).is_err());
     }
 }
