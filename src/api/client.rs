@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -11,20 +14,18 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
-    Page, PageRequest,
     error::{ApiError, ServerMessage},
-    exchange::{self, Answer, Handler, Transport},
-    metrics::{ApiMetrics, Endpoint},
+    exchange::{self, Handler, RawAnswer, Transport},
+    metrics::{ApiMetrics, RequestKind},
+    page::{Page, PageRequest, Undecodable},
     rate_limiter::RateLimiter,
-    retry::{self, Backoff, Reason},
-    wire::{self, List, Listed},
+    retry::{self, Reason},
+    wire::{self, DecodedList, WireItem},
 };
 use crate::{
     config,
     model::{Clock, Label, Run, RunId, Status, Workflow, WorkflowId},
 };
-
-const USER_AGENT: &str = concat!("cortex-workflow-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// Reads one app's workflows and runs. Clones share everything.
 #[derive(Clone)]
@@ -38,7 +39,8 @@ struct Inner {
     metrics: ApiMetrics,
     clock: Arc<dyn Clock>,
     skew_ms: Mutex<Option<i64>>,
-    backoff: Backoff,
+    /// When a request was last answered or failed, by the clock that nobody sets.
+    heard_ms: AtomicI64,
 }
 
 struct ApiKeys {
@@ -49,32 +51,20 @@ struct ApiKeys {
 
 /// An answer that can be used, and when it was asked for.
 struct Read {
-    answer: Answer,
+    answer: RawAnswer,
     at_ms: i64,
 }
 
 impl Client {
-    /// Sets a client up. Reads the key, so that a bad one is told at once; sends nothing. `rate_limiter`
-    /// is the one that all clients of the process share.
+    /// Sets a client up. Reads the key, so that a bad one is reported at once; sends nothing.
+    /// `rate_limiter` is the one that all clients of the process share.
     pub fn new(
         settings: &config::Cortex,
         rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ApiError> {
-        Self::with_backoff(settings, rate_limiter, metrics, clock, Backoff::DEFAULT)
-    }
-
-    /// The same with other waits before retries.
-    pub fn with_backoff(
-        settings: &config::Cortex,
-        rate_limiter: Arc<RateLimiter>,
-        metrics: ApiMetrics,
-        clock: Arc<dyn Clock>,
-        backoff: Backoff,
-    ) -> Result<Self, ApiError> {
-        let transport = Transport::Network(network(settings)?);
-        Self::over(transport, settings, rate_limiter, metrics, clock, backoff)
+        Self::over(Transport::network(settings)?, settings, rate_limiter, metrics, clock)
     }
 
     /// A client whose requests this answers, rather than a server.
@@ -85,8 +75,7 @@ impl Client {
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ApiError> {
-        let transport = Transport::InProcess(answer);
-        Self::over(transport, settings, rate_limiter, metrics, clock, Backoff::DEFAULT)
+        Self::over(Transport::InProcess(answer), settings, rate_limiter, metrics, clock)
     }
 
     fn over(
@@ -95,27 +84,26 @@ impl Client {
         rate_limiter: Arc<RateLimiter>,
         metrics: ApiMetrics,
         clock: Arc<dyn Clock>,
-        backoff: Backoff,
     ) -> Result<Self, ApiError> {
         let key = settings.api_key.read()?;
         if settings.api_url.cannot_be_a_base() {
             let text = format!("{} cannot be the base of an address", settings.api_url);
             return Err(ApiError::Setup(text));
         }
-        metrics.rate_limit(rate_limiter.limit());
+        metrics.set_rate_limit(rate_limiter.limit());
         Ok(Self(Arc::new(Inner {
             transport,
             settings: settings.clone(),
             keys: RwLock::new(ApiKeys { current: key, former: None }),
             rate_limiter,
             metrics,
+            heard_ms: AtomicI64::new(clock.steady_ms()),
             clock,
             skew_ms: Mutex::new(None),
-            backoff,
         })))
     }
 
-    /// Reads the key anew, and says whether it changed. Where there is no usable one now, the one
+    /// Reads the key again and returns whether it changed. If there is no usable one now, the one
     /// before stays in use.
     pub fn refresh_key(&self) -> Result<bool, config::ApiKeyError> {
         let key = self.0.settings.api_key.read()?;
@@ -130,7 +118,7 @@ impl Client {
     /// Reads a page of the list of workflows.
     pub async fn workflows(&self, page: PageRequest) -> Result<Page<Workflow>, ApiError> {
         let url = self.0.page_url(&[], page);
-        self.0.request(Endpoint::Workflows, url, |read| self.0.page(read)).await
+        self.0.request(RequestKind::Workflows, url, |read| self.0.page(read)).await
     }
 
     /// Reads a page of a workflow's runs, of one status or of all. `None`: the workflow is gone.
@@ -144,24 +132,29 @@ impl Client {
         if let Some(status) = status {
             url.query_pairs_mut().append_pair("status", status.as_str());
         }
-        none_if_gone(self.0.request(Endpoint::Runs, url, |read| self.0.page(read)).await)
+        none_if_gone(self.0.request(RequestKind::Runs, url, |read| self.0.page(read)).await)
     }
 
     /// Reads one run. `None`: it is gone.
     pub async fn run(&self, workflow: &WorkflowId, run: &RunId) -> Result<Option<Run>, ApiError> {
         let url = self.0.url(&[workflow.as_str(), "runs", run.as_str()]);
         let decode = |read: &Read| self.0.the_run(run, read);
-        none_if_gone(self.0.request(Endpoint::Run, url, decode).await)
+        none_if_gone(self.0.request(RequestKind::Run, url, decode).await)
     }
 
-    /// The budget that all clients of the process share.
+    /// The rate limiter that all clients of the process share.
     pub fn rate_limiter(&self) -> &RateLimiter {
         &self.0.rate_limiter
     }
 
-    /// How long one attempt of a request may take, once it has its slot.
-    pub fn timeout(&self) -> Duration {
-        self.0.settings.timeout
+    /// When a request was last answered or failed, by [`Clock::steady_ms`].
+    pub fn last_heard_ms(&self) -> i64 {
+        self.0.heard_ms.load(Relaxed)
+    }
+
+    /// The maximum time from one such moment to the next while so many requests are under way.
+    pub fn longest_silence(&self, concurrent: u32) -> Duration {
+        self.0.settings.timeout + self.0.rate_limiter.longest_wait(concurrent)
     }
 
     /// Now, by the API's clock: the local one, corrected by what the answers' `Date` tells. In
@@ -175,21 +168,6 @@ impl Client {
     pub fn clock_skew_ms(&self) -> Option<i64> {
         *self.0.skew_ms.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A client of the network. Sends nothing.
-fn network(settings: &config::Cortex) -> Result<reqwest::Client, ApiError> {
-    let mut http = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .redirect(reqwest::redirect::Policy::none())
-        // Every attempt must take its slot of the budget, so none may happen out of sight.
-        .retry(reqwest::retry::never())
-        .referer(false);
-    if settings.api_url.scheme() == "http" {
-        // To a proxy, the key would go in clear.
-        http = http.no_proxy();
-    }
-    http.build().map_err(|error| ApiError::Setup(format!("{:#}", anyhow::Error::new(error))))
 }
 
 fn none_if_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
@@ -210,17 +188,17 @@ impl Inner {
     ///   for 2, 4, 8 … 60 seconds; then this request is tried again, up to three times.
     /// - Anything else, above all 401, 403, 404, redirects and answers that are too large: none.
     ///
-    /// Every attempt takes a slot of the budget and counts by itself in the metrics.
+    /// Every attempt waits for the rate limiter and counts by itself in the metrics.
     async fn request<T>(
         &self,
-        endpoint: Endpoint,
+        kind: RequestKind,
         url: Url,
         decode: impl Fn(&Read) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let mut retries = 0;
         loop {
             self.rate_limiter.acquire().await;
-            let attempt = self.attempt(endpoint, &url).await;
+            let attempt = self.attempt(kind, &url).await;
             let error = match attempt.and_then(|read| decode(&read)) {
                 Ok(decoded) => return Ok(decoded),
                 Err(error) => error,
@@ -228,14 +206,14 @@ impl Inner {
             if let ApiError::Throttled { asked } = error {
                 self.pause(asked);
             }
-            let Some(reason) = error.retry_reason().filter(|_| retries < retry::MOST) else {
+            let Some(reason) = error.retry_reason().filter(|_| retries < retry::MAX_RETRIES) else {
                 return Err(error);
             };
             retries += 1;
             self.metrics.retry(reason);
-            tracing::debug!(endpoint = endpoint.as_str(), %error, retries, "A request is retried.");
+            tracing::debug!(endpoint = kind.as_str(), %error, retries, "A request is retried.");
             if reason != Reason::Throttled {
-                let delay = self.backoff.delay(retries, rand::random());
+                let delay = self.rate_limiter.backoff().delay(retries, rand::random());
                 tokio::time::sleep(delay).await;
             }
         }
@@ -252,12 +230,13 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, endpoint: Endpoint, url: &Url) -> Result<Read, ApiError> {
+    async fn attempt(&self, kind: RequestKind, url: &Url) -> Result<Read, ApiError> {
         let (started, sent_ms) = (Instant::now(), self.clock.now_ms());
         let timeout = self.settings.timeout;
         let outcome = exchange::get(&self.transport, url, self.authorization()?, timeout).await;
         let code = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
-        self.metrics.attempt(endpoint, code, started.elapsed());
+        self.metrics.attempt(kind, code, started.elapsed());
+        self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
         let skew_ms = self.learn_skew(&answer.headers, sent_ms);
         if answer.status != StatusCode::TOO_MANY_REQUESTS {
@@ -269,7 +248,7 @@ impl Inner {
         Err(self.refusal(&answer, url, sent_ms + skew_ms))
     }
 
-    fn refusal(&self, answer: &Answer, url: &Url, now_ms: i64) -> ApiError {
+    fn refusal(&self, answer: &RawAnswer, url: &Url, now_ms: i64) -> ApiError {
         if answer.status == StatusCode::TOO_MANY_REQUESTS {
             let asked = retry::retry_after(&answer.headers, now_ms);
             ApiError::Throttled { asked }
@@ -282,30 +261,27 @@ impl Inner {
         }
     }
 
-    fn page<T: Listed>(&self, read: &Read) -> Result<Page<T>, ApiError> {
+    fn page<T: WireItem>(&self, read: &Read) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
         let list = wire::list(&answer.body).ok_or_else(|| self.not_json("a list", answer))?;
-        let List { items, listed, undecodable } = list;
-        Ok(Page {
-            items,
-            listed,
-            undecodable,
-            bytes: answer.body.len(),
-            total: answer.number("pagination-count"),
-            take: answer.number("pagination-take"),
-            read_at_ms: read.at_ms,
-        })
+        let DecodedList { items, keys, undecodable } = list;
+        let (total, take) = (answer.number("pagination-count"), answer.number("pagination-take"));
+        let (bytes, read_at_ms) = (answer.body.len(), read.at_ms);
+        Ok(Page { items, keys, undecodable, bytes, total, take, read_at_ms })
     }
 
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {
         let answer = &read.answer;
-        let run: Result<Run, _> =
-            wire::single(&answer.body).ok_or_else(|| self.not_json("a run", answer))?;
-        let run = run.map_err(ApiError::Undecodable)?;
-        if run.id == *id { Ok(run) } else { Err(ApiError::Undecodable(wire::another(&run.id))) }
+        let run = wire::single(&answer.body).ok_or_else(|| self.not_json("a run", answer))?;
+        let run: Run = run.map_err(ApiError::Undecodable)?;
+        if run.id == *id {
+            return Ok(run);
+        }
+        let id = run.id.as_str();
+        Err(ApiError::Undecodable(Undecodable::new(Some(id), id, "it is another one")))
     }
 
-    fn not_json(&self, expected: &'static str, answer: &Answer) -> ApiError {
+    fn not_json(&self, expected: &'static str, answer: &RawAnswer) -> ApiError {
         ApiError::NotJson { expected, content_type: self.showable(answer.content_type()) }
     }
 

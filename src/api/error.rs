@@ -112,25 +112,6 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// A word for logs and labels.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Key(_) => "key",
-            Self::Setup(_) => "setup",
-            Self::Unauthorized { .. } => "unauthorized",
-            Self::Throttled { .. } => "throttled",
-            Self::NotFound { .. } => "not_found",
-            Self::Status { .. } => "status",
-            Self::Redirect { .. } => "redirect",
-            Self::Network { .. } => "network",
-            Self::Timeout { .. } => "timeout",
-            Self::CutOff { .. } => "cut_off",
-            Self::TooLarge { .. } => "too_large",
-            Self::NotJson { .. } => "not_json",
-            Self::Undecodable(_) => "undecodable",
-        }
-    }
-
     /// Whether the same request may well succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         self.retry_reason().is_some()

@@ -1,4 +1,4 @@
-//! One request and its answer, without any second thoughts.
+//! One request and its answer, without retries.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -9,6 +9,9 @@ use reqwest::{
 };
 
 use super::error::ApiError;
+use crate::config;
+
+const USER_AGENT: &str = concat!("cortex-workflow-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// The largest answer, decompressed: hundreds of the largest runs known.
 pub(super) const LARGEST_BODY: usize = 32 * 1024 * 1024;
@@ -19,14 +22,14 @@ const LARGEST_TRUST: u64 = 1024 * 1024;
 
 /// A whole answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct RawAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// Empty where it says nothing worth waiting for: in a redirect or a 429.
     pub(super) body: Vec<u8>,
 }
 
-impl Answer {
+impl RawAnswer {
     /// The number in a header, if there is one.
     pub(super) fn number<T: std::str::FromStr>(&self, header: &str) -> Option<T> {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
@@ -68,6 +71,22 @@ pub(super) enum Transport {
 }
 
 impl Transport {
+    /// A client of the network. Sends nothing.
+    pub(super) fn network(settings: &config::Cortex) -> Result<Self, ApiError> {
+        let mut http = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            // Every attempt must wait for the rate limiter, so none may happen out of sight.
+            .retry(reqwest::retry::never())
+            .referer(false);
+        if settings.api_url.scheme() == "http" {
+            // To a proxy, the key would go in clear.
+            http = http.no_proxy();
+        }
+        let setup = |error| ApiError::Setup(format!("{:#}", anyhow::Error::new(error)));
+        http.build().map(Self::Network).map_err(setup)
+    }
+
     async fn send(&self, request: Request) -> reqwest::Result<Response> {
         match self {
             Self::Network(client) => client.execute(request).await,
@@ -82,7 +101,7 @@ pub(super) async fn get(
     url: &Url,
     authorization: HeaderValue,
     timeout: Duration,
-) -> Result<Answer, ApiError> {
+) -> Result<RawAnswer, ApiError> {
     let host = || host(url);
     let failed = |error: &reqwest::Error| {
         error.is_timeout().then(|| ApiError::Timeout { host: host(), timeout })
@@ -109,7 +128,7 @@ pub(super) async fn get(
         let body = read(&mut response, LARGEST_ERROR_BODY).await;
         body.ok().flatten().unwrap_or_default()
     };
-    Ok(Answer { status, headers: std::mem::take(response.headers_mut()), body })
+    Ok(RawAnswer { status, headers: std::mem::take(response.headers_mut()), body })
 }
 
 /// Reads the body, decompressed; `None` if it is larger than that.

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGauge, Registry, register_histogram_vec_with_registry,
+    register_int_counter_vec_with_registry, register_int_gauge_with_registry,
+};
 
 use super::retry::Reason;
 
 /// A kind of request: a value of the label `endpoint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum RequestKind {
     /// The list of workflows.
     Workflows,
     /// A workflow's list of runs.
@@ -15,7 +18,7 @@ pub(super) enum Endpoint {
     Run,
 }
 
-impl Endpoint {
+impl RequestKind {
     const ALL: [Self; 3] = [Self::Workflows, Self::Runs, Self::Run];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -30,7 +33,7 @@ impl Endpoint {
 /// The value of `code` where there was no whole answer.
 const NO_ANSWER: &str = "error";
 
-/// What the requests to the API came to, over all apps. Clones share their numbers.
+/// Counts the requests to the API, over all apps. Clones share their numbers.
 #[derive(Clone, Debug)]
 pub struct ApiMetrics {
     requests: IntCounterVec,
@@ -44,45 +47,39 @@ impl ApiMetrics {
     /// is registered already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
-            requests: IntCounterVec::new(
-                Opts::new(
-                    "cortex_workflow_exporter_api_requests_total",
-                    "Requests sent to the Cortex API, retries included, by status code; \"error\" \
-                     where there was no whole answer.",
-                ),
+            requests: register_int_counter_vec_with_registry!(
+                "cortex_workflow_exporter_api_requests_total",
+                "Requests sent to the Cortex API, retries included, by status code; \"error\" where \
+                 there was no whole answer.",
                 &["endpoint", "code"],
+                registry
             )?,
-            duration: HistogramVec::new(
-                HistogramOpts::new(
-                    "cortex_workflow_exporter_api_request_duration_seconds",
-                    "How long requests to the Cortex API took, each attempt by itself, from \
-                     connecting to the last byte of the answer.",
-                )
-                .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+            duration: register_histogram_vec_with_registry!(
+                "cortex_workflow_exporter_api_request_duration_seconds",
+                "How long requests to the Cortex API took, each attempt by itself, from connecting to \
+                 the last byte of the answer.",
                 &["endpoint"],
+                vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+                registry
             )?,
-            retries: IntCounterVec::new(
-                Opts::new(
-                    "cortex_workflow_exporter_api_retries_total",
-                    "Requests sent to the Cortex API once more, by what was wrong the time before.",
-                ),
+            retries: register_int_counter_vec_with_registry!(
+                "cortex_workflow_exporter_api_retries_total",
+                "Requests sent to the Cortex API once more, by what was wrong the time before.",
                 &["reason"],
+                registry
             )?,
-            rate_limit: IntGauge::new(
+            rate_limit: register_int_gauge_with_registry!(
                 "cortex_workflow_exporter_api_rate_limit_requests_per_minute",
                 "Requests a minute that this exporter may send to the Cortex API.",
+                registry
             )?,
         };
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.duration.clone()))?;
-        registry.register(Box::new(metrics.retries.clone()))?;
-        registry.register(Box::new(metrics.rate_limit.clone()))?;
-        metrics.foresee();
+        metrics.init_series();
         Ok(metrics)
     }
 
-    fn foresee(&self) {
-        for endpoint in Endpoint::ALL.map(Endpoint::as_str) {
+    fn init_series(&self) {
+        for endpoint in RequestKind::ALL.map(RequestKind::as_str) {
             self.duration.with_label_values(&[endpoint]);
             for code in ["200", "401", "429", "500", NO_ANSWER] {
                 self.requests.with_label_values(&[endpoint, code]);
@@ -94,8 +91,8 @@ impl ApiMetrics {
     }
 
     /// Counts an attempt; `code` is `None` where there was no whole answer.
-    pub(super) fn attempt(&self, endpoint: Endpoint, code: Option<u16>, took: Duration) {
-        let endpoint = endpoint.as_str();
+    pub(super) fn attempt(&self, kind: RequestKind, code: Option<u16>, took: Duration) {
+        let endpoint = kind.as_str();
         let code = code.map_or_else(|| NO_ANSWER.into(), |code| code.to_string());
         self.requests.with_label_values(&[endpoint, code.as_str()]).inc();
         self.duration.with_label_values(&[endpoint]).observe(took.as_secs_f64());
@@ -105,8 +102,8 @@ impl ApiMetrics {
         self.retries.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Tells how many requests a minute may be sent.
-    pub fn rate_limit(&self, requests_per_minute: u32) {
+    /// Sets how many requests a minute may be sent.
+    pub fn set_rate_limit(&self, requests_per_minute: u32) {
         self.rate_limit.set(requests_per_minute.into());
     }
 }

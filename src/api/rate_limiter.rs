@@ -11,6 +11,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::retry::Backoff;
+
 /// The longest pause that an answer can ask for; a longer one is more likely a mistake.
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 /// The shortest one: "now" would only provoke the next refusal.
@@ -31,6 +33,7 @@ pub struct RateLimiter {
     /// How many wait for a slot.
     waiting: watch::Sender<usize>,
     pause: Mutex<Pause>,
+    backoff: Backoff,
 }
 
 #[derive(Debug)]
@@ -42,13 +45,29 @@ struct Pause {
 impl RateLimiter {
     /// A limiter of so many requests a minute; 0 is taken as 1.
     pub fn new(requests_per_minute: u32) -> Self {
+        Self::with_backoff(requests_per_minute, Backoff::DEFAULT)
+    }
+
+    /// The same with other waits before retries.
+    pub fn with_backoff(requests_per_minute: u32, backoff: Backoff) -> Self {
         let now = Instant::now();
         Self {
             limit: AtomicU32::new(requests_per_minute.max(1)),
             queue: tokio::sync::Mutex::new(now),
             waiting: watch::Sender::new(0),
             pause: Mutex::new(Pause { until: now, in_a_row: 0 }),
+            backoff,
         }
+    }
+
+    /// How long retries wait that nothing else holds back.
+    pub(super) fn backoff(&self) -> Backoff {
+        self.backoff
+    }
+
+    /// The maximum time that a request waits, pauses aside, while so many are under way.
+    pub(super) fn longest_wait(&self, concurrent: u32) -> Duration {
+        self.backoff.cap + Duration::from_secs(60) * concurrent / self.limit()
     }
 
     /// Requests a minute.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// The most retries that one request gets.
-pub(super) const MOST: u32 = 3;
+/// The maximum number of retries of one request.
+pub(super) const MAX_RETRIES: u32 = 3;
 
 /// Why a request is sent again: a value of the label `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ impl Shared {
     /// Allows so many requests a minute from now on.
     pub(super) fn limit(&self, requests_per_minute: u32) {
         self.rate_limiter.set_limit(requests_per_minute);
-        self.api_metrics.rate_limit(self.rate_limiter.limit());
+        self.api_metrics.set_rate_limit(self.rate_limiter.limit());
     }
 
     /// Ends the series of those apps that are not among the others, which are read.

@@ -1,22 +1,19 @@
 //! Says what is wrong with a configuration, and what would be exported by it.
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
+use std::{fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 
 use super::{Failure, table::Table};
 use crate::{
-    api::{ApiError, Client, PageRequest},
+    api::Client,
     app::Core,
     config::{App, Config, Poll},
     ledger::{self, LedgerStatus, ReadAt},
     model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
-    poller::{Estimate, Workload, estimate},
+    poller::{Estimate, ReadError, WorkflowList, Workload, estimate, list_workflows},
 };
 
 /// So many workflows are shown one by one.
 const MOST_ROWS: usize = 50;
-
-/// So many pages of a list of workflows are read.
-const MOST_PAGES: u32 = 100;
 
 /// A clock that differs by more is worth a word, in seconds.
 const SKEW_WORTH_A_WORD: f64 = 5.0;
@@ -113,27 +110,10 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
 }
 
 /// Reads an app's list of workflows.
-async fn list<'a>(app: &'a App, client: &Client) -> Result<Told<'a>, ApiError> {
-    let take = app.cortex.page_size;
-    let mut workflows = BTreeMap::new();
-    let mut read_at_ms = None;
-    for number in 1..=MOST_PAGES {
-        let page = client.workflows(PageRequest { number, take }).await?;
-        read_at_ms.get_or_insert(page.read_at_ms);
-        let before = workflows.len();
-        workflows.extend(page.items.into_iter().map(|workflow| (workflow.id.clone(), workflow)));
-        let full = page.listed >= page.take.unwrap_or(take) as usize;
-        let more = page.total.is_none_or(|total| total > workflows.len() as u64);
-        if !full || !more || workflows.len() == before {
-            break;
-        }
-    }
-    Ok(Told {
-        app,
-        workflows: workflows.into_values().collect(),
-        read_at_ms: read_at_ms.unwrap_or_default(),
-        skew_ms: client.clock_skew_ms(),
-    })
+async fn list<'a>(app: &'a App, client: &Client) -> Result<Told<'a>, ReadError> {
+    let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
+    let WorkflowList { workflows, read_at_ms, .. } = list;
+    Ok(Told { app, workflows, read_at_ms, skew_ms: client.clock_skew_ms() })
 }
 
 /// The tables, and what is to be said about them.
@@ -244,7 +224,7 @@ fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Find
         estimate.requests(),
         seconds(&estimate.mean_delay),
         seconds(&estimate.longest_delay),
-        seconds(&estimate.longest_untold_delay)
+        seconds(&estimate.longest_unannounced_delay)
     )
 }
 

@@ -30,8 +30,6 @@ pub struct Workflow {
 /// How a workflow's tests stand. Every count may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestResults {
-    /// All of them.
-    pub total: Option<u64>,
     /// Under way.
     pub running: Option<u64>,
     /// Stopped.

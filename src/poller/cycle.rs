@@ -1,5 +1,7 @@
-use super::{CycleResult, Poller, PollerStatus, ReadError};
-use crate::api::ApiError;
+//! How a cycle went. Pure.
+
+use super::metrics::CycleResult;
+use crate::{api::ApiError, ledger::LedgerError};
 
 /// How a cycle ended.
 #[derive(Clone, Debug)]
@@ -12,6 +14,23 @@ pub struct Cycle {
     pub error: Option<String>,
 }
 
+/// Why something couldn't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The API didn't give it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The ledger couldn't record it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// New or deleted items shift the pages faster than they can be read.
+    #[error("the list moved too much while it was read; it is read again in the next cycle")]
+    Moving,
+    /// A workflow is listed, its runs are not.
+    #[error("the API lists the workflow, but has no list of its runs (404)")]
+    Missing,
+}
+
 /// After so many failures in a row that look like an outage, or like a key that may read nothing, the
 /// rest of the cycle is left out.
 pub(super) const DOWN_AFTER: u32 = 5;
@@ -19,82 +38,17 @@ pub(super) const DOWN_AFTER: u32 = 5;
 /// What the readings of a cycle came to so far, or those of single runs within one of them.
 #[derive(Debug, Default)]
 pub(super) struct CycleStats {
-    read: usize,
-    failed: usize,
+    pub(super) read: usize,
+    pub(super) failed: usize,
+    /// Workflows that aren't tried any more.
+    pub(super) left_out: usize,
     failed_in_a_row: u32,
     refused: bool,
     /// Workflows whose runs the key may not read.
     forbidden: u32,
     throttled: bool,
-    left_out: usize,
     error: Option<String>,
 }
-
-impl Poller {
-    /// Ends the cycle that began then: tells how it went, in the metrics always, in the log when it
-    /// went otherwise than the one before.
-    pub(super) async fn end_cycle(&self, begun_ms: i64) {
-        let mut stats = std::mem::take(&mut *self.stats());
-        let whole = stats.failed == 0 && stats.left_out == 0;
-        let ended = self.ledger.end_cycle(&self.settings.app_id, whole, self.clock.now_ms()).await;
-        if let Err(error) = ended {
-            stats.failed(&error.into(), "the end of the cycle");
-        }
-        let cycle = stats.sum_up(self.schedule().can_read_any());
-        let seconds = (self.clock.steady_ms() - begun_ms) as f64 / 1000.0;
-        self.metrics.cycle_ended(&self.settings.app_id, cycle.result, seconds);
-        let before = self.status.borrow().clone();
-        self.log(&stats, &cycle, before.last.as_ref(), seconds);
-        if let Some(pause) = self.pause_after(&cycle) {
-            self.schedule().put_off(begun_ms + pause);
-        }
-        self.status.send_replace(PollerStatus { cycles: before.cycles + 1, last: Some(cycle) });
-    }
-
-    fn log(&self, stats: &CycleStats, cycle: &Cycle, before: Option<&Cycle>, seconds: f64) {
-        let app_id = self.settings.app_id.as_str();
-        match (&cycle.error, before) {
-            (Some(error), before) if before.is_none_or(|before| before.error != cycle.error) => {
-                tracing::warn!(
-                    app_id,
-                    result = cycle.result.as_str(),
-                    error,
-                    failed = stats.failed,
-                    left_out = stats.left_out,
-                    "A poll cycle could not read everything; what was published stays, and it is \
-                     tried again."
-                );
-            }
-            (None, Some(Cycle { error: Some(_), .. })) => {
-                tracing::info!(app_id, workflows = stats.read, "Poll cycles succeed again.");
-            }
-            (None, None) => {
-                tracing::info!(
-                    app_id,
-                    workflows = stats.read,
-                    seconds,
-                    "The first poll cycle succeeded."
-                );
-            }
-            _ => {
-                let result = cycle.result.as_str();
-                tracing::debug!(app_id, result, seconds, "A poll cycle ended.");
-            }
-        }
-    }
-
-    /// From the start of a cycle whose key was refused to the next: soon, since somebody may be
-    /// mending it, then ever more slowly. In milliseconds.
-    fn pause_after(&self, cycle: &Cycle) -> Option<i64> {
-        let mut memory = self.memory();
-        memory.refused = if cycle.refused { memory.refused + 1 } else { 0 };
-        let doublings = memory.refused.checked_sub(1)?.min(5);
-        Some((1000 << doublings).min(SLOWEST_RETRY_MS))
-    }
-}
-
-/// A key that the API refuses is tried again at least so often.
-const SLOWEST_RETRY_MS: i64 = 30_000;
 
 impl CycleStats {
     /// Whether to read nothing more in this cycle. `can_read_any` says whether the key was good for
@@ -127,12 +81,7 @@ impl CycleStats {
         self.refused |= error.scope() == FailureScope::Permission;
     }
 
-    /// So many workflows aren't tried any more.
-    pub(super) fn left_out(&mut self, workflows: usize) {
-        self.left_out += workflows;
-    }
-
-    fn sum_up(&self, can_read_any: bool) -> Cycle {
+    pub(super) fn sum_up(&self, can_read_any: bool) -> Cycle {
         let result = match (self.failed + self.left_out, self.read) {
             (0, _) => CycleResult::Success,
             (_, 0) => CycleResult::Failure,
@@ -143,14 +92,14 @@ impl CycleStats {
     }
 }
 
-/// What a failure is put down to, and so what it tells of other things that are to be read.
+/// What else a failure affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FailureScope {
-    /// The key: asking on is useless.
+enum FailureScope {
+    /// The key is no good: asking on is useless.
     Key,
-    /// That the key may not read this (403). It may well be good for other things.
+    /// The key may not read this (403). It may well be good for other things.
     Permission,
-    /// That too much was asked: four times, with a pause after each.
+    /// Too much was asked: four times, with a pause after each.
     RateLimit,
     /// The API as a whole, or the ledger: what is asked for next may fail likewise.
     Everything,
@@ -159,10 +108,15 @@ pub(super) enum FailureScope {
 }
 
 impl ReadError {
-    pub(super) fn scope(&self) -> FailureScope {
+    /// Whether the key is to blame: asking on is useless until there is another one.
+    pub fn is_auth(&self) -> bool {
+        matches!(self, Self::Api(error) if error.is_auth())
+    }
+
+    fn scope(&self) -> FailureScope {
         match self {
             Self::Api(ApiError::Unauthorized { code: 403, .. }) => FailureScope::Permission,
-            Self::Api(error) if error.is_auth() => FailureScope::Key,
+            _ if self.is_auth() => FailureScope::Key,
             Self::Api(ApiError::Throttled { .. }) => FailureScope::RateLimit,
             Self::Api(error) if error.is_transient() => FailureScope::Everything,
             Self::Ledger(_) => FailureScope::Everything,

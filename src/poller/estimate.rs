@@ -2,28 +2,11 @@
 
 use std::time::Duration;
 
-use super::polling::TURNS;
+use super::schedule::{TURNS, Workload};
 use crate::config;
 
-/// What polling depends on, over all apps together.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Workload {
-    /// Workflows that the API lists, those included that filters leave out.
-    pub listed: u32,
-    /// Workflows that are followed.
-    pub followed: u32,
-    /// Those of the followed ones that have open runs at any one time.
-    pub open: u32,
-    /// Those of the others of which the list tells no number of runs, or one that isn't believed.
-    pub uncounted: u32,
-    /// Runs that are created in a minute.
-    pub runs_per_minute: f64,
-    /// `--cortex.page-size`.
-    pub page_size: u32,
-}
-
-/// What to expect while nothing goes wrong. The requests are what would be needed, be there budget
-/// for them or not.
+/// What to expect while nothing goes wrong. The requests are what would be needed, whether the rate
+/// limit allows for them or not.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
     /// Requests a minute for lists of workflows.
@@ -32,17 +15,17 @@ pub struct Estimate {
     pub readings: f64,
     /// Requests a minute for sweeps.
     pub sweeps: f64,
-    /// From one reading of a workflow with news to the next: `--poll.interval`, or more if the budget is
-    /// too small for that.
+    /// From one reading of a workflow with news to the next: `--poll.interval`, or more if the rate
+    /// limit is too low for that.
     pub interval: Duration,
     /// The same for sweeps, which give way first.
     pub sweep_interval: Duration,
     /// From the end of a run until it is counted, on average.
     pub mean_delay: Duration,
-    /// The same at the most, if the number of runs tells of it or the run was seen open.
+    /// The maximum of that, if the number of runs shows it or the run was seen open.
     pub longest_delay: Duration,
-    /// The same at the most, if nothing tells of it.
-    pub longest_untold_delay: Duration,
+    /// The maximum of that, if nothing shows it.
+    pub longest_unannounced_delay: Duration,
 }
 
 impl Estimate {
@@ -51,7 +34,7 @@ impl Estimate {
         self.lists + self.readings + self.sweeps
     }
 
-    /// Whether the budget is too small for what is configured.
+    /// Whether the rate limit is too low for what is configured.
     pub fn is_stretched(&self, poll: &config::Poll) -> bool {
         // A thousandth is nothing.
         let longer = |of: Duration, than: Duration| of.as_secs_f64() > than.as_secs_f64() * 1.001;
@@ -62,7 +45,7 @@ impl Estimate {
 /// How many requests the first page of a list leaves for the second: pages overlap.
 const OVERLAP: f64 = 0.95;
 
-/// What polling this workload costs with a budget of so many requests a minute.
+/// What polling this workload costs at so many requests a minute.
 pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
     let (interval, sweep) = (minutes(poll.interval), minutes(poll.sweep_interval));
@@ -92,11 +75,11 @@ pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Es
         sweep_interval: duration(stretched_sweep),
         mean_delay: duration(longest / 2.0),
         longest_delay: duration(longest),
-        longest_untold_delay: duration(stretched_sweep + queue(readings + sweeps)),
+        longest_unannounced_delay: duration(stretched_sweep + queue(readings + sweeps)),
     }
 }
 
-/// Sweeps get this part of the budget even if there is not enough for what is more urgent.
+/// Sweeps get this part of the requests even if there are not enough for what is more urgent.
 const SWEEPS: f64 = 1.0 / TURNS as f64;
 
 /// What is to be read, in workflows, minutes and requests a minute.
@@ -189,11 +172,11 @@ mod tests {
         let estimate = estimate(&workload, &POLL, 400);
         assert_eq!(estimate.interval, POLL.interval, "{estimate:?}");
         assert!(estimate.sweep_interval > POLL.sweep_interval * 3, "{estimate:?}");
-        assert!(estimate.longest_untold_delay > estimate.sweep_interval, "{estimate:?}");
+        assert!(estimate.longest_unannounced_delay > estimate.sweep_interval, "{estimate:?}");
     }
 
     #[test]
-    fn far_above_the_budget_each_reading_finds_more() {
+    fn far_above_the_rate_limit_each_reading_finds_more() {
         let workload = Workload { runs_per_minute: 600.0, ..idle(3_000) };
         let estimate = estimate(&workload, &POLL, 400);
         // 64 requests are for lists, and a quarter of the rest for sweeps. In 10.4 minutes, runs are

@@ -1,11 +1,11 @@
-//! Whether polling keeps up. Tells when that changes, once, with the numbers.
+//! Whether polling keeps up. Logs when that changes, once, with the numbers.
 
 use std::time::Duration;
 
-use super::{Poller, Workload, estimate};
+use super::{app::Poller, estimate::estimate, schedule::Workload};
 use crate::config;
 
-/// Whether polling was behind when last looked.
+/// Whether polling was behind the last time.
 #[derive(Debug, Default)]
 pub(super) struct LagMonitor {
     behind: bool,
@@ -31,27 +31,26 @@ impl LagMonitor {
     }
 }
 
-/// Looks once per interval. Before the first cycles have ended, everything is overdue; while the
-/// API can't be asked, the cycles say so.
-pub(super) async fn tell(pollers: &[Poller]) {
+/// Checks once per interval. Before the first cycles have ended, everything is overdue; while the API
+/// can't be asked, the cycles report that.
+pub(super) async fn monitor(pollers: &[Poller]) {
     let Some(first) = pollers.first() else { return };
-    let poll = &first.settings.poll;
+    let poll = &first.reader.settings.poll;
     let mut monitor = LagMonitor::default();
-    let mut looks = tokio::time::interval(poll.interval);
+    let mut ticks = tokio::time::interval(poll.interval);
     loop {
-        looks.tick().await;
+        ticks.tick().await;
         let ended_well = |poller: &Poller| {
-            poller.status.borrow().last.as_ref().is_some_and(|cycle| cycle.error.is_none())
+            poller.status().borrow().last.as_ref().is_some_and(|cycle| cycle.error.is_none())
         };
         if !pollers.iter().all(ended_well) {
             continue;
         }
-        let lags = pollers.iter().map(|poller| poller.schedule().lag_ms(poller.clock.steady_ms()));
+        let lags = pollers.iter().map(|it| it.with_schedule(|schedule, now| schedule.lag_ms(now)));
         let lag = Duration::from_millis(lags.max().unwrap_or(0) as u64);
-        let change = monitor.change(lag, poll.interval);
-        if let Some(change) = change {
+        if let Some(change) = monitor.change(lag, poll.interval) {
             // A reload may have changed it.
-            let limit = first.client.rate_limiter().limit();
+            let limit = first.reader.client.rate_limiter().limit();
             log(change, &workload(pollers), poll, limit, lag);
         }
     }
@@ -60,12 +59,12 @@ pub(super) async fn tell(pollers: &[Poller]) {
 fn workload(pollers: &[Poller]) -> Workload {
     let mut sum = Workload::default();
     for poller in pollers {
-        let workload = poller.schedule().workload();
+        let workload = poller.with_schedule(|schedule, _| schedule.workload());
         sum.listed += workload.listed;
         sum.followed += workload.followed;
         sum.open += workload.open;
         sum.uncounted += workload.uncounted;
-        sum.page_size = poller.settings.page_size;
+        sum.page_size = poller.reader.settings.page_size;
     }
     sum
 }
@@ -91,7 +90,7 @@ fn log(change: LagChange, workload: &Workload, poll: &config::Poll, limit: u32, 
             needed_per_minute = requests,
             rate_limit = limit,
             lag_seconds,
-            "Polling has fallen behind, although --cortex.rate-limit would do: there is more to \
+            "Polling has fallen behind, although --cortex.rate-limit would allow for it: there is more to \
              read than usual, or the API is slow."
         ),
         LagChange::CaughtUp => tracing::info!(
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn falling_behind_and_catching_up_are_told_once_each() {
+    fn falling_behind_and_catching_up_are_reported_once_each() {
         let (mut monitor, interval) = (LagMonitor::default(), Duration::from_secs(30));
         let lags = [0, 20, 59, 61, 45, 300, 31, 30, 59, 0, 70];
         let turns: Vec<_> = lags

@@ -1,8 +1,11 @@
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, HistogramVec, IntCounterVec, Registry, register_gauge_vec_with_registry,
+    register_histogram_vec_with_registry, register_int_counter_vec_with_registry,
+};
 
 use crate::model::AppId;
 
-/// What the poller tells of itself.
+/// The poller's own metrics.
 #[derive(Clone)]
 pub struct PollerMetrics {
     up: GaugeVec,
@@ -37,32 +40,27 @@ impl CycleResult {
 impl PollerMetrics {
     /// Registers the families. Fails if they are registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let up = GaugeVec::new(
-            Opts::new(
+        Ok(Self {
+            up: register_gauge_vec_with_registry!(
                 "cortex_workflow_exporter_up",
                 "Whether the last poll cycle of the app succeeded completely.",
-            ),
-            &["app_id"],
-        )?;
-        let polls = IntCounterVec::new(
-            Opts::new(
+                &["app_id"],
+                registry
+            )?,
+            polls: register_int_counter_vec_with_registry!(
                 "cortex_workflow_exporter_polls_total",
                 "Poll cycles, by result: success, partial (some of it could not be read), failure.",
-            ),
-            &["app_id", "result"],
-        )?;
-        let poll_duration = HistogramVec::new(
-            HistogramOpts::new(
+                &["app_id", "result"],
+                registry
+            )?,
+            poll_duration: register_histogram_vec_with_registry!(
                 "cortex_workflow_exporter_poll_duration_seconds",
                 "How long poll cycles took.",
-            )
-            .buckets(vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0]),
-            &["app_id"],
-        )?;
-        registry.register(Box::new(up.clone()))?;
-        registry.register(Box::new(polls.clone()))?;
-        registry.register(Box::new(poll_duration.clone()))?;
-        Ok(Self { up, polls, poll_duration })
+                &["app_id"],
+                vec![0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0],
+                registry
+            )?,
+        })
     }
 
     /// Ends the series of an app that is no longer read.
@@ -76,7 +74,7 @@ impl PollerMetrics {
     }
 
     /// Makes the app's series exist, at 0 if they don't yet.
-    pub(super) fn foresee(&self, app: &AppId) {
+    pub(super) fn init_series(&self, app: &AppId) {
         self.up.with_label_values(&[app.as_str()]);
         self.poll_duration.with_label_values(&[app.as_str()]);
         for result in CycleResult::ALL {

@@ -1,11 +1,44 @@
 //! How many runs to ask for at once, so that a page is neither a burden nor a waste. Pure.
 
-/// The most bytes that a page should have, decompressed.
-const MOST_BYTES: usize = 2 * 1024 * 1024;
+use std::collections::HashMap;
+
+use crate::model::WorkflowId;
+
+/// The size of each list's pages: the configured one, or what their bytes allow.
+#[derive(Debug, Default)]
+pub(super) struct PageSizes {
+    max: u32,
+    smaller: HashMap<WorkflowId, u32>,
+}
+
+/// The maximum number of bytes that a page should have, decompressed.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// Smaller pages aren't asked for on account of their bytes: several dozen small ones cost more than a
 /// large one.
-const LEAST: u32 = 5;
+const MIN_SIZE: u32 = 5;
+
+impl PageSizes {
+    pub(super) fn new(max: u32) -> Self {
+        Self { max, smaller: HashMap::new() }
+    }
+
+    /// How many runs of this workflow to ask for.
+    pub(super) fn of(&self, workflow: &WorkflowId) -> u32 {
+        self.smaller.get(workflow).copied().unwrap_or(self.max)
+    }
+
+    /// Learns from a page of so many runs and bytes. Returns how many to ask for from now on.
+    pub(super) fn learn(&mut self, workflow: &WorkflowId, listed: usize, bytes: usize) -> u32 {
+        let size = fitting(self.of(workflow), listed, bytes, self.max);
+        if size < self.max {
+            self.smaller.insert(workflow.clone(), size);
+        } else {
+            self.smaller.remove(workflow);
+        }
+        size
+    }
+}
 
 /// How many runs to ask for after a page of so many runs and bytes was the answer to this many. Whole
 /// fractions of the most that may be asked for, and growing only when there is room to spare, so that
@@ -16,14 +49,14 @@ pub(super) fn fitting(asked: u32, listed: usize, bytes: usize, most: u32) -> u32
     }
     let each = bytes.div_ceil(listed);
     let fits = |take: u32, room: usize| each.saturating_mul(take as usize) <= room;
-    if !fits(asked, MOST_BYTES) {
+    if !fits(asked, MAX_BYTES) {
         let fractions = (1..).map(|halvings| most.checked_shr(halvings).unwrap_or(0));
-        let smaller = fractions.take_while(|take| *take >= LEAST);
-        let found = smaller.filter(|take| *take < asked).find(|take| fits(*take, MOST_BYTES));
-        return found.unwrap_or(LEAST.min(asked));
+        let smaller = fractions.take_while(|take| *take >= MIN_SIZE);
+        let found = smaller.filter(|take| *take < asked).find(|take| fits(*take, MAX_BYTES));
+        return found.unwrap_or(MIN_SIZE.min(asked));
     }
     let larger = (0..32).map(|halvings| most >> halvings).take_while(|take| *take > asked);
-    larger.into_iter().find(|take| fits(*take, MOST_BYTES / 2)).unwrap_or(asked)
+    larger.into_iter().find(|take| fits(*take, MAX_BYTES / 2)).unwrap_or(asked)
 }
 
 #[cfg(test)]
@@ -43,7 +76,7 @@ mod tests {
     fn pages_of_fat_runs_become_small_and_those_of_thin_ones_large_again() {
         assert_eq!(fitting(100, 100, 5_000_000, 100), 25);
         assert_eq!(fitting(100, 100, 30_000_000, 100), 6);
-        assert_eq!(fitting(25, 25, 25_000_000, 100), LEAST);
+        assert_eq!(fitting(25, 25, 25_000_000, 100), MIN_SIZE);
         assert_eq!(fitting(6, 6, 60_000, 100), 100);
         assert_eq!(fitting(3, 3, 60_000_000, 3), 3);
     }
@@ -62,7 +95,7 @@ mod tests {
             }
             prop_assert_eq!(step(take), take);
             prop_assert!(take <= most && take >= 1);
-            prop_assert!(take <= LEAST || each * take as usize <= MOST_BYTES);
+            prop_assert!(take <= MIN_SIZE || each * take as usize <= MAX_BYTES);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::api::PageRequest;
+use crate::api::{Page, PageRequest};
 
 /// Reads a list from its first page to its end.
 ///
@@ -41,6 +41,12 @@ pub(super) struct PageInfo<'a> {
     pub(super) total: Option<u64>,
     /// How many items the server says that a page has, if told.
     pub(super) take: Option<u32>,
+}
+
+impl<'a> PageInfo<'a> {
+    pub(super) fn of<T>(page: &'a Page<T>) -> Self {
+        Self { keys: &page.keys, total: page.total, take: page.take }
+    }
 }
 
 /// Where the reading of a list stands after a page.

@@ -1,4 +1,4 @@
-//! The poll loop: all apps of the process on one budget.
+//! The poll loop: all apps of the process on one rate limit.
 
 use std::time::Duration;
 
@@ -6,157 +6,107 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Poller, lag,
-    schedule::{Begun, Policy},
+    app::{Job, Poller},
+    cycle::Cycle,
+    lag,
+    schedule::{MAX_CONCURRENT, Policy, Schedule},
     watchdog::Watchdog,
 };
-use crate::model::WorkflowId;
 
-/// So many lists and workflows are read at once, so that an API that takes seconds for an answer
-/// can be asked hundreds of times a minute.
-const AT_ONCE: usize = 16;
-
-/// Of so many readings, one goes to whatever is most overdue, so that nobody starves while others
-/// are more urgent.
-pub(super) const TURNS: usize = 4;
-
-/// The loop looks around at least so often.
+/// The maximum time between two decisions on what to do next.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
 /// The pollers of all apps at work together. What is most urgent in any of them is read next, never
 /// one workflow twice at a time.
 pub struct Polling {
     pollers: Vec<Poller>,
-    watchdog: Watchdog,
-}
-
-/// What to do next.
-enum Job {
-    /// Read the list of workflows.
-    List,
-    /// Read a workflow.
-    Workflow(WorkflowId, Begun),
 }
 
 impl Polling {
-    /// All of these must share one budget.
+    /// All of these must share one rate limiter.
     pub fn new(pollers: Vec<Poller>) -> Self {
-        let watchdog = Watchdog::of(&pollers);
-        Self { pollers, watchdog }
+        Self { pollers }
     }
 
-    /// Tells whether it advances.
+    /// What notices if it no longer advances.
     pub fn watchdog(&self) -> Watchdog {
-        self.watchdog.clone()
+        Watchdog::new(self.pollers.iter().map(Poller::heartbeat).collect())
     }
 
-    /// Polls until told to stop.
+    /// Polls until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
         let polling = drive(&self.pollers, || false);
-        let both = async { tokio::join!(polling, lag::tell(&self.pollers)) };
+        let both = async { tokio::join!(polling, lag::monitor(&self.pollers)) };
         stop.run_until_cancelled(both).await;
     }
 }
 
-/// Reads whatever is due until it is enough. Each thing is begun only when the budget has nobody
-/// waiting, so that what is most urgent is decided as late as possible.
-pub(super) async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
-    let mut flying: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+impl Poller {
+    /// Reads the list of workflows and all that is due, once.
+    ///
+    /// # Panics
+    ///
+    /// Never: a cycle leaves a record of how it ended.
+    pub async fn cycle(&self) -> Cycle {
+        let status = self.status();
+        let before = status.borrow().cycles;
+        self.with_schedule(Schedule::restart);
+        drive(std::slice::from_ref(self), || status.borrow().cycles > before).await;
+        status.borrow().last.clone().expect("a cycle has ended")
+    }
+}
+
+/// Reads whatever is due until it is enough. Each thing is begun only when no request waits for the
+/// rate limiter, so that what is most urgent is decided as late as possible.
+async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
+    let mut running: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
     let mut turn = 0;
     while !enough() {
-        let room = flying.len() < AT_ONCE;
-        let policy = if turn % TURNS == TURNS - 1 { Policy::MostOverdue } else { Policy::Urgent };
+        let room = running.len() < MAX_CONCURRENT;
         // Only if there is room: what is chosen counts as begun.
-        if room && let Some((poller, job)) = next(pollers, policy) {
+        if room && let Some((poller, job)) = next(pollers, Policy::of_turn(turn)) {
             turn += usize::from(matches!(job, Job::Workflow(..)));
-            flying.push(poller.perform(job).boxed());
+            running.push(poller.perform(job).boxed());
             tokio::select! {
                 biased;
-                Some(()) = flying.next() => {}
-                () = poller.client.rate_limiter().until_idle() => {}
+                Some(()) = running.next() => {}
+                () = poller.reader.client.rate_limiter().until_idle() => {}
             }
             continue;
         }
         let until_list = if room { sleep_until_list(pollers) } else { LONGEST_SLEEP };
         tokio::select! {
-            Some(()) = flying.next(), if !flying.is_empty() => {}
+            Some(()) = running.next(), if !running.is_empty() => {}
             () = tokio::time::sleep(until_list) => {}
         }
     }
 }
 
-/// What is most urgent in all apps: a list that is due comes first, since it tells what else is.
+/// What is most urgent in all apps: a list that is due comes first, since it says what else is.
 fn next(pollers: &[Poller], policy: Policy) -> Option<(&Poller, Job)> {
-    let mut due = in_turn(pollers).filter(|poller| {
-        let due_ms = poller.schedule().list_due_ms();
-        due_ms.is_some_and(|due_ms| due_ms <= poller.clock.steady_ms())
-    });
-    if let Some(poller) = due.next() {
-        poller.schedule().begin_list(poller.clock.steady_ms());
-        return Some((poller, Job::List));
-    }
-    let most_urgent = pollers.iter().filter_map(|poller| {
-        let schedule = poller.schedule();
-        let (priority, id) = schedule.next(policy, poller.clock.steady_ms())?;
-        Some((priority, poller, id.clone()))
-    });
-    let (_, poller, id) = most_urgent.max_by_key(|(priority, ..)| *priority)?;
-    let begun = poller.schedule().begin(&id, poller.clock.steady_ms())?;
-    Some((poller, Job::Workflow(id, begun)))
+    let list = in_turn(pollers).find_map(|poller| Some((poller, poller.begin_list()?)));
+    list.or_else(|| {
+        let queued = pollers.iter().filter_map(|it| Some((it.next_workflow(policy)?, it)));
+        let ((_, id), poller) = queued.max_by_key(|((priority, _), _)| *priority)?;
+        Some((poller, poller.begin_workflow(id)?))
+    })
 }
 
 /// The apps whose turn has come. Which app shows a workflow that several list must not depend on whose
 /// answer comes first. So an app that the ledger doesn't know yet is only read once those before it
 /// are known, or have been tried.
 fn in_turn(pollers: &[Poller]) -> impl Iterator<Item = &Poller> {
-    let tried = |poller: &Poller| poller.is_met() || poller.status.borrow().cycles > 0;
+    let tried = |poller: &Poller| poller.is_known() || poller.status().borrow().cycles > 0;
     let untried = pollers.iter().position(|poller| !tried(poller)).unwrap_or(pollers.len());
-    let in_turn = move |(at, poller): &(usize, &Poller)| *at <= untried || poller.is_met();
+    let in_turn = move |(at, poller): &(usize, &Poller)| *at <= untried || poller.is_known();
     pollers.iter().enumerate().filter(in_turn).map(|(_, poller)| poller)
 }
 
 fn sleep_until_list(pollers: &[Poller]) -> Duration {
     let left = in_turn(pollers).filter_map(|poller| {
-        let left_ms = poller.schedule().list_due_ms()? - poller.clock.steady_ms();
-        Some(Duration::from_millis(left_ms.max(0) as u64))
+        poller.with_schedule(|schedule, now_ms| {
+            Some(Duration::from_millis((schedule.list_due_ms()? - now_ms).max(0) as u64))
+        })
     });
     left.min().map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP))
-}
-
-impl Poller {
-    /// Whether the ledger knows the app.
-    fn is_met(&self) -> bool {
-        let state = self.ledger.state();
-        let app = state.apps.get(&self.settings.app_id);
-        app.is_some_and(|app| app.record.cold_start_ms.is_some())
-    }
-
-    async fn perform(&self, job: Job) {
-        let _at_work = self.heartbeat.at_work();
-        match job {
-            Job::List => self.refresh_workflows().await,
-            Job::Workflow(id, begun) => self.poll_workflow(&id, begun).await,
-        }
-        let can_read_any = self.schedule().can_read_any();
-        if self.stats().has_given_up(can_read_any) {
-            let left_out = self.schedule().break_off();
-            self.stats().left_out(left_out);
-        }
-        let ended = self.schedule().end_cycle();
-        if let Some(begun_ms) = ended {
-            self.end_cycle(begun_ms).await;
-        }
-    }
-
-    async fn poll_workflow(&self, id: &WorkflowId, begun: Begun) {
-        let read = self.read_workflow(id, begun.told).await;
-        match &read {
-            Ok(_) => self.stats().read(),
-            Err(error) => {
-                tracing::debug!(workflow_id = %id, %error, "A workflow could not be read.");
-                self.stats().failed(error, &format!("workflow {id}"));
-            }
-        }
-        self.schedule().ended(id, begun, read.ok(), self.clock.steady_ms());
-    }
 }

@@ -239,6 +239,10 @@ mod tests {
     use super::*;
     use crate::model::Timestamp;
 
+    fn keys(runs: &[Run]) -> Vec<u64> {
+        runs.iter().map(|run| run.id.as_str().parse().expect("a number")).collect()
+    }
+
     /// The runs of a list with the oldest first, in the order of their creation.
     fn runs(numbers: std::ops::Range<u32>) -> Vec<Run> {
         let run = |number: u32| {
@@ -253,8 +257,7 @@ mod tests {
         let mut reading = Reading::new(10, false, None);
         for requests in 1..10_000 {
             let runs = answer(reading.request());
-            let keys: Vec<_> =
-                runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
+            let keys = keys(&runs);
             let info = PageInfo { keys: &keys, total: Some(total), take: Some(10) };
             let outcome = reading.answered(&runs, info);
             if outcome.stop_when == StopWhen::Always || outcome.next.is_none() {
@@ -288,8 +291,7 @@ mod tests {
         let mut reading = Reading::new(10, false, None);
         let climbed = (0..LONGEST_SEARCH + 20).find(|_| {
             let runs = page(reading.request());
-            let keys: Vec<_> =
-                runs.iter().map(|run| crate::poller::workflow::key(run.id.as_str())).collect();
+            let keys = keys(&runs);
             reading.answered(&runs, PageInfo { keys: &keys, total: Some(20), take: Some(10) });
             reading.to_the_end
         });

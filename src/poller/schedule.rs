@@ -1,10 +1,35 @@
-//! What of one app is to be read next, and since when. Pure: it is told the time, what the list of
-//! workflows told, and how readings ended.
+//! What of one app is to be read next, and since when. Pure: it is given the time, what the list of
+//! workflows said, and how readings ended.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{cycle::DOWN_AFTER, estimate::Workload, hint::Hint};
+use super::{cycle::DOWN_AFTER, hint::Hint};
 use crate::{config, model::WorkflowId};
+
+/// The maximum number of lists and workflows that are read at once, so that an API that takes seconds
+/// for an answer can be asked hundreds of times a minute.
+pub(super) const MAX_CONCURRENT: usize = 16;
+
+/// One of so many readings goes to whatever is most overdue, so that nothing starves while others are
+/// more urgent.
+pub(super) const TURNS: usize = 4;
+
+/// What there is to poll, over all apps together, as far as it decides what that costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Workload {
+    /// Workflows that the API lists, those included that filters leave out.
+    pub listed: u32,
+    /// Workflows that are followed.
+    pub followed: u32,
+    /// Those of the followed ones that have open runs at any one time.
+    pub open: u32,
+    /// Those of the others whose number of runs is not listed, or not believed.
+    pub uncounted: u32,
+    /// Runs that are created in a minute.
+    pub runs_per_minute: f64,
+    /// `--cortex.page-size`.
+    pub page_size: u32,
+}
 
 /// When the workflows of one app are to be read.
 ///
@@ -14,8 +39,7 @@ use crate::{config, model::WorkflowId};
 /// All times are in milliseconds by a clock that nobody sets.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    interval_ms: i64,
-    sweep_ms: i64,
+    periods: Periods,
     workflows: BTreeMap<WorkflowId, Task>,
     list_due_ms: i64,
     listing: bool,
@@ -34,8 +58,15 @@ struct CurrentCycle {
     broken_off: bool,
 }
 
+/// How often a workflow is read: if something can happen in it unannounced, and if not.
+#[derive(Clone, Copy, Debug)]
+struct Periods {
+    interval_ms: i64,
+    sweep_ms: i64,
+}
+
 /// A workflow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Task {
     hint: Hint,
     /// When the last reading that ended well began.
@@ -53,8 +84,9 @@ struct Task {
     in_cycle: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum TaskState {
+    #[default]
     Resting,
     Queued,
     Reading,
@@ -70,7 +102,7 @@ pub(super) struct Priority {
     overdue_ratio: i64,
 }
 
-/// How the most urgent workflow is found.
+/// How the workflow to read next is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
     /// What is more than a sweep first; of that, what is active counts for more.
@@ -79,20 +111,26 @@ pub(super) enum Policy {
     MostOverdue,
 }
 
-/// So many times more than others counts how overdue an active workflow is. It goes before them, yet
-/// they don't wait for ever where there are more active ones than there is budget for.
+impl Policy {
+    pub(super) fn of_turn(turn: usize) -> Self {
+        if turn % TURNS == TURNS - 1 { Self::MostOverdue } else { Self::Urgent }
+    }
+}
+
+/// How many times more than others an active workflow counts as overdue. It goes before them, yet they
+/// don't wait for ever if there are more active ones than the rate limit allows for.
 const ACTIVE: i64 = 4;
 
-/// So many sweep intervals after it failed, a workflow is as urgent again as one whose sweep is due. It
-/// has been tried long before, unless there is more to do than budget: whatever didn't fail goes first,
-/// so that it doesn't have to wait for what may fail again.
+/// After how many sweep intervals a workflow that failed is as urgent again as one whose sweep is due.
+/// It has been tried long before, unless there is more to do than the rate limit allows for: whatever
+/// didn't fail goes first, so that it doesn't have to wait for what may fail again.
 const FAILED: i64 = 2;
 
-/// At the most so many readings at once are of workflows that failed before, since each may take until
+/// The maximum number of concurrent readings of workflows that failed before, since each may take until
 /// its last retry has timed out. So few don't make the API count as down if they end together.
-const MOST_FAILED: usize = DOWN_AFTER as usize - 1;
+const MAX_FAILED: usize = DOWN_AFTER as usize - 1;
 
-/// How a workflow stands, as known from its last reading.
+/// What goes on in a workflow, as known from its last reading.
 #[derive(Clone, Debug)]
 pub(super) struct Activity {
     pub(super) id: WorkflowId,
@@ -102,26 +140,26 @@ pub(super) struct Activity {
     pub(super) failed: bool,
 }
 
-/// What a list of workflows came to.
+/// What a list of workflows says.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
-    /// The number of runs that it tells for each workflow.
+    /// Each workflow's number of runs, if that is listed.
     pub(super) counts: HashMap<WorkflowId, Option<u64>>,
-    /// How long the budget takes for its requests.
+    /// How long its requests take at the rate limit.
     pub(super) cost_ms: i64,
 }
 
-/// At the most this part of the budget goes into lists of workflows: with many thousands of them
-/// the list is read less often.
-const MOST_FOR_LISTS: i64 = 2;
+/// Lists of workflows get at most one of so many requests: with many thousands of workflows the list
+/// is read less often.
+const LIST_SHARE: i64 = 2;
 
 impl Schedule {
     /// Nothing is known; the list is due.
     pub(super) fn new(poll: &config::Poll, now_ms: i64) -> Self {
         let interval_ms = poll.interval.as_millis() as i64;
+        let sweep_ms = (poll.sweep_interval.as_millis() as i64).max(interval_ms);
         Self {
-            interval_ms,
-            sweep_ms: (poll.sweep_interval.as_millis() as i64).max(interval_ms),
+            periods: Periods { interval_ms, sweep_ms },
             workflows: BTreeMap::new(),
             list_due_ms: now_ms,
             listing: false,
@@ -146,46 +184,45 @@ impl Schedule {
     }
 
     /// The list must not be read before.
-    pub(super) fn put_off(&mut self, until_ms: i64) {
+    pub(super) fn postpone_list(&mut self, until_ms: i64) {
         self.list_due_ms = until_ms;
     }
 
     /// The reading of the list begins, and with it a cycle, if none goes on.
     pub(super) fn begin_list(&mut self, now_ms: i64) {
         self.listing = true;
-        self.list_due_ms = now_ms + self.interval_ms;
+        self.list_due_ms = now_ms + self.periods.interval_ms;
         let cycle = CurrentCycle { begun_ms: now_ms, listed: false, broken_off: false };
         self.cycle.get_or_insert(cycle);
     }
 
     /// The reading of the list that began then has ended; `None`: badly, so nothing is known of
-    /// what changed. `seen` are the workflows to follow.
+    /// what changed. `activity` has the workflows to follow.
     pub(super) fn listed(
         &mut self,
         listing: Option<&Listing>,
-        seen: Vec<Activity>,
+        activity: Vec<Activity>,
         begun_ms: i64,
         now_ms: i64,
     ) {
         self.listing = false;
         if let Some(listing) = listing {
-            let least_ms = listing.cost_ms.saturating_mul(MOST_FOR_LISTS).max(self.interval_ms);
+            let least_ms = listing.cost_ms.saturating_mul(LIST_SHARE).max(self.periods.interval_ms);
             self.list_due_ms = begun_ms + least_ms;
             self.listed = listing.counts.len();
         }
         let Some(cycle) = self.cycle else { return };
-        let (interval_ms, sweep_ms) = (self.interval_ms, self.sweep_ms);
         let mut before = std::mem::take(&mut self.workflows);
-        for seen in seen {
+        for seen in activity {
             let mut task = before.remove(&seen.id).unwrap_or_default();
             let count = listing.map(|listing| listing.counts.get(&seen.id));
             if let Some(Some(count)) = count {
-                task.hint.tell(*count, begun_ms);
+                task.hint.listed(*count, begun_ms);
             }
             // Of what is not listed any more there is nothing to expect but that its open runs go.
             let listed = count.is_none_or(|count| count.is_some());
             let hinted = listing.is_some() && task.hint.is_usable(now_ms);
-            task.judge(&seen, listed, hinted, Periods { interval_ms, sweep_ms }, now_ms);
+            task.judge(&seen, listed, hinted, self.periods, now_ms);
             self.workflows.insert(seen.id, task);
         }
         // What is being read still has to end.
@@ -206,7 +243,7 @@ impl Schedule {
     /// What was read together at the start would be swept together ever after. So each list makes the
     /// longest unread ones due before their time, as many as sweeps come to on average.
     fn sweep_some_early(&mut self, now_ms: i64) {
-        let Self { interval_ms, sweep_ms, .. } = *self;
+        let Periods { interval_ms, sweep_ms } = self.periods;
         let swept = self.workflows.values_mut().filter(|task| task.period_ms == sweep_ms);
         let swept: Vec<_> = swept.collect();
         let share = (swept.len() as i64 * interval_ms + sweep_ms - 1) / sweep_ms;
@@ -224,12 +261,11 @@ impl Schedule {
     /// The workflow to read next, if there is one.
     pub(super) fn next(&self, policy: Policy, now_ms: i64) -> Option<(Priority, &WorkflowId)> {
         let tried_again = |it: &&Task| it.state == TaskState::Reading && it.failed_ms.is_some();
-        let room = self.workflows.values().filter(tried_again).count() < MOST_FAILED;
+        let room = self.workflows.values().filter(tried_again).count() < MAX_FAILED;
         let queued = self.workflows.iter().filter(|(_, it)| it.state == TaskState::Queued);
-        let periods = Periods { interval_ms: self.interval_ms, sweep_ms: self.sweep_ms };
         queued
             .filter(|(_, task)| room || task.failed_ms.is_none())
-            .map(|(id, task)| (task.priority(policy, periods, now_ms), id))
+            .map(|(id, task)| (task.priority(policy, self.periods, now_ms), id))
             .max_by_key(|(priority, _)| *priority)
     }
 
@@ -237,7 +273,7 @@ impl Schedule {
     pub(super) fn begin(&mut self, id: &WorkflowId, now_ms: i64) -> Option<Begun> {
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
-        Some(Begun { told: task.hint.told(), at_ms: now_ms })
+        Some(Begun { count: task.hint.count(), at_ms: now_ms })
     }
 
     /// The reading of a workflow has ended; `news` says whether it met any, `None` that it failed.
@@ -246,7 +282,7 @@ impl Schedule {
         (task.state, task.in_cycle) = (TaskState::Resting, false);
         task.failed_ms = news.is_none().then_some(begun.at_ms);
         if let Some(news) = news {
-            task.hint.read(begun.told, news, now_ms);
+            task.hint.read(begun.count, news, now_ms);
             task.read_ms = Some(begun.at_ms);
             task.due_ms = None;
         }
@@ -287,12 +323,12 @@ impl Schedule {
         self.due(now_ms).map(|(_, late_ms)| late_ms).max().unwrap_or(0)
     }
 
-    /// What there is to poll, as far as it decides what that costs.
+    /// What there is to poll.
     pub(super) fn workload(&self) -> Workload {
         let count = |fits: &dyn Fn(&Task) -> bool| {
             self.workflows.values().filter(|task| fits(task)).count() as u32
         };
-        let often = |task: &Task| task.period_ms <= self.interval_ms;
+        let often = |task: &Task| task.period_ms <= self.periods.interval_ms;
         Workload {
             listed: self.listed.max(self.workflows.len()) as u32,
             followed: self.workflows.len() as u32,
@@ -312,30 +348,9 @@ impl Schedule {
 /// What was known when a reading began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
-    pub(super) told: Option<u64>,
+    /// The number of runs that is listed.
+    pub(super) count: Option<u64>,
     at_ms: i64,
-}
-
-/// How often a workflow is read: if something can happen in it unannounced, and if not.
-#[derive(Clone, Copy)]
-struct Periods {
-    interval_ms: i64,
-    sweep_ms: i64,
-}
-
-impl Default for Task {
-    fn default() -> Self {
-        Self {
-            hint: Hint::default(),
-            read_ms: None,
-            failed_ms: None,
-            due_ms: None,
-            period_ms: 1,
-            active: false,
-            state: TaskState::Resting,
-            in_cycle: false,
-        }
-    }
 }
 
 impl Task {

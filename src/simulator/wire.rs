@@ -172,8 +172,9 @@ fn usage(run: &SimulatedRun) -> Value {
 
 fn tests(workflow: &SimulatedWorkflow) -> Value {
     workflow.tests.as_ref().map_or(Value::Null, |tests| {
+        let counts = [tests.running, tests.cancelled, tests.passing, tests.failing];
         json!({
-            "total_count": tests.total,
+            "total_count": counts.into_iter().flatten().sum::<u64>(),
             "running_count": tests.running,
             "cancelled_count": tests.cancelled,
             "passing_count": tests.passing,

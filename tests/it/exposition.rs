@@ -187,7 +187,6 @@ fn busy(form: Form) -> SimulatedWorkflow {
     }
     workflow.steps[3].looped = Some("mails".into());
     workflow.tests = Some(TestResults {
-        total: Some(10),
         running: Some(1),
         cancelled: Some(2),
         passing: Some(3),

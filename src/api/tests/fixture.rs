@@ -2,12 +2,9 @@ use std::{sync::Arc, time::Duration};
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
+use super::stub_server::{Reply, StubServer, answer};
 use crate::{
-    api::{
-        ApiError, ApiMetrics, Client, Page, PageRequest, RateLimiter,
-        hostile::{Reply, Server, answer},
-        retry::Backoff,
-    },
+    api::{ApiError, ApiMetrics, Backoff, Client, Page, PageRequest, RateLimiter},
     config::{ApiKey, Cortex},
     model::{AppId, Clock, Run, RunId, WorkflowId},
 };
@@ -29,12 +26,12 @@ impl Clock for FixedClock {
 /// A client of a server that gives these replies.
 pub(super) struct Fixture {
     pub(super) client: Client,
-    pub(super) server: Server,
+    pub(super) server: StubServer,
     pub(super) rate_limiter: Arc<RateLimiter>,
     registry: Registry,
 }
 
-fn settings(server: &Server) -> Cortex {
+fn settings(server: &StubServer) -> Cortex {
     Cortex {
         api_url: format!("http://{}", server.address).parse().expect("a URL"),
         app_id: AppId::new("c").expect("an id"),
@@ -54,16 +51,16 @@ impl Fixture {
         replies: impl IntoIterator<Item = Reply>,
         change: impl FnOnce(&mut Cortex),
     ) -> Self {
-        let server = Server::start(replies).await;
+        let server = StubServer::start(replies).await;
         let mut settings = settings(&server);
         change(&mut settings);
-        let rate_limiter = Arc::new(RateLimiter::new(1_000_000));
+        let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
+        let rate_limiter = Arc::new(RateLimiter::with_backoff(1_000_000, quick));
         let registry = Registry::new();
         let metrics = ApiMetrics::new(&registry).expect("a new registry");
-        let quick = Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) };
         let (shared, clock) = (Arc::clone(&rate_limiter), Arc::new(FixedClock));
-        let client = Client::with_backoff(&settings, shared, metrics, clock, quick)
-            .expect("settings that can be used");
+        let client =
+            Client::new(&settings, shared, metrics, clock).expect("settings that can be used");
         Self { client, server, rate_limiter, registry }
     }
 

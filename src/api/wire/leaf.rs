@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -43,7 +43,7 @@ macro_rules! anything_else {
 pub(super) struct Leaf<'a>(#[serde(borrow)] Option<&'a RawValue>);
 
 impl<'a> Leaf<'a> {
-    pub(super) fn is_told(self) -> bool {
+    pub(super) fn is_given(self) -> bool {
         self.0.is_some()
     }
 
@@ -81,22 +81,22 @@ impl<'a> Leaf<'a> {
         self.digits().map(Cow::Borrowed).or_else(|| self.text())
     }
 
-    /// A string or an epoch number. One that is told but makes no sense is an anomaly.
+    /// A string or an epoch number. One that is given but makes no sense is an anomaly.
     pub(super) fn timestamp(self, anomalies: &mut Vec<Anomaly>) -> Option<Timestamp> {
         let timestamp = match self.number() {
             Some(number) => Timestamp::from_epoch(number),
             None => self.text().and_then(|text| Timestamp::parse(&text)),
         };
-        if timestamp.is_none() && self.is_told() {
+        if timestamp.is_none() && self.is_given() {
             anomalies.push(Anomaly::UnreadableTimestamp);
         }
         timestamp
     }
 
-    /// Credits: a number that isn't negative. Anything else that is told is an anomaly.
+    /// Credits: a number that isn't negative. Anything else that is given is an anomaly.
     pub(super) fn credits(self, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
         let credits = self.number().filter(|credits| *credits >= 0.0);
-        if credits.is_none() && self.is_told() {
+        if credits.is_none() && self.is_given() {
             anomalies.push(Anomaly::InvalidCredits);
         }
         credits
@@ -108,8 +108,42 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// An object, or nothing where there is something else. (A derived struct alone would also accept
-/// an array of its fields.)
+/// An object's fields, each of which has its place; see [`fields!`].
+pub(in crate::api) trait Fields<'de>: Default {
+    /// Reads the value of this field; `false` if there is no place for it.
+    fn read<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
+}
+
+/// Defines an object of the API by its fields and their names on the wire. Any of them may be
+/// missing, and the last one counts where one is given twice.
+macro_rules! fields {
+    ($(#[$doc:meta])* $vis:vis struct $object:ident<$a:lifetime> {
+        $($field:ident: $type:ty = $name:literal),+ $(,)?
+    }) => {
+        $(#[$doc])*
+        #[derive(Default)]
+        $vis struct $object<$a> {
+            $($field: $type,)+
+        }
+
+        impl<'de: $a, $a> $crate::api::wire::leaf::Fields<'de> for $object<$a> {
+            fn read<A: serde::de::MapAccess<'de>>(
+                &mut self,
+                name: &str,
+                map: &mut A,
+            ) -> Result<bool, A::Error> {
+                match name {
+                    $($name => self.$field = map.next_value()?,)+
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    };
+}
+pub(super) use fields;
+
+/// An object, or nothing where there is something else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object<T>(pub(super) Option<T>);
 
@@ -119,7 +153,7 @@ impl<T> Default for Object<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Fields<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         json.deserialize_any(ObjectVisitor(PhantomData)).map(Self)
     }
@@ -127,13 +161,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 struct ObjectVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+impl<'de, T: Fields<'de>> Visitor<'de> for ObjectVisitor<T> {
     type Value = Option<T>;
 
     anything_else!();
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = T::default();
+        // A raw name: one that is not a proper text must not spoil its neighbours.
+        while let Some(name) = map.next_key::<&'de RawValue>()? {
+            let name = Leaf(Some(name)).text().unwrap_or_default();
+            if !fields.read(&name, &mut map)? {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Some(fields))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -142,8 +184,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
-/// Several things: a list of them, or a map of them by key. No things where there is something
-/// else.
+/// A list of things, or a map of them by key. No things where there is something else.
 #[derive(Debug)]
 pub(super) enum Several<'a, T> {
     List(Vec<T>),
@@ -158,8 +199,8 @@ impl<T> Default for Several<'_, T> {
 
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Several<'a, T> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        let told = json.deserialize_any(SeveralVisitor(PhantomData))?;
-        Ok(told.unwrap_or_default())
+        let several = json.deserialize_any(SeveralVisitor(PhantomData))?;
+        Ok(several.unwrap_or_default())
     }
 }
 
@@ -172,7 +213,6 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Visitor<'de> for SeveralVisitor<'a, T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut things = Vec::new();
-        // A raw key: one that is no proper text must not spoil its neighbours.
         while let Some(key) = map.next_key::<&'de RawValue>()? {
             things.push((Leaf(Some(key)), map.next_value()?));
         }

@@ -1,72 +1,54 @@
-use serde::Deserialize;
-
 use super::{
-    Listed, NO_ID, fits_a_path,
-    leaf::{Leaf, Object, Several},
-    step::{self, StepCredits, StepDefinition, WireStep},
+    NO_ID, WireItem,
+    leaf::{Leaf, Object, Several, fields},
+    step::{self, WireStep, WireStepCredits, WireStepDefinition},
 };
 use crate::model::{Origin, Run, RunId, Status};
 
-/// A run in both known forms; see the API's page "Get Workflow Runs". What it was given and what
-/// came out of it is skipped unread.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-pub(in crate::api) struct WireRun<'a> {
-    #[serde(borrow, default)]
-    id: Leaf<'a>,
-    #[serde(borrow, default)]
-    status: Leaf<'a>,
-    #[serde(borrow, default)]
-    origin: Leaf<'a>,
-    #[serde(borrow, default)]
-    created_at: Leaf<'a>,
-    #[serde(borrow, default)]
-    started_at: Leaf<'a>,
-    #[serde(borrow, default)]
-    ended_at: Leaf<'a>,
-    #[serde(borrow, default)]
-    updated_at: Leaf<'a>,
-    #[serde(borrow, default)]
-    output: Several<'a, Object<WireStep<'a>>>,
-    #[serde(borrow, default)]
-    workflow_version: Object<WireVersion<'a>>,
-    #[serde(borrow, default)]
-    workflow_version_draft: Object<WireVersion<'a>>,
-    #[serde(borrow, default)]
-    usage: Object<WireUsage<'a>>,
+fields! {
+    /// A run in both known forms; see the API's page "Get Workflow Runs". Its input and its steps'
+    /// output are skipped unread.
+    pub(in crate::api) struct WireRun<'a> {
+        id: Leaf<'a> = "id",
+        status: Leaf<'a> = "status",
+        origin: Leaf<'a> = "origin",
+        created_at: Leaf<'a> = "created_at",
+        started_at: Leaf<'a> = "started_at",
+        ended_at: Leaf<'a> = "ended_at",
+        updated_at: Leaf<'a> = "updated_at",
+        output: Several<'a, Object<WireStep<'a>>> = "output",
+        version: Object<WireVersion<'a>> = "workflow_version",
+        draft: Object<WireVersion<'a>> = "workflow_version_draft",
+        usage: Object<WireUsage<'a>> = "usage",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct WireVersion<'a> {
-    #[serde(borrow, default)]
-    steps: Several<'a, Object<StepDefinition<'a>>>,
+fields! {
+    struct WireVersion<'a> {
+        steps: Several<'a, Object<WireStepDefinition<'a>>> = "steps",
+    }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-struct WireUsage<'a> {
-    #[serde(borrow, default)]
-    total: Leaf<'a>,
-    #[serde(borrow, default)]
-    steps: Several<'a, Object<StepCredits<'a>>>,
+fields! {
+    struct WireUsage<'a> {
+        total: Leaf<'a> = "total",
+        steps: Several<'a, Object<WireStepCredits<'a>>> = "steps",
+    }
 }
 
-impl Listed for Run {
+impl WireItem for Run {
     type Wire<'a> = WireRun<'a>;
 
     fn from_wire(wire: WireRun<'_>) -> Result<Self, &'static str> {
-        let id = wire.id.text().filter(|id| fits_a_path(id));
-        let id = id.and_then(|id| RunId::new(&id)).ok_or(NO_ID)?;
-        let status = wire.status.text().ok_or("its status is no text")?;
+        let id = wire.id.text().and_then(|id| RunId::new(&id)).ok_or(NO_ID)?;
+        let status = wire.status.text().ok_or("its status is not a string")?;
         let mut anomalies = Vec::new();
         let ended_at = wire.ended_at.timestamp(&mut anomalies);
         let usage = wire.usage.0.unwrap_or_default();
         let credits = usage.total.credits(&mut anomalies);
         let steps = step::read_all(
             wire.output,
-            [wire.workflow_version, wire.workflow_version_draft]
-                .map(|version| version.0.unwrap_or_default().steps),
+            [wire.version, wire.draft].map(|version| version.0.unwrap_or_default().steps),
             usage.steps,
             ended_at,
             &mut anomalies,
@@ -83,5 +65,8 @@ impl Listed for Run {
             credits,
             anomalies,
         })
+    }
+    fn id(&self) -> &str {
+        self.id.as_str()
     }
 }

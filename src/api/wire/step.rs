@@ -2,38 +2,32 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use serde::Deserialize;
-
-use super::leaf::{Leaf, Object, Several};
+use super::leaf::{Leaf, Object, Several, fields};
 use crate::model::{Anomaly, Label, Status, Step, StepDuration, Timestamp, epoch_ms};
 
-#[derive(Clone, Copy, Deserialize)]
-pub(super) struct WireStep<'a> {
-    #[serde(borrow, default)]
-    key: Leaf<'a>,
-    #[serde(borrow, default, rename = "type")]
-    step_type: Leaf<'a>,
-    #[serde(borrow, default)]
-    status: Leaf<'a>,
-    #[serde(borrow, default)]
-    start: Leaf<'a>,
-    #[serde(borrow, default)]
-    end: Leaf<'a>,
+fields! {
+    #[derive(Clone, Copy)]
+    pub(super) struct WireStep<'a> {
+        key: Leaf<'a> = "key",
+        step_type: Leaf<'a> = "type",
+        status: Leaf<'a> = "status",
+        start: Leaf<'a> = "start",
+        end: Leaf<'a> = "end",
+    }
 }
 
-/// A step in a workflow's version: only there the first form has its type.
-#[derive(Deserialize)]
-pub(super) struct StepDefinition<'a> {
-    #[serde(borrow, default)]
-    key: Leaf<'a>,
-    #[serde(borrow, default, rename = "type")]
-    step_type: Leaf<'a>,
+fields! {
+    /// A step in a workflow's version: only there the first form has its type.
+    pub(super) struct WireStepDefinition<'a> {
+        key: Leaf<'a> = "key",
+        step_type: Leaf<'a> = "type",
+    }
 }
 
-#[derive(Deserialize)]
-pub(super) struct StepCredits<'a> {
-    #[serde(borrow, default)]
-    total: Leaf<'a>,
+fields! {
+    pub(super) struct WireStepCredits<'a> {
+        total: Leaf<'a> = "total",
+    }
 }
 
 /// A usable step before it is known when it ended. Times are epoch milliseconds.
@@ -49,8 +43,8 @@ struct Draft<'a> {
 /// of which the first that has the key counts; credits come from `usage`.
 pub(super) fn read_all<'a>(
     output: Several<'a, Object<WireStep<'a>>>,
-    definitions: [Several<'a, Object<StepDefinition<'a>>>; 2],
-    usage: Several<'a, Object<StepCredits<'a>>>,
+    definitions: [Several<'a, Object<WireStepDefinition<'a>>>; 2],
+    usage: Several<'a, Object<WireStepCredits<'a>>>,
     run_ended_at: Option<Timestamp>,
     anomalies: &mut Vec<Anomaly>,
 ) -> Vec<Step> {
@@ -144,7 +138,7 @@ fn duration(draft: &Draft<'_>) -> StepDuration {
 }
 
 fn types_by_key<'a>(
-    versions: [Several<'a, Object<StepDefinition<'a>>>; 2],
+    versions: [Several<'a, Object<WireStepDefinition<'a>>>; 2],
 ) -> HashMap<Cow<'a, str>, Cow<'a, str>> {
     let mut types = HashMap::new();
     for version in versions {
@@ -163,13 +157,13 @@ fn types_by_key<'a>(
 }
 
 fn credits_by_key<'a>(
-    usage: Several<'a, Object<StepCredits<'a>>>,
+    usage: Several<'a, Object<WireStepCredits<'a>>>,
     anomalies: &mut Vec<Anomaly>,
 ) -> HashMap<Cow<'a, str>, f64> {
     let Several::Map(steps) = usage else {
         return HashMap::new();
     };
-    let mut read = |(key, credits): (Leaf<'a>, Object<StepCredits<'a>>)| {
+    let mut read = |(key, credits): (Leaf<'a>, Object<WireStepCredits<'a>>)| {
         Some((key.text()?, credits.0?.total.credits(anomalies)?))
     };
     steps.into_iter().filter_map(&mut read).collect()

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Anomaly, Origin, Run, Status, Step, StepDuration, TestResults, Timestamp, Workflow, WorkflowId,
+    Anomaly, Label, Origin, Run, RunId, Status, Step, StepDuration, TestResults, Timestamp,
+    Workflow, WorkflowId,
 };
 
-fn runs(bytes: impl AsRef<[u8]>) -> List<Run> {
+fn runs(bytes: impl AsRef<[u8]>) -> DecodedList<Run> {
     list(bytes.as_ref()).expect("a list")
 }
 
@@ -119,7 +120,7 @@ fn a_list_may_mix_the_forms_and_leave_out_what_it_likes() {
         r#" [ {"id":"a","status":"PENDING","output":[]}, {"id":"b","status":"PENDING","output":{}},
               {"id":"c","status":"\u0050ENDING","output":"text","usage":7,"workflow_version":[1]} ] "#,
     );
-    assert_eq!((list.listed, list.items.len()), (3, 3));
+    assert_eq!((list.keys.len(), list.items.len()), (3, 3));
     for run in list.items {
         assert_eq!((run.status, run.origin.as_str()), (Status::Pending, "OTHER"));
         assert_eq!((run.steps, run.anomalies), (vec![], vec![]));
@@ -128,7 +129,7 @@ fn a_list_may_mix_the_forms_and_leave_out_what_it_likes() {
 
 #[test]
 fn a_workflow_is_read_field_by_field() {
-    let listed: List<Workflow> = list(
+    let listed: DecodedList<Workflow> = list(
         json!([{
             "id": "work_1", "name": "Näme", "description": "", "app": {"id": "a", "name": "App"},
             "version": {"version": 12, "steps": []}, "tags": [], "enabled": false, "deleted": true,
@@ -163,7 +164,6 @@ fn a_workflow_is_read_field_by_field() {
         created_at: Some(Timestamp::Date(NOON - 12 * 3_600_000)),
         runs_count: Some(12345),
         tests: Some(TestResults {
-            total: Some(5),
             running: Some(0),
             cancelled: None,
             passing: Some(4),

@@ -1,71 +1,53 @@
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
 use super::{
-    Listed, NO_ID, fits_a_path,
-    leaf::{Leaf, Object},
+    NO_ID, WireItem,
+    leaf::{Leaf, Object, fields},
 };
 use crate::model::{TestResults, Workflow, WorkflowId};
 
-/// A workflow as the list of workflows has it.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "'de: 'a"))]
-pub(in crate::api) struct WireWorkflow<'a> {
-    #[serde(borrow, default)]
-    id: Leaf<'a>,
-    #[serde(borrow, default)]
-    name: Leaf<'a>,
-    #[serde(borrow, default)]
-    key: Leaf<'a>,
-    #[serde(borrow, default)]
-    app: Object<WireApp<'a>>,
-    #[serde(borrow, default)]
-    version: Object<WireVersion<'a>>,
-    #[serde(borrow, default)]
-    enabled: Leaf<'a>,
-    #[serde(borrow, default)]
-    deleted: Leaf<'a>,
-    #[serde(borrow, default)]
-    created_at: Leaf<'a>,
-    #[serde(borrow, default)]
-    runs_count: Leaf<'a>,
-    #[serde(borrow, default)]
-    tests_stats: Object<WireTests<'a>>,
+fields! {
+    /// A workflow as the list of workflows has it.
+    pub(in crate::api) struct WireWorkflow<'a> {
+        id: Leaf<'a> = "id",
+        name: Leaf<'a> = "name",
+        key: Leaf<'a> = "key",
+        app: Object<WireApp<'a>> = "app",
+        version: Object<WireVersionNumber<'a>> = "version",
+        enabled: Leaf<'a> = "enabled",
+        deleted: Leaf<'a> = "deleted",
+        created_at: Leaf<'a> = "created_at",
+        runs_count: Leaf<'a> = "runs_count",
+        tests: Object<WireTests<'a>> = "tests_stats",
+    }
 }
 
-#[derive(Deserialize)]
-struct WireApp<'a> {
-    #[serde(borrow, default)]
-    name: Leaf<'a>,
+fields! {
+    struct WireApp<'a> {
+        name: Leaf<'a> = "name",
+    }
 }
 
-#[derive(Deserialize)]
-struct WireVersion<'a> {
-    #[serde(borrow, default)]
-    version: Leaf<'a>,
+fields! {
+    struct WireVersionNumber<'a> {
+        version: Leaf<'a> = "version",
+    }
 }
 
-#[derive(Deserialize)]
-struct WireTests<'a> {
-    #[serde(borrow, default, rename = "total_count")]
-    total: Leaf<'a>,
-    #[serde(borrow, default, rename = "running_count")]
-    running: Leaf<'a>,
-    #[serde(borrow, default, rename = "cancelled_count")]
-    cancelled: Leaf<'a>,
-    #[serde(borrow, default, rename = "passing_count")]
-    passing: Leaf<'a>,
-    #[serde(borrow, default, rename = "failing_count")]
-    failing: Leaf<'a>,
+fields! {
+    struct WireTests<'a> {
+        running: Leaf<'a> = "running_count",
+        cancelled: Leaf<'a> = "cancelled_count",
+        passing: Leaf<'a> = "passing_count",
+        failing: Leaf<'a> = "failing_count",
+    }
 }
 
-impl Listed for Workflow {
+impl WireItem for Workflow {
     type Wire<'a> = WireWorkflow<'a>;
 
     fn from_wire(wire: WireWorkflow<'_>) -> Result<Self, &'static str> {
-        let id = wire.id.text().filter(|id| fits_a_path(id));
-        let id = id.and_then(|id| WorkflowId::new(&id)).ok_or(NO_ID)?;
+        let id = wire.id.text().and_then(|id| WorkflowId::new(&id)).ok_or(NO_ID)?;
         let text = |leaf: Leaf<'_>| leaf.text().unwrap_or_default().into_owned();
         let version = wire.version.0;
         Ok(Self {
@@ -81,13 +63,15 @@ impl Listed for Workflow {
             // A workflow is no run: there is nothing to hang an anomaly on.
             created_at: wire.created_at.timestamp(&mut Vec::new()),
             runs_count: wire.runs_count.count(),
-            tests: wire.tests_stats.0.map(|tests| TestResults {
-                total: tests.total.count(),
+            tests: wire.tests.0.map(|tests| TestResults {
                 running: tests.running.count(),
                 cancelled: tests.cancelled.count(),
                 passing: tests.passing.count(),
                 failing: tests.failing.count(),
             }),
         })
+    }
+    fn id(&self) -> &str {
+        self.id.as_str()
     }
 }

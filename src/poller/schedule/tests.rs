@@ -85,7 +85,7 @@ impl Scenario {
 
     fn read_one(&mut self) -> bool {
         self.turn += 1;
-        let policy = if self.turn.is_multiple_of(4) { Policy::MostOverdue } else { Policy::Urgent };
+        let policy = Policy::of_turn(self.turn);
         let Some((_, next)) = self.schedule.next(policy, self.now_ms) else { return false };
         let next = next.clone();
         let begun = self.schedule.begin(&next, self.now_ms).expect("it is known");
@@ -323,7 +323,7 @@ fn what_failed_is_tried_again_a_few_at_a_time() {
         let next = next.clone();
         begun.push((scenario.schedule.begin(&next, scenario.now_ms).expect("it is known"), next));
     }
-    assert_eq!(begun.len(), 1 + MOST_FAILED, "{begun:?}");
+    assert_eq!(begun.len(), 1 + MAX_FAILED, "{begun:?}");
     assert_eq!(begun[0].1, id("work_0"));
     let (first, name) = begun.swap_remove(1);
     scenario.schedule.ended(&name, first, None, scenario.now_ms);

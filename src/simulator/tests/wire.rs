@@ -10,8 +10,8 @@ async fn with_two_runs(form: Form) -> Served {
         let mut workflow = SimulatedWorkflow::new("My flow").with_id("w").with_form(form);
         workflow = workflow.with_step("ask", "model").with_step("tell", "code");
         workflow.version = Some(3);
-        workflow.tests =
-            Some(TestResults { total: Some(2), passing: Some(1), ..TestResults::default() });
+        let (passing, failing) = (Some(1), Some(1));
+        workflow.tests = Some(TestResults { passing, failing, ..TestResults::default() });
         world.add_workflow(workflow);
         let failed = SimulatedRun::new(Status::Pending, Origin::Record).with_id("failed");
         world.add_run("w", SimulatedRun { credits: Some(1.5), padding: 9000, ..failed });
@@ -136,7 +136,7 @@ async fn the_list_of_workflows_tells_counts_and_tests_in_the_newest_form_only() 
         "id": "w", "name": "My flow", "description": "", "version": version(), "tags": [],
         "app": { "id": app, "name": "Simulated app", "verified": false },
         "tests_stats": { "total_count": 2, "running_count": null, "cancelled_count": null,
-            "passing_count": 1, "failing_count": null },
+            "passing_count": 1, "failing_count": 1 },
         "runs_count": 2, "enabled": true, "deleted": false, "key": "my-flow",
         "created_at": "2023-12-25T12:00:00.250Z", "updated_at": "2023-12-25T12:00:00.250Z",
         "steps": definitions(),

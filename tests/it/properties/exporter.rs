@@ -99,12 +99,11 @@ impl Exporter {
             verbose: false,
         };
         let at_once = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
-        let client = Client::with_backoff(
+        let client = Client::new(
             &cortex,
-            Arc::new(RateLimiter::new(u32::MAX)),
+            Arc::new(RateLimiter::with_backoff(u32::MAX, at_once)),
             ApiMetrics::new(&registry).expect("a new registry"),
             Arc::clone(&clock),
-            at_once,
         );
         let settings = poller::PollerSettings {
             app_id,

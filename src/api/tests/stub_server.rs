@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// What happens to one connection.
-pub(super) enum Reply {
+pub(in crate::api) enum Reply {
     /// These bytes, then the end.
     Bytes(Vec<u8>),
     /// These bytes, then nothing more.
@@ -22,7 +22,7 @@ pub(super) enum Reply {
 }
 
 /// A whole answer that ends its connection.
-pub(super) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Reply {
+pub(in crate::api) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Reply {
     let mut lines = vec![format!("HTTP/1.1 {status}"), "Connection: close".into()];
     lines.extend(headers.iter().map(ToString::to_string));
     if !headers.iter().any(|header| header.starts_with("Content-Length")) {
@@ -33,13 +33,13 @@ pub(super) fn answer(status: &str, headers: &[&str], body: &[u8]) -> Reply {
 }
 
 /// Gives one reply per connection, in order, then refuses to say anything.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(in crate::api) struct StubServer {
+    pub(in crate::api) address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
-    pub(super) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+impl StubServer {
+    pub(in crate::api) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -67,7 +67,7 @@ impl Server {
     }
 
     /// The heads of the requests so far; an empty one for a connection without any.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(in crate::api) fn requests(&self) -> Vec<String> {
         lock(&self.requests).clone()
     }
 }

@@ -1,17 +1,15 @@
-use std::{
-    collections::HashSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+//! Reads the runs of a workflow.
+
+use std::collections::HashSet;
 
 use super::{
-    Poller, ReadError,
-    cycle::CycleStats,
-    page_size,
+    cycle::{CycleStats, ReadError},
     pager::{PageInfo, Paged, Pager},
+    reader::AppReader,
     reading::Reading,
 };
 use crate::{
-    api::{ApiError, Page},
+    api::ApiError,
     ledger::{ReadAt, RunsRead, StopWhen},
     model::{Anomaly, Run, RunId, Status, WorkflowId},
 };
@@ -45,14 +43,7 @@ impl SeenRuns {
     }
 }
 
-/// Tells a list's items apart.
-pub(super) fn key(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-impl Poller {
+impl AppReader {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
     /// runs that weren't met there. `told` is how many runs it is said to have. Returns whether it met
     /// news.
@@ -92,24 +83,22 @@ impl Poller {
         until: ReadUntil,
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
-        let most = self.settings.page_size;
         let mut reading = {
             let mut memory = self.memory();
-            let take = memory.takes.get(id).copied().unwrap_or(most);
+            let take = memory.page_sizes.of(id);
             Reading::new(take, until != ReadUntil::Known, memory.last_pages.remove(id))
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
-            self.heartbeat.beat();
             let page = match page {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
                 page => page?,
             };
             let Some(page) = page else { return self.missing(id).map(|()| true) };
-            let keys = self.keys(id, &page);
-            let info = PageInfo { keys: &keys, total: page.total, take: page.take };
-            self.fit(id, &mut reading, &page);
-            let outcome = reading.answered(&page.items, info);
+            self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
+            let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
+            reading.aim(size);
+            let outcome = reading.answered(&page.items, PageInfo::of(&page));
             let read = RunsRead {
                 runs: &page.items,
                 read_at: self.read_at(page.read_at_ms),
@@ -136,22 +125,6 @@ impl Poller {
         }
     }
 
-    /// Has pages asked for as their bytes allow, now and in readings to come.
-    fn fit(&self, id: &WorkflowId, reading: &mut Reading, page: &Page<Run>) {
-        let most = self.settings.page_size;
-        let mut memory = self.memory();
-        let before = memory.takes.get(id).copied().unwrap_or(most);
-        let take = page_size::fitting(before, page.listed, page.bytes, most);
-        if take < before {
-            reading.aim(take);
-        }
-        if take < most {
-            memory.takes.insert(id.clone(), take);
-        } else {
-            memory.takes.remove(id);
-        }
-    }
-
     /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it is
     /// gone; its open runs are asked for one by one, and vanish.
     fn missing(&self, id: &WorkflowId) -> Result<(), ReadError> {
@@ -171,7 +144,6 @@ impl Poller {
             let mut pager = Pager::new(self.settings.page_size);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
-                self.heartbeat.beat();
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     // It doesn't know what is asked for.
@@ -183,13 +155,12 @@ impl Poller {
                 if page.items.iter().any(|run| run.status != *status) {
                     return Ok(false);
                 }
-                let keys = self.keys(id, &page);
-                let info = PageInfo { keys: &keys, total: page.total, take: page.take };
-                let stand = pager.answered(info);
+                self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
+                let progress = pager.answered(PageInfo::of(&page));
                 let read_at = self.read_at(page.read_at_ms);
                 let news = self.record(id, &page.items, read_at).await?;
                 seen.add(page.items, news);
-                match stand {
+                match progress {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended => break,
                     Paged::GivenUp => return Err(ReadError::Moving),
@@ -210,7 +181,6 @@ impl Poller {
         let (mut stats, mut failure) = (CycleStats::default(), None);
         for run_id in self.unmet(id, seen) {
             let run = self.client.run(id, &run_id).await;
-            self.heartbeat.beat();
             match run {
                 Ok(Some(run)) => {
                     self.record(id, &[run], self.now()).await?;
@@ -221,7 +191,7 @@ impl Poller {
                     stats.read();
                 }
                 Err(ApiError::Undecodable(item)) => {
-                    self.tell_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
+                    self.report_undecodable(&[item], Anomaly::UndecodableRun, id.as_str());
                 }
                 Err(error) => {
                     let error = ReadError::from(error);
@@ -279,19 +249,5 @@ impl Poller {
             old_end: false,
         };
         Ok(self.ledger.record_runs(&self.settings.app_id, id, read).await?.news)
-    }
-
-    fn workflow_state(
-        &self,
-        id: &WorkflowId,
-    ) -> Option<std::sync::Arc<crate::ledger::WorkflowState>> {
-        let state = self.ledger.state();
-        state.apps.get(&self.settings.app_id)?.workflows.get(id).cloned()
-    }
-
-    fn keys(&self, id: &WorkflowId, page: &Page<Run>) -> Vec<u64> {
-        self.tell_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
-        let runs = page.items.iter().map(|run| key(run.id.as_str()));
-        runs.chain(page.undecodable.iter().map(|item| item.key)).collect()
     }
 }

@@ -1,0 +1,100 @@
+//! What the readings of one app share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{page_size::PageSizes, reading::LastPage};
+use crate::{
+    api::{Client, Undecodable},
+    config,
+    ledger::{Ledger, ReadAt, WorkflowState},
+    model::{Anomaly, AppId, Clock, WorkflowId},
+};
+
+/// What to read, and when.
+#[derive(Clone, Debug)]
+pub struct PollerSettings {
+    /// The app, as it is called in requests.
+    pub app_id: AppId,
+    /// The maximum number of items to ask for per page.
+    pub page_size: u32,
+    /// When to read.
+    pub poll: config::Poll,
+    /// Which workflows to follow.
+    pub workflows: config::WorkflowFilter,
+}
+
+/// Reads lists and runs of one app, and records them in the ledger.
+pub(super) struct AppReader {
+    pub(super) client: Client,
+    pub(super) ledger: Ledger,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: PollerSettings,
+    memory: Mutex<Memory>,
+}
+
+/// What makes the next reading cheaper or quieter. Losing it costs nothing else.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The young end of lists with the oldest run first.
+    pub(super) last_pages: HashMap<WorkflowId, LastPage>,
+    pub(super) page_sizes: PageSizes,
+    /// Undecodable items that were reported already.
+    reported: HashSet<u64>,
+}
+
+/// The maximum number of undecodable items that are remembered, so that each is reported once.
+const MAX_REPORTED: usize = 10_000;
+
+impl AppReader {
+    pub(super) fn new(
+        client: Client,
+        ledger: Ledger,
+        clock: Arc<dyn Clock>,
+        settings: PollerSettings,
+    ) -> Self {
+        let memory = Memory { page_sizes: PageSizes::new(settings.page_size), ..Memory::default() };
+        Self { client, ledger, clock, settings, memory: Mutex::new(memory) }
+    }
+
+    pub(super) fn read_at(&self, api_ms: i64) -> ReadAt {
+        ReadAt { api_ms, local_ms: self.clock.now_ms() }
+    }
+
+    pub(super) fn now(&self) -> ReadAt {
+        self.read_at(self.client.now_ms())
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        // What it holds is right whatever a panicking thread did.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn workflow_state(&self, id: &WorkflowId) -> Option<Arc<WorkflowState>> {
+        let state = self.ledger.state();
+        state.apps.get(&self.settings.app_id)?.workflows.get(id).cloned()
+    }
+
+    /// Reports items that can't be decoded, each once.
+    pub(super) fn report_undecodable(&self, items: &[Undecodable], anomaly: Anomaly, place: &str) {
+        for item in items {
+            let mut memory = self.memory();
+            if memory.reported.len() >= MAX_REPORTED {
+                memory.reported.clear();
+            }
+            if !memory.reported.insert(item.key) {
+                continue;
+            }
+            self.ledger.metrics().anomaly(anomaly);
+            let id = item.id.as_deref().unwrap_or("unknown");
+            tracing::warn!(
+                place,
+                id,
+                reason = item.reason,
+                "The API listed something that could not be read; it is left out."
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Reads the list of workflows.
+
+use std::collections::BTreeMap;
+
+use super::{
+    cycle::ReadError,
+    pager::{PageInfo, Paged, Pager},
+    reader::AppReader,
+    schedule::{Activity, Listing},
+};
+use crate::{
+    api::{ApiError, Client, Page},
+    model::{Anomaly, Status, Workflow},
+};
+
+/// For so long after a run of it FAILED, a workflow is read before others: people who were alerted
+/// want to know how it goes on.
+const RECENTLY_MS: i64 = 10 * 60_000;
+
+/// The list of an app's workflows.
+pub struct WorkflowList {
+    /// The workflows, deleted ones included.
+    pub workflows: Vec<Workflow>,
+    /// When its first page was asked for, by the API's clock, in milliseconds.
+    pub read_at_ms: i64,
+    /// How many requests it took.
+    pub requests: u32,
+}
+
+/// Reads the list of an app's workflows to its end; `on_page` sees each page of it.
+pub async fn list_workflows(
+    client: &Client,
+    page_size: u32,
+    mut on_page: impl FnMut(&Page<Workflow>),
+) -> Result<WorkflowList, ReadError> {
+    let mut pager = Pager::new(page_size);
+    // Pages overlap; of what was listed twice, the last one is the latest.
+    let mut workflows = BTreeMap::new();
+    let (mut first_read_at_ms, mut requests) = (None, 0);
+    loop {
+        let page = client.workflows(pager.request()).await;
+        requests += 1;
+        let page = match page {
+            Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
+            page => page?,
+        };
+        on_page(&page);
+        // What ended before the first answer is history.
+        let read_at_ms = *first_read_at_ms.get_or_insert(page.read_at_ms);
+        let progress = pager.answered(PageInfo::of(&page));
+        workflows.extend(page.items.into_iter().map(|it| (it.id.clone(), it)));
+        match progress {
+            Paged::More => {}
+            Paged::Restarted => workflows.clear(),
+            Paged::GivenUp => return Err(ReadError::Moving),
+            Paged::Ended => {
+                let workflows = workflows.into_values().collect();
+                return Ok(WorkflowList { workflows, read_at_ms, requests });
+            }
+        }
+    }
+}
+
+impl AppReader {
+    /// Reads the list of workflows and records it.
+    pub(super) async fn read_workflows(&self) -> Result<Listing, ReadError> {
+        let begun_ms = self.clock.steady_ms();
+        let list = list_workflows(&self.client, self.settings.page_size, |page| {
+            self.report_undecodable(&page.undecodable, Anomaly::UndecodableWorkflow, "workflows");
+        });
+        let WorkflowList { workflows, read_at_ms, requests } = list.await?;
+        let (app, filter) = (&self.settings.app_id, &self.settings.workflows);
+        self.ledger.record_workflows(app, &workflows, filter, self.read_at(read_at_ms)).await?;
+        tracing::debug!(
+            workflows = workflows.len(),
+            milliseconds = self.clock.steady_ms() - begun_ms,
+            "Read the list of workflows."
+        );
+        let there = workflows.into_iter().filter(|workflow| !workflow.deleted);
+        let counts = there.map(|workflow| (workflow.id, workflow.runs_count)).collect();
+        let limit = i64::from(self.client.rate_limiter().limit());
+        Ok(Listing { counts, cost_ms: i64::from(requests).saturating_mul(60_000) / limit })
+    }
+
+    /// The workflows to follow, as they were when last read.
+    pub(super) fn activity(&self) -> Vec<Activity> {
+        let state = self.ledger.state();
+        let Some(app) = state.apps.get(&self.settings.app_id) else {
+            return Vec::new();
+        };
+        let since_ms = self.client.now_ms() - RECENTLY_MS;
+        let workflows = app.published().map(|(id, workflow)| Activity {
+            id: id.clone(),
+            open: !workflow.open.is_empty(),
+            failed: workflow.record.last_run_ms.get(&Status::Failed) > Some(&since_ms),
+        });
+        workflows.collect()
+    }
+}
