@@ -6,7 +6,6 @@ mod supervisor;
 mod view;
 
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -20,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Client,
-    build_info, config,
-    config::{Config, Poll},
+    build_info,
+    config::Config,
     http::{Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, ReleaseGate, gauges_of},
@@ -29,7 +28,8 @@ use crate::{
     poller::Poller,
     shutdown, systemd,
 };
-use shared::{Pollers, Shared, counting};
+pub use shared::counting;
+use shared::{Pollers, Shared};
 pub use supervisor::Reread;
 use supervisor::{Request, Supervisor};
 use view::View;
@@ -62,10 +62,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let server = Server::bind(&config.web).await?;
-        let Config { apps, rate_limit, poll, metrics, .. } = &config;
-        let labels = &metrics.labels;
-        let mut core =
-            Core::build(apps, *rate_limit, poll, counting(&config), labels, clock).await?;
+        let mut core = Core::build(&config, counting(&config), clock).await?;
         core.exposition = core.exposition.with_created_lines(config.metrics.created_lines);
         Ok(Self { server, core, config, reread })
     }
@@ -138,14 +135,10 @@ fn ask(requests: mpsc::Sender<Request>) -> BoxFuture<'static, Result<(), String>
 }
 
 impl Core {
-    /// Opens the ledger and prepares the pollers. All apps share one budget of `rate_limit`
-    /// requests a minute.
+    /// Opens the ledger, which is to count so, and prepares the pollers.
     pub async fn build(
-        apps: &[config::App],
-        rate_limit: u32,
-        poll: &Poll,
+        config: &Config,
         counting: ledger::Settings,
-        labels: &BTreeMap<String, String>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let registry = Registry::new();
@@ -153,9 +146,10 @@ impl Core {
         let ledger_metrics = LedgerMetrics::new(&registry)?;
         let ledger = Ledger::open(counting, ledger_metrics, gauges_of, clock.now_ms()).await?;
         let states = ledger.states();
-        let shared = Shared::new(&registry, ledger, Arc::clone(&clock), rate_limit)?;
-        let pollers = shared.pollers(apps, poll)?;
-        let exposition = Exposition::new(states, registry, clock).with_labels(labels);
+        let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;
+        let pollers = shared.pollers(&config.apps, &config.poll)?;
+        let exposition =
+            Exposition::new(states, registry, clock).with_labels(&config.metrics.labels);
         Ok(Self { exposition, pollers, shared })
     }
 

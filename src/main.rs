@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 use cortex_workflow_exporter::{
     commands::{self, Failure},
-    config::{self, Command, Line, Log},
+    config::{self, Command, CommandLine, Log},
     telemetry,
 };
 
 fn main() -> ExitCode {
-    match run(config::parse()) {
+    let line = match CommandLine::of_process() {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
+    match run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("cortex-workflow-exporter: {failure}");
@@ -18,36 +22,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(line: CommandLine) -> Result<(), Failure> {
     // Before any TLS: which implementation all of it uses.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.install_default().map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
-    let line = Line::of_process();
-    match command {
-        Command::Serve(_) => {
-            let config = line.serve()?;
-            if config.check_only {
-                println!("The configuration is valid.");
-                return Ok(());
-            }
-            start(&config.log.clone(), commands::serve(config, line))
+    let config = config::load(&line)?;
+    let log = config.log;
+    match line.command {
+        Command::Serve if config.check_only => {
+            println!("The configuration is valid.");
+            Ok(())
         }
-        Command::Check(_) => {
-            let config = line.serve()?;
-            start(&config.log.clone(), commands::check(config))
-        }
-        Command::Once(_) => {
-            let once = line.once()?;
-            start(&once.log.clone(), commands::once(once))
-        }
-        Command::Demo(args) => {
-            let demo = config::demo(&args)?;
-            start(&demo.simulator.log.clone(), commands::demo(demo))
-        }
-        Command::Simulate(args) => {
-            let simulate = config::simulate(&args)?;
-            start(&simulate.log.clone(), commands::simulate(simulate))
-        }
+        Command::Serve => start(&log, commands::serve(config, line)),
+        Command::Check => start(&log, commands::check(config)),
+        Command::Once => start(&log, commands::once(config)),
+        Command::Demo => start(&log, commands::demo(config, line)),
+        Command::Simulate => start(&log, commands::simulate(config.simulator)),
     }
 }
 
@@ -56,9 +46,7 @@ const WORKERS: usize = 2;
 
 fn start(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     telemetry::init(log)?;
-    for name in config::unknown_variables(
-        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
-    ) {
+    for name in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
         tracing::warn!(name, "This variable looks like the exporter's but means nothing to it.");
     }
     let runtime =

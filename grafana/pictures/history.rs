@@ -6,7 +6,6 @@
 //! target's labels. By this clock a poll takes no time; how long requests and commits take is real.
 
 use std::{
-    collections::BTreeMap,
     io::{BufWriter, Write},
     sync::{
         Arc,
@@ -17,7 +16,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     app::Core,
-    config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
     ledger,
     model::{AppId, Clock, Origin, Status, SystemClock},
     simulator::{Simulator, SimulatorSettings},
@@ -121,8 +120,9 @@ async fn exporter(
         hold: false,
     };
     let poll = Poll { interval: INTERVAL, sweep_interval: 5 * INTERVAL };
-    let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
-    Core::build(&apps, 400, &poll, counting, &BTreeMap::new(), clock).await
+    let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
+    let config = Config { apps, rate_limit: 400, poll, ..Config::default() };
+    Core::build(&config, counting, clock).await
 }
 
 fn happen(simulator: &Simulator, event: &Event, stuck: &mut Option<String>) {

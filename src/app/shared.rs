@@ -38,7 +38,7 @@ pub(super) struct Pollers {
 }
 
 /// How the ledger is to count.
-pub(super) fn counting(config: &Config) -> ledger::Settings {
+pub fn counting(config: &Config) -> ledger::Settings {
     ledger::Settings {
         apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
         url: config.state.url.clone(),
@@ -69,9 +69,13 @@ impl Shared {
     }
 
     /// Prepares the pollers of these apps; nothing is read yet.
-    pub(super) fn pollers(&self, apps: &[config::App], poll: &Poll) -> anyhow::Result<Pollers> {
+    pub(super) fn pollers(
+        &self,
+        apps: &[config::AppConfig],
+        poll: &Poll,
+    ) -> anyhow::Result<Pollers> {
         let mut made = Pollers { pollers: Vec::new(), clients: Vec::new() };
-        for config::App { cortex, workflows } in apps {
+        for config::AppConfig { cortex, workflows } in apps {
             let (rate_limiter, metrics) =
                 (Arc::clone(&self.rate_limiter), self.api_metrics.clone());
             let client = Client::new(cortex, rate_limiter, metrics, Arc::clone(&self.clock))
@@ -97,7 +101,7 @@ impl Shared {
     }
 
     /// Ends the series of those apps that are not among the others, which are read.
-    pub(super) fn forget_all_but(&self, apps: &[config::App], read: &[config::App]) {
+    pub(super) fn forget_all_but(&self, apps: &[config::AppConfig], read: &[config::AppConfig]) {
         let is_read = |id: &AppId| read.iter().any(|app| app.cortex.app_id == *id);
         for app in apps.iter().filter(|app| !is_read(&app.cortex.app_id)) {
             self.poller_metrics.forget(&app.cortex.app_id);

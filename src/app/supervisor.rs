@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::shared::{Pollers, Shared, counting};
 use crate::{
     api::Client,
-    config::Config,
+    config::{Config, needing_restart},
     http::AccessControl,
     model::AppId,
     poller::{self, Polling, Watchdog},
@@ -135,7 +135,7 @@ impl Supervisor {
         let reread = Arc::clone(&self.reread);
         let read = spawn_blocking(move || reread()).await;
         let config = read.map_err(|error| format!("reading it failed: {error}"))??;
-        let fixed = config.fixed_settings_changed(&self.config);
+        let fixed = needing_restart(&config, &self.config);
         if !fixed.is_empty() {
             let fixed = fixed.join(", ");
             return Err(format!("only a restart can change {fixed}; undo that, or restart"));

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 use super::{Failure, table::Table};
 use crate::{
     api::Client,
-    app::Core,
-    config::{App, Config, Poll},
+    app::{self, Core},
+    config::{AppConfig, Config, Poll},
     ledger::{self, LedgerStatus, ReadAt},
     model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{Estimate, ReadError, WorkflowList, Workload, estimate, list_workflows},
@@ -30,7 +30,7 @@ struct Findings {
 
 /// An app, as the API tells of it.
 struct Told<'a> {
-    app: &'a App,
+    app: &'a AppConfig,
     workflows: Vec<Workflow>,
     read_at_ms: i64,
     skew_ms: Option<i64>,
@@ -97,20 +97,16 @@ fn in_words(site: LedgerStatus) -> &'static str {
 /// What polls and renders, on a ledger that is thrown away.
 async fn throw_away(config: &Config) -> anyhow::Result<Core> {
     let counting = ledger::Settings {
-        apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
         url: "sqlite::memory:".into(),
         retention: None,
-        lookback: Some(config.history_lookback),
-        buckets: config.metrics.buckets.clone(),
-        max_series: config.metrics.max_series,
         hold: false,
+        ..app::counting(config)
     };
-    let (apps, limit, clock) = (&config.apps, config.rate_limit, Arc::new(SystemClock));
-    Core::build(apps, limit, &config.poll, counting, &config.metrics.labels, clock).await
+    Core::build(config, counting, Arc::new(SystemClock)).await
 }
 
 /// Reads an app's list of workflows.
-async fn list<'a>(app: &'a App, client: &Client) -> Result<Told<'a>, ReadError> {
+async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<Told<'a>, ReadError> {
     let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
     let WorkflowList { workflows, read_at_ms, .. } = list;
     Ok(Told { app, workflows, read_at_ms, skew_ms: client.clock_skew_ms() })

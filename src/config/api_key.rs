@@ -18,6 +18,13 @@ pub enum ApiKey {
     File(PathBuf),
 }
 
+/// None that could be used.
+impl Default for ApiKey {
+    fn default() -> Self {
+        Self::Value("".into())
+    }
+}
+
 /// Whether they have the same source; a file's content may have changed meanwhile.
 impl PartialEq for ApiKey {
     fn eq(&self, other: &Self) -> bool {

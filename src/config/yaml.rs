@@ -32,53 +32,58 @@ pub(super) struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) place: Place,
-    pub(super) value: Value,
+    pub(super) value: YamlValue,
 }
 
 /// What a part of a document is. Keys may come twice: that is for the reader of the tree to tell.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum YamlValue {
     Nothing,
-    Switch(bool),
-    Whole(String),
-    Fraction(f64),
-    Text(String),
+    Bool(bool),
+    Int(String),
+    Float(f64),
+    String(String),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
 }
 
-impl Value {
+impl YamlValue {
     /// What it is, in words.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::Switch(_) => "true or false",
-            Self::Whole(_) | Self::Fraction(_) => "a number",
-            Self::Text(_) => "a text",
+            Self::Bool(_) => "true or false",
+            Self::Int(_) | Self::Float(_) => "a number",
+            Self::String(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a section",
         }
     }
 }
 
-/// Reads a file as one document. The error names the file, and the place if it has one.
-pub(super) fn read(path: &Path) -> Result<Node, String> {
-    let shown = path.display();
+/// What is in a file that is no larger than a configuration can be. The error names the file.
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-    read.map_err(|error| format!("cannot read {shown}: {error}"))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(format!("{shown} is larger than any configuration ({LARGEST} bytes)"));
+    match read {
+        Ok(_) if bytes.len() as u64 <= LARGEST => Ok(bytes),
+        Ok(_) => Err(format!("cannot use {}: it is larger than {LARGEST} bytes", path.display())),
+        Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
-    let text = String::from_utf8(bytes).map_err(|_| format!("{shown} is not text in UTF-8"))?;
-    parse(&text).map_err(|(place, why)| match place {
+}
+
+/// Reads what is in a file as one document. The error names the file, and the place if it has one.
+pub(super) fn document(path: &Path, contents: &[u8]) -> Result<Node, String> {
+    let shown = path.display();
+    let text = str::from_utf8(contents).map_err(|_| format!("{shown} is not text in UTF-8"))?;
+    parse(text).map_err(|(place, why)| match place {
         Some(Place { line, column }) => format!("{shown}:{line}:{column}: {why}"),
         None => format!("{shown}: {why}"),
     })
 }
 
 /// Reads a text as one document. Nothing is expanded, merged or included.
-pub(super) fn parse(text: &str) -> Result<Node, (Option<Place>, String)> {
+fn parse(text: &str) -> Result<Node, (Option<Place>, String)> {
     let options = options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::Error,
@@ -109,12 +114,12 @@ impl Place {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        let spanned = Spanned::<YamlValue>::deserialize(deserializer)?;
         Ok(Self { place: Place::of(spanned.referenced), value: spanned.value })
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for YamlValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue)
     }
@@ -123,50 +128,50 @@ impl<'de> Deserialize<'de> for Value {
 struct AnyValue;
 
 impl<'de> Visitor<'de> for AnyValue {
-    type Value = Value;
+    type Value = YamlValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nothing)
+    fn visit_unit<E>(self) -> Result<YamlValue, E> {
+        Ok(YamlValue::Nothing)
     }
 
-    fn visit_bool<E>(self, on: bool) -> Result<Value, E> {
-        Ok(Value::Switch(on))
+    fn visit_bool<E>(self, on: bool) -> Result<YamlValue, E> {
+        Ok(YamlValue::Bool(on))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Whole(number.to_string()))
+    fn visit_i64<E>(self, number: i64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Int(number.to_string()))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::Whole(number.to_string()))
+    fn visit_u64<E>(self, number: u64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Int(number.to_string()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Value::Fraction(number))
+    fn visit_f64<E>(self, number: f64) -> Result<YamlValue, E> {
+        Ok(YamlValue::Float(number))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::Text(text.into()))
+    fn visit_str<E>(self, text: &str) -> Result<YamlValue, E> {
+        Ok(YamlValue::String(text.into()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<YamlValue, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Value::List(list))
+        Ok(YamlValue::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<YamlValue, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
         }
-        Ok(Value::Map(map))
+        Ok(YamlValue::Map(map))
     }
 }
 
@@ -177,8 +182,8 @@ mod tests {
     #[test]
     fn every_part_knows_where_it_stands() {
         let tree = parse("poll:\n  interval: 30s\n").expect("it is well-formed");
-        let Value::Map(top) = tree.value else { panic!("it is a map") };
-        let Value::Map(poll) = &top[0].1.value else { panic!("so is its value") };
+        let YamlValue::Map(top) = tree.value else { panic!("it is a map") };
+        let YamlValue::Map(poll) = &top[0].1.value else { panic!("so is its value") };
         let (key, value) = &poll[0];
         assert_eq!(key.place, Place { line: 2, column: 3 });
         assert_eq!(value.place, Place { line: 2, column: 13 });
@@ -216,7 +221,7 @@ mod tests {
 
     #[test]
     fn an_endless_file_is_not_read_to_its_end() {
-        let error = read(Path::new("/dev/zero")).expect_err("it has no end");
+        let error = contents(Path::new("/dev/zero")).expect_err("it has no end");
         assert!(error.contains("/dev/zero") && error.contains("larger"), "{error}");
     }
 }

@@ -211,7 +211,9 @@ async fn a_reload_takes_all_of_a_valid_file_and_nothing_of_an_invalid_one() {
     site.write_tls("  min_version: TLS10\n", "rate_limits: {}\n");
     let refused = curl().user(&wonder).with(&["-X", "POST"]).get("/-/reload").await;
     assert_eq!(refused.status, 500, "{refused:?}");
-    for part in ["web.yml:4:16: min_version: TLS10", "web.yml:5:1: the file has no key"] {
+    for part in
+        ["web.yml:4:16: tls_server_config.min_version: TLS10", "web.yml:5:1: there is no key"]
+    {
         assert!(refused.body.contains(part), "{refused:?}");
     }
     assert_eq!(curl().user(&wonder).get("/metrics").await.status, 200);
@@ -263,8 +265,8 @@ async fn an_invalid_file_is_told_with_all_that_is_wrong_before_anything_starts()
         assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}");
         for part in [
             "--web.config.file (or CORTEX_EXPORTER_WEB_CONFIG_FILE)",
-            "web.yml:4:19: cipher_suites: TLS_RSA_WITH_AES_128_CBC_SHA",
-            "web.yml:5:3: tls_server_config has no key \"curve\"",
+            "web.yml:4:19: tls_server_config.cipher_suites: TLS_RSA_WITH_AES_128_CBC_SHA",
+            "web.yml:5:3: tls_server_config: there is no key \"curve\"",
         ] {
             assert!(stderr.contains(part), "{part}: {stderr}");
         }

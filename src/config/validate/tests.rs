@@ -1,34 +1,36 @@
-use std::net::Ipv6Addr;
+mod file;
 
-use clap::Args;
+use std::{net::Ipv6Addr, time::Duration};
 
 use super::*;
-use crate::config::{ApiKey, App, LogFormat};
+use crate::config::{ApiKey, AppConfig, LogFormat};
 
-fn args<T: Args>(flags: &[&str]) -> T {
-    let line = ["exporter"].iter().chain(flags);
-    // The variables of whoever runs the tests have no say.
-    let command = T::augment_args(clap::Command::new("exporter")).mut_args(|arg| arg.env(None));
-    let matches = command.try_get_matches_from(line).expect("a right line");
-    T::from_arg_matches(&matches).expect("a right line")
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads what a command line comes to; the errors one by one.
+fn read(command: &str, flags: &[&str], key: Option<&str>) -> Result<Config, Vec<String>> {
+    let words: Vec<_> = ["exporter", command].into_iter().chain(flags.iter().copied()).collect();
+    let line = CommandLine::of(&words, key).expect("a right line");
+    load(&line).map_err(|errors| errors.errors)
 }
 
-fn serve(args: &ServeArgs, key: Option<&str>) -> Result<Config, ConfigErrors> {
-    super::serve(args, &Sources::default(), key.map(String::from))
+fn serve(flags: &[&str], key: Option<&str>) -> Result<Config, String> {
+    read("serve", flags, key).map_err(|errors| errors.join("\n"))
 }
 
 fn valid(flags: &[&str]) -> Config {
-    serve(&args(flags), Some("secret")).expect("a valid configuration")
+    serve(flags, Some("secret")).expect("a valid configuration")
 }
 
 /// The only app of a valid configuration.
-fn app(flags: &[&str]) -> App {
+fn app(flags: &[&str]) -> AppConfig {
     let [app] = &valid(flags).apps[..] else { panic!("one app is read") };
     app.clone()
 }
 
 fn wrong(flags: &[&str]) -> String {
-    serve(&args(flags), Some("secret")).expect_err("a wrong configuration").to_string()
+    serve(flags, Some("secret")).expect_err("a wrong configuration")
 }
 
 #[test]
@@ -65,9 +67,9 @@ fn everything_wrong_is_told_at_once_with_flag_and_variable() {
         "--log.level=loud",
         "--config.check=perhaps",
     ];
-    let error = serve(&args(&flags), None).expect_err("nothing is right");
-    assert_eq!(error.0.len(), flags.len() + 1, "{error}");
-    let text = error.to_string();
+    let errors = read("serve", &flags, None).expect_err("nothing is right");
+    assert_eq!(errors.len(), flags.len() + 1, "{errors:#?}");
+    let text = errors.join("\n");
     for part in [
         "CORTEX_API_KEY",
         "--cortex.rate-limit (or CORTEX_EXPORTER_CORTEX_RATE_LIMIT): \"0\" is not a whole number from 1 to 1000000",
@@ -90,7 +92,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
     std::fs::write(&file, "secret\n").expect("writable");
     let path = file.path().to_str().expect("plain path");
     let flags = ["--cortex.api-key-file", path];
-    let from_file = serve(&args(&flags), None).expect("a valid configuration");
+    let from_file = serve(&flags, None).expect("a valid configuration");
     assert!(matches!(from_file.apps[0].cortex.api_key, ApiKey::File(_)));
 
     for (flags, key, part) in [
@@ -99,8 +101,7 @@ fn exactly_one_source_of_the_key_is_wanted_and_it_is_tried() {
         (&[], Some("a secret"), "other than printable ASCII"),
         (&["--cortex.api-key-file=/no/such"], None, "/no/such"),
     ] {
-        let result = serve(&args(flags), key);
-        let error = result.expect_err(part).to_string();
+        let error = serve(flags, key).expect_err(part);
         assert!(error.contains(part) && !error.contains("secret"), "{error}");
     }
 }
@@ -198,19 +199,37 @@ fn the_sweep_is_never_more_frequent_than_the_polls() {
 #[test]
 fn the_simulator_stays_on_loopback() {
     for address in ["0.0.0.0:10059", ":10059", "192.0.2.1:1"] {
-        let error = simulate(&args(&["--simulator.listen-address", address]));
-        assert!(error.expect_err(address).to_string().contains("loopback only"));
+        let errors = read("simulate", &["--simulator.listen-address", address], None);
+        assert!(errors.expect_err(address).concat().contains("loopback only"));
     }
-    let simulator = simulate(&args(&["--seed=7"])).expect("valid");
+    let simulator = read("simulate", &["--seed=7"], None).expect("valid").simulator;
     assert_eq!(simulator.seed, 7);
     assert_eq!(simulator.listen_address, ([127, 0, 0, 1], 10059).into());
 }
 
 #[test]
 fn demo_needs_no_flag_and_once_only_a_key() {
-    let demo = demo(&args(&[])).expect("valid");
+    let demo = read("demo", &[], None).expect("valid");
     assert!(demo.simulator.listen_address.ip().is_loopback());
-    let once = once(&args(&["--cortex.verbose"]), &Sources::default(), Some("secret".into()));
-    let once = once.expect("valid");
+    let once = read("once", &["--cortex.verbose"], Some("secret")).expect("valid");
     assert!(once.apps[0].cortex.verbose && once.apps[0].workflows.include.is_empty());
+}
+
+#[test]
+fn every_default_is_valid_and_what_a_reload_refuses_is_in_the_file() {
+    for setting in &SETTINGS {
+        if !setting.default.is_empty() {
+            let flag = format!("--{}={}", setting.name, setting.default);
+            let command = if setting.key().is_some() || setting.name.starts_with("config.") {
+                "serve"
+            } else {
+                "simulate"
+            };
+            let read = read(command, &[&flag], Some("secret"));
+            assert!(read.is_ok(), "{flag}: {:?}", read.err());
+        }
+        assert!(setting.key().is_some() || !setting.needs_restart(), "{}", setting.name);
+    }
+    let (now, before) = (valid(&["--web.max-requests=3"]), valid(&["--poll.interval=1m"]));
+    assert_eq!(crate::config::needing_restart(&now, &before), ["web.max_requests"]);
 }

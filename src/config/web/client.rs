@@ -20,7 +20,43 @@ use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time,
 };
 
-use super::tls::ClientAuth;
+/// What a client has to show; the names are Go's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ClientAuth {
+    #[default]
+    NoClientCert,
+    RequestClientCert,
+    VerifyClientCertIfGiven,
+    RequireAnyClientCert,
+    RequireAndVerifyClientCert,
+}
+
+impl ClientAuth {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "NoClientCert" => Self::NoClientCert,
+            "RequestClientCert" => Self::RequestClientCert,
+            "VerifyClientCertIfGiven" => Self::VerifyClientCertIfGiven,
+            // The older name of the same.
+            "RequireAnyClientCert" | "RequireClientCert" => Self::RequireAnyClientCert,
+            "RequireAndVerifyClientCert" => Self::RequireAndVerifyClientCert,
+            _ => {
+                return Err(format!(
+                    "{text:?} is not one of NoClientCert, RequestClientCert, \
+                     RequireAnyClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert"
+                ));
+            }
+        })
+    }
+
+    pub(super) fn is_mandatory(self) -> bool {
+        matches!(self, Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert)
+    }
+
+    pub(super) fn verifies(self) -> bool {
+        matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
+    }
+}
 
 /// Judges certificates of clients. That the client has the key of its certificate is always proven.
 #[derive(Debug)]
@@ -36,46 +72,29 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Where authorities come from.
-pub(super) enum Authorities {
-    /// From `client_ca` or `client_ca_file`.
-    Given(Vec<CertificateDer<'static>>),
-    /// From the system.
-    Public(Vec<CertificateDer<'static>>),
-}
-
 impl Verifier {
-    /// Fails if none of the authorities' certificates can be used.
+    /// Fails if one of the `authorities` cannot be used.
     pub(super) fn new(
         auth: ClientAuth,
-        authorities: Option<Authorities>,
+        authorities: Vec<CertificateDer<'static>>,
         allowed_names: Option<Vec<String>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
-        let algorithms = provider.signature_verification_algorithms;
-        let (mut authority, mut pinned, mut hints) = (None, Vec::new(), Vec::new());
-        if let Some(authorities) = authorities {
-            let (certificates, is_given) = match authorities {
-                Authorities::Given(certificates) => (certificates, true),
-                Authorities::Public(certificates) => (certificates, false),
-            };
-            let mut roots = RootCertStore::empty();
-            for certificate in &certificates {
-                if let Err(error) = roots.add(certificate.clone())
-                    && is_given
-                {
-                    return Err(format!("a certificate in it cannot be used: {error}"));
-                }
-            }
-            if is_given {
-                hints = roots.subjects();
-                pinned = certificates;
-            }
-            let builder =
-                WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
-            authority = Some(builder.build().map_err(|error| error.to_string())?);
+        let mut roots = RootCertStore::empty();
+        for certificate in &authorities {
+            let added = roots.add(certificate.clone());
+            added.map_err(|error| format!("a certificate in it cannot be used: {error}"))?;
         }
-        Ok(Self { auth, authority, pinned, allowed_names, hints, algorithms })
+        let hints = roots.subjects();
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+        let authority = if authorities.is_empty() {
+            None
+        } else {
+            Some(builder.build().map_err(|error| error.to_string())?)
+        };
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { auth, authority, pinned: authorities, allowed_names, hints, algorithms })
     }
 
     fn verify_chain(

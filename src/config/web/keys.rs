@@ -39,18 +39,7 @@ pub const WEB_CONFIG_KEYS: [WebKey; 22] = [
     key("rate_limit.burst", "0"),
 ];
 
-/// The names that may stand in a section; the root's is empty.
-pub(super) fn names(section: &str) -> Vec<&'static str> {
-    let mut names: Vec<_> = WEB_CONFIG_KEYS
-        .iter()
-        .filter_map(|key| {
-            let rest = match section {
-                "" => key.path,
-                _ => key.path.strip_prefix(section)?.strip_prefix('.')?,
-            };
-            rest.split('.').next()
-        })
-        .collect();
-    names.dedup();
-    names
+/// The keys by their paths; the users are one of them.
+pub(super) fn paths() -> Vec<&'static str> {
+    WEB_CONFIG_KEYS.iter().map(|key| key.path.trim_end_matches(".<name>")).collect()
 }

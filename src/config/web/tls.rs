@@ -11,54 +11,16 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use super::client::{Authorities, Verifier};
-
-/// What a client has to show; the names are Go's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ClientAuth {
-    #[default]
-    NoClientCert,
-    RequestClientCert,
-    VerifyClientCertIfGiven,
-    RequireAnyClientCert,
-    RequireAndVerifyClientCert,
-}
-
-impl ClientAuth {
-    pub(super) fn read(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "NoClientCert" => Self::NoClientCert,
-            "RequestClientCert" => Self::RequestClientCert,
-            "VerifyClientCertIfGiven" => Self::VerifyClientCertIfGiven,
-            // The older name of the same.
-            "RequireAnyClientCert" | "RequireClientCert" => Self::RequireAnyClientCert,
-            "RequireAndVerifyClientCert" => Self::RequireAndVerifyClientCert,
-            _ => {
-                return Err(format!(
-                    "{text:?} is not one of NoClientCert, RequestClientCert, \
-                     RequireAnyClientCert, VerifyClientCertIfGiven and RequireAndVerifyClientCert"
-                ));
-            }
-        })
-    }
-
-    pub(super) fn is_mandatory(self) -> bool {
-        matches!(self, Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert)
-    }
-
-    pub(super) fn verifies(self) -> bool {
-        matches!(self, Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert)
-    }
-}
+use super::client::{ClientAuth, Verifier};
 
 /// A version of TLS that rustls has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Version {
+pub(super) enum TlsVersion {
     Tls12,
     Tls13,
 }
 
-impl Version {
+impl TlsVersion {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         match text {
             "TLS12" => Ok(Self::Tls12),
@@ -127,20 +89,21 @@ impl Curve {
 }
 
 /// What the file says of TLS.
-pub(super) struct Settings {
+pub(super) struct TlsSettings {
     pub(super) certificate: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
     pub(super) client_auth: ClientAuth,
-    pub(super) authorities: Option<Authorities>,
+    /// Those of clients; none where no client is verified.
+    pub(super) authorities: Vec<CertificateDer<'static>>,
     pub(super) allowed_names: Option<Vec<String>>,
-    pub(super) versions: (Version, Version),
+    pub(super) versions: (TlsVersion, TlsVersion),
     pub(super) suites: Vec<Suite>,
     pub(super) curves: Vec<Curve>,
     pub(super) prefer_own_order: bool,
 }
 
 /// What is wrong with TLS as a whole, and which part to look at.
-pub(super) enum Fault {
+pub(super) enum TlsError {
     /// The certificate or its key.
     Pair(String),
     /// The authorities of clients.
@@ -150,31 +113,31 @@ pub(super) enum Fault {
 }
 
 /// What rustls needs.
-pub(super) fn server(settings: Settings) -> Result<ServerConfig, Fault> {
+pub(super) fn server(settings: TlsSettings) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(provider(&settings));
     let (least, most) = settings.versions;
     let versions: Vec<&SupportedProtocolVersion> =
-        [(Version::Tls12, &TLS12), (Version::Tls13, &TLS13)]
+        [(TlsVersion::Tls12, &TLS12), (TlsVersion::Tls13, &TLS13)]
             .into_iter()
             .filter(|(version, _)| (least..=most).contains(version))
             .map(|(_, version)| version)
             .collect();
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions)
-        .map_err(|error| Fault::Choice(error.to_string()))?;
+        .map_err(|error| TlsError::Choice(error.to_string()))?;
     let pair = CertifiedKey::from_der(settings.certificate, settings.key, &provider);
     let pair = pair.map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
-            Fault::Pair("the key is not that of the certificate".into())
+            TlsError::Pair("the key is not that of the certificate".into())
         }
-        error => Fault::Pair(format!("certificate and key cannot be used: {error}")),
+        error => TlsError::Pair(format!("certificate and key cannot be used: {error}")),
     })?;
     let builder = match settings.client_auth {
         ClientAuth::NoClientCert => builder.with_no_client_auth(),
         auth => {
             let (authorities, names) = (settings.authorities, settings.allowed_names);
             let verifier = Verifier::new(auth, authorities, names, &provider);
-            builder.with_client_cert_verifier(Arc::new(verifier.map_err(Fault::Authorities)?))
+            builder.with_client_cert_verifier(Arc::new(verifier.map_err(TlsError::Authorities)?))
         }
     };
     let resolver = rustls::sign::SingleCertAndKey::from(pair);
@@ -187,7 +150,7 @@ pub(super) fn server(settings: Settings) -> Result<ServerConfig, Fault> {
     Ok(server)
 }
 
-fn provider(settings: &Settings) -> CryptoProvider {
+fn provider(settings: &TlsSettings) -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();
     if !settings.suites.is_empty() {
         let all = std::mem::take(&mut provider.cipher_suites);

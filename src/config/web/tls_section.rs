@@ -1,15 +1,16 @@
 //! Reads `tls_server_config`.
 
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::ServerConfig;
 
 use super::{
-    Guards,
-    client::Authorities,
-    file::Loading,
-    reader::Section,
-    tls::{self, ClientAuth, Curve, Fault, Settings, Suite, Version},
+    client::ClientAuth,
+    config::Guards,
+    loader::Loader,
+    tls::{self, Curve, Suite, TlsError, TlsSettings, TlsVersion},
 };
-use crate::config::yaml::{Node, Place};
+use crate::config::yaml::Place;
+
+const SECTION: &str = "tls_server_config";
 
 /// If one of these is set, TLS is on.
 const SWITCHES: [&str; 7] =
@@ -21,164 +22,144 @@ struct Pem {
     place: Place,
     /// How to call it in messages.
     origin: String,
-    /// `None` if it couldn't be read, which was told.
+    /// `None` if it couldn't be read, which was reported.
     bytes: Option<Vec<u8>>,
 }
 
-/// The texts in PEM; `None` for what isn't there.
-struct Pems {
-    certificate: Option<Pem>,
-    key: Option<Pem>,
-    authorities: Option<Pem>,
+/// What rustls needs, and what keeps clients out then; `None` for plain HTTP, and after errors.
+pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerConfig>, Guards) {
+    let Some(node) = loader.node(SECTION) else { return (None, guards) };
+    let place = node.place;
+    let errors_before = loader.walker.error_count();
+    let [certificate, key, authorities] =
+        ["cert", "key", "client_ca"].map(|name| pem(loader, name));
+    let client_auth = loader.value(&within("client_auth_type"), ClientAuth::read);
+    let client_auth = client_auth.unwrap_or_default();
+    let allowed_names = loader.list(&within("client_allowed_sans"), |text| Ok(text.to_owned()));
+    let suites = loader.list(&within("cipher_suites"), Suite::read);
+    let curves = loader.list(&within("curve_preferences"), Curve::read);
+    let prefer_own_order = loader.bool(&within("prefer_server_cipher_suites"), true);
+    let least = loader.value(&within("min_version"), TlsVersion::read);
+    let most = loader.value(&within("max_version"), TlsVersion::read);
+    let versions = (least.unwrap_or(TlsVersion::Tls12), most.unwrap_or(TlsVersion::Tls13));
+    if !SWITCHES.iter().any(|key| loader.node(&within(key)).is_some()) {
+        if loader.has_any(SECTION) {
+            loader.warn(place, "TLS is off: tls_server_config names no certificate");
+        }
+        return (None, guards);
+    }
+    let guards = Guards {
+        tls: true,
+        client: client_auth,
+        names: allowed_names.is_some() && client_auth != ClientAuth::NoClientCert,
+        ..guards
+    };
+    if versions.0 > versions.1 {
+        let why = "min_version is above max_version, so that no version of TLS is left";
+        loader.walker.error(place, SECTION, why);
+    }
+    for (pem, name) in [(&certificate, "cert"), (&key, "key")] {
+        if pem.is_none() {
+            let why = format!(
+                "there is neither {name} nor {name}_file; TLS needs a certificate and its key"
+            );
+            loader.walker.error(place, SECTION, &why);
+        }
+    }
+    check_clients(loader, place, client_auth, authorities.is_some(), allowed_names.is_some());
+    let chain = der(loader, certificate.as_ref(), tls::certificates);
+    let private_key = der(loader, key.as_ref(), tls::private_key);
+    let trusted = der(loader, authorities.as_ref(), tls::certificates);
+    let (Some(certificate), Some(private_key)) = (chain, private_key) else {
+        return (None, guards);
+    };
+    if loader.walker.error_count() > errors_before {
+        return (None, guards);
+    }
+    let server = tls::server(TlsSettings {
+        certificate,
+        key: private_key,
+        client_auth,
+        authorities: trusted.unwrap_or_default(),
+        allowed_names,
+        versions,
+        suites: suites.unwrap_or_default(),
+        curves: curves.unwrap_or_default(),
+        prefer_own_order,
+    });
+    let (pem, why) = match server {
+        Ok(server) => return (Some(server), guards),
+        Err(TlsError::Choice(why)) => {
+            (None, format!("versions, cipher_suites and curve_preferences: {why}"))
+        }
+        Err(TlsError::Pair(why)) => (key, why),
+        Err(TlsError::Authorities(why)) => (authorities, why),
+    };
+    match pem {
+        Some(pem) => loader.walker.error_in(pem.place, &pem.origin, &why),
+        None => loader.walker.error(place, SECTION, &why),
+    }
+    (None, guards)
 }
 
-impl Loading<'_> {
-    /// What rustls needs; `None` for plain HTTP, and after errors.
-    pub(super) fn tls(&mut self, node: Option<&Node>, guards: &mut Guards) -> Option<ServerConfig> {
-        let node = node?;
-        let section = self.reader.section(Some(node), "tls_server_config");
-        let errors_before = self.reader.errors();
-        let pems = self.pems(&section);
-        let client_auth = self.reader.value(&section, "client_auth_type", ClientAuth::read);
-        let client_auth = client_auth.unwrap_or_default();
-        let allowed_names =
-            self.reader.list(&section, "client_allowed_sans", |text| Ok(text.to_owned()));
-        let suites = self.reader.list(&section, "cipher_suites", Suite::read);
-        let curves = self.reader.list(&section, "curve_preferences", Curve::read);
-        let prefer_own_order = self.reader.switch(&section, "prefer_server_cipher_suites", true);
-        let least = self.reader.value(&section, "min_version", Version::read);
-        let most = self.reader.value(&section, "max_version", Version::read);
-        let versions = (least.unwrap_or(Version::Tls12), most.unwrap_or(Version::Tls13));
-        if !SWITCHES.iter().any(|key| section.contains_key(key)) {
-            if !section.is_empty() {
-                let what = "TLS is off: tls_server_config names no certificate";
-                self.reader.warn(node.place, what);
-            }
-            return None;
-        }
-        *guards = Guards {
-            tls: true,
-            client: client_auth,
-            names: allowed_names.is_some() && client_auth != ClientAuth::NoClientCert,
-            ..*guards
-        };
-        if versions.0 > versions.1 {
-            let why = "min_version is above max_version, so that no version of TLS is left";
-            self.reader.error(node.place, why);
-        }
-        self.judge_presence(node.place, &pems);
-        self.judge_clients(node.place, &pems, client_auth, allowed_names.is_some());
-        let certificate = self.der(pems.certificate.as_ref(), tls::certificates);
-        let key = self.der(pems.key.as_ref(), tls::private_key);
-        let given = self.der(pems.authorities.as_ref(), tls::certificates);
-        if self.reader.errors() > errors_before {
-            return None;
-        }
-        let authorities = match given {
-            None if client_auth.verifies() => Some(Authorities::Public(public_authorities())),
-            given => given.map(Authorities::Given),
-        };
-        let settings = Settings {
-            certificate: certificate?,
-            key: key?,
-            client_auth,
-            authorities,
-            allowed_names,
-            versions,
-            suites: suites.unwrap_or_default(),
-            curves: curves.unwrap_or_default(),
-            prefer_own_order,
-        };
-        let server = tls::server(settings);
-        server.map_err(|fault| self.blame(node.place, &pems, fault)).ok()
-    }
+/// A key of the section.
+fn within(key: &str) -> String {
+    format!("{SECTION}.{key}")
+}
 
-    fn pems(&mut self, section: &Section<'_>) -> Pems {
-        let [certificate, key, authorities] =
-            ["cert", "key", "client_ca"].map(|name| self.pem(section, name));
-        Pems { certificate, key, authorities }
+/// A text in PEM, given here or in a file; the file wins if both are there.
+fn pem(loader: &mut Loader<'_>, name: &str) -> Option<Pem> {
+    let (key, file_key) = (within(name), within(&format!("{name}_file")));
+    let given = loader.text(&key);
+    let Some((place, path)) = loader.text(&file_key) else {
+        let (place, text) = given?;
+        let origin = format!("{}: {key}", loader.walker.at(place));
+        return Some(Pem { place, origin, bytes: Some(text.into_bytes()) });
+    };
+    if given.is_some() {
+        let what = format!("{name} is ignored, since {name}_file is there too; remove one");
+        loader.warn(place, &what);
     }
-
-    /// A text in PEM, given here or in a file; the file wins if both are there.
-    fn pem(&mut self, section: &Section<'_>, name: &str) -> Option<Pem> {
-        let file_key = format!("{name}_file");
-        let given = self.reader.text(section, name);
-        let Some((place, path)) = self.reader.text(section, &file_key) else {
-            let (place, text) = given?;
-            let origin = format!("{}: {name}", self.reader.at(place));
-            return Some(Pem { place, origin, bytes: Some(text.into_bytes()) });
-        };
-        if given.is_some() {
-            let what = format!("{name} is ignored, since {file_key} is there too; remove one");
-            self.reader.warn(place, &what);
-        }
-        match self.named(&path) {
-            Ok((origin, bytes)) => Some(Pem { place, origin, bytes: Some(bytes) }),
-            Err(why) => {
-                self.reader.error(place, &format!("{file_key}: {why}"));
-                Some(Pem { place, origin: path, bytes: None })
-            }
-        }
-    }
-
-    fn judge_presence(&mut self, place: Place, pems: &Pems) {
-        for (pem, name) in [(&pems.certificate, "cert"), (&pems.key, "key")] {
-            if pem.is_none() {
-                let why = format!(
-                    "tls_server_config has neither {name} nor {name}_file; TLS needs a certificate \
-                     and its key"
-                );
-                self.reader.error(place, &why);
-            }
-        }
-    }
-
-    fn judge_clients(&mut self, place: Place, pems: &Pems, auth: ClientAuth, has_names: bool) {
-        let asks_nobody = auth == ClientAuth::NoClientCert;
-        if asks_nobody && pems.authorities.is_some() {
-            let why = "there is a client_ca, but client_auth_type asks for no certificate; write \
-                       client_auth_type: RequireAndVerifyClientCert";
-            self.reader.error(place, why);
-        }
-        if asks_nobody && has_names {
-            let what = "client_allowed_sans means nothing: client_auth_type asks for no \
-                        certificate; RequireAndVerifyClientCert does";
-            self.reader.warn(place, what);
-        }
-        if auth.verifies() && pems.authorities.is_none() {
-            let what = "without client_ca_file, everybody with a certificate of any public \
-                        authority is let in";
-            self.reader.warn(place, what);
-        }
-    }
-
-    fn der<T>(
-        &mut self,
-        pem: Option<&Pem>,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
-    ) -> Option<T> {
-        let pem = pem?;
-        let read = read(pem.bytes.as_ref()?);
-        read.map_err(|why| self.reader.error_in(pem.place, &pem.origin, &why)).ok()
-    }
-
-    fn blame(&mut self, place: Place, pems: &Pems, fault: Fault) {
-        let (pem, why) = match fault {
-            Fault::Choice(why) => {
-                let why = format!("versions, cipher_suites and curve_preferences: {why}");
-                return self.reader.error(place, &why);
-            }
-            Fault::Pair(why) => (&pems.key, why),
-            Fault::Authorities(why) => (&pems.authorities, why),
-        };
-        match pem {
-            Some(pem) => self.reader.error_in(pem.place, &pem.origin, &why),
-            None => self.reader.error(place, &why),
+    match loader.named(&path) {
+        Ok((origin, bytes)) => Some(Pem { place, origin, bytes: Some(bytes) }),
+        Err(why) => {
+            loader.walker.error(place, &file_key, &why);
+            Some(Pem { place, origin: path, bytes: None })
         }
     }
 }
 
-/// Those that the system trusts. Some of them may be unreadable, as everywhere.
-fn public_authorities() -> Vec<CertificateDer<'static>> {
-    rustls_native_certs::load_native_certs().certs
+fn check_clients(
+    loader: &mut Loader<'_>,
+    place: Place,
+    auth: ClientAuth,
+    has_authorities: bool,
+    has_names: bool,
+) {
+    let asks_nobody = auth == ClientAuth::NoClientCert;
+    if asks_nobody && has_authorities {
+        let why = "there is a client_ca, but client_auth_type asks for no certificate; write \
+                   client_auth_type: RequireAndVerifyClientCert";
+        loader.walker.error(place, SECTION, why);
+    }
+    if asks_nobody && has_names {
+        let what = "client_allowed_sans means nothing: client_auth_type asks for no certificate; \
+                    RequireAndVerifyClientCert does";
+        loader.warn(place, what);
+    }
+    if auth.verifies() && !has_authorities {
+        let why = "client_auth_type verifies certificates, but there is neither client_ca nor \
+                   client_ca_file; name the authority that signs those of the clients";
+        loader.walker.error(place, SECTION, why);
+    }
+}
+
+fn der<T>(
+    loader: &mut Loader<'_>,
+    pem: Option<&Pem>,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Option<T> {
+    let pem = pem?;
+    let parsed = parse(pem.bytes.as_ref()?);
+    parsed.map_err(|why| loader.walker.error_in(pem.place, &pem.origin, &why)).ok()
 }

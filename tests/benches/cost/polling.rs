@@ -1,11 +1,11 @@
 //! Processor time per run, from the socket to the ledger.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Client, PageRequest, RateLimiter},
     app::Core,
-    config::{self, ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
     ledger,
     model::{AppId, SystemClock},
     poller::CycleResult,
@@ -108,9 +108,9 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
     };
     let second = Duration::from_secs(1);
     let poll = Poll { interval: second, sweep_interval: second };
-    let (clock, labels) = (Arc::new(SystemClock), BTreeMap::new());
-    let apps = [config::App { cortex, workflows: WorkflowFilter::default() }];
-    let core = Core::build(&apps, 1_000_000, &poll, counting, &labels, clock);
+    let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
+    let config = Config { apps, rate_limit: 1_000_000, poll, ..Config::default() };
+    let core = Core::build(&config, counting, Arc::new(SystemClock));
     core.await.expect("a core")
 }
 

@@ -85,7 +85,6 @@ async fn promtool_and_the_exporter_take_and_refuse_the_same_files() {
         (true, tls(", client_auth_type: RequestClientCert")),
         (true, tls(", client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem")),
         (true, tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem")),
-        (true, tls(", client_auth_type: VerifyClientCertIfGiven")),
         (true, tls(", cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256]")),
         (true, tls(", cipher_suites: [TLS_AES_128_GCM_SHA256], curve_preferences: [X25519]")),
         (true, tls(", min_version: TLS12, max_version: TLS13, prefer_server_cipher_suites: no")),

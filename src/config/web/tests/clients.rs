@@ -11,10 +11,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::config::web::{
-    client::{Authorities, Verifier},
-    tls::ClientAuth,
-};
+use crate::config::web::client::{ClientAuth, Verifier};
 
 /// Certificates of clients.
 struct Clients {
@@ -59,8 +56,8 @@ impl Clients {
 
     fn verifier(&self, auth: &str, allowed: Option<&[&str]>) -> Verifier {
         let auth = ClientAuth::read(auth).expect("one of Go's");
-        let given = Authorities::Given(vec![self.authority.der().clone()]);
-        let authorities = auth.verifies().then_some(given);
+        let authority = auth.verifies().then(|| self.authority.der().clone());
+        let authorities = authority.into_iter().collect();
         let allowed = allowed.map(|names| names.iter().map(|name| (*name).to_owned()).collect());
         let provider = Arc::new(aws_lc_rs::default_provider());
         Verifier::new(auth, authorities, allowed, &provider).expect("the authority can be used")
@@ -141,10 +138,10 @@ fn a_certificate_that_stands_among_the_authorities_is_taken_as_it_is() {
     for (certificate, will_do) in
         [(own(|_| ()), true), (own(is_ca), true), (own(server), false), (own(old), false)]
     {
-        let given = Authorities::Given(vec![certificate.clone()]);
+        let given = vec![certificate.clone()];
         let provider = Arc::new(aws_lc_rs::default_provider());
         let auth = ClientAuth::RequireAndVerifyClientCert;
-        let verifier = Verifier::new(auth, Some(given), None, &provider).expect("usable");
+        let verifier = Verifier::new(auth, given, None, &provider).expect("usable");
         assert_eq!(judge(&verifier, &certificate).is_ok(), will_do);
         assert!(judge(&verifier, &own(|_| ())).is_err(), "another one");
     }

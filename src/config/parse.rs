@@ -1,10 +1,10 @@
-//! Reads single values. An error says what is wrong and what would be right; the caller names the
-//! flag. Nothing that may hold a password is repeated in one.
+//! Parses single values. An error says what is wrong and what would be right; the caller names the
+//! setting. Nothing that may hold a password is repeated in one.
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     ops::RangeInclusive,
-    str::FromStr,
+    path::{PathBuf, absolute},
     time::Duration,
 };
 
@@ -12,13 +12,14 @@ use regex::Regex;
 use reqwest::Url;
 use tracing::Level;
 
-use super::{LogFormat, RESERVED_PATHS};
+use super::types::LogFormat;
 use crate::model::AppId;
 
-pub(super) const SECOND: Duration = Duration::from_secs(1);
-pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// The paths that are other pages than the metrics.
+pub(crate) const RESERVED_PATHS: [&str; 7] =
+    ["/", "/-/healthy", "/healthz", "/livez", "/-/ready", "/readyz", "/-/reload"];
 
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(super) fn bool(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
@@ -26,16 +27,13 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
-where
-    T: FromStr + PartialOrd + std::fmt::Display,
-{
+pub(super) fn int(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| range.contains(number));
     let (least, most) = (range.start(), range.end());
     number.ok_or_else(|| format!("{text:?} is not a whole number from {least} to {most}"))
 }
 
-pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("{text:?} is not a duration like 90s, 5m or 1h 30m: {error}"))?;
     if range.contains(&duration) {
@@ -46,13 +44,18 @@ pub(super) fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Du
     }
 }
 
+/// A path that means the same wherever somebody reads it.
+pub(super) fn path(text: &str) -> PathBuf {
+    absolute(text).unwrap_or_else(|_| text.into())
+}
+
 pub(super) fn app_id(text: &str) -> Result<AppId, String> {
     AppId::new(text).filter(|id| id.as_str() != "_other").ok_or_else(|| {
         "an app id has 1 to 128 printable characters; \"c\" lets the key tell the app".into()
     })
 }
 
-pub(super) fn api_url(text: &str, allow_http: bool) -> Result<Url, String> {
+pub(super) fn api_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text)
         .map_err(|error| format!("not a URL like https://api.withcortex.ai: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -62,13 +65,14 @@ pub(super) fn api_url(text: &str, allow_http: bool) -> Result<Url, String> {
         return Err("remove what begins with \"?\" or \"#\"".into());
     }
     match url.scheme() {
-        "https" => Ok(url),
-        "http" if allow_http || is_loopback(&url) => Ok(url),
-        "http" => Err("plain http would show the key to the network; use https, \
-             or --cortex.allow-http if you must"
-            .into()),
+        "https" | "http" => Ok(url),
         other => Err(format!("{other:?} is not a scheme; use https")),
     }
+}
+
+/// Whether a URL shows the key to nobody on its way.
+pub(super) fn is_private(url: &Url) -> bool {
+    url.scheme() == "https" || is_loopback(url)
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -160,4 +164,81 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is neither logfmt nor json")),
     }
+}
+
+/// Maximum number of bounds of a histogram; each is a series.
+const MAX_BOUNDS: usize = 100;
+
+/// Maximum number of labels of the operator's.
+pub(super) const MAX_LABELS: usize = 20;
+
+/// Maximum length of a label's value; the API's own are cut to it.
+const MAX_LABEL_LENGTH: usize = 128;
+
+/// The names that a label of the operator's can't have: those that the families have already, those
+/// that the formats give a meaning to, and those that Prometheus sets for each target.
+pub const TAKEN_LABELS: [&str; 21] = [
+    "app",
+    "app_id",
+    "code",
+    "enabled",
+    "endpoint",
+    "instance",
+    "job",
+    "key",
+    "le",
+    "origin",
+    "quantile",
+    "reason",
+    "result",
+    "revision",
+    "rustversion",
+    "status",
+    "step",
+    "step_type",
+    "version",
+    "workflow",
+    "workflow_id",
+];
+
+/// Checks the upper bounds of buckets.
+pub(super) fn bounds(bounds: &[f64]) -> Result<(), String> {
+    if bounds.is_empty() || bounds.len() > MAX_BOUNDS {
+        Err(format!("{} upper bounds are not 1 to {MAX_BOUNDS}", bounds.len()))
+    } else if bounds[0] <= 0.0 || !bounds.is_sorted_by(|one, next| one < next) {
+        let why = "upper bounds are seconds above 0, each larger than the one before; +Inf is added \
+                   to them";
+        Err(why.into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks a label.
+pub(super) fn label(name: &str, value: &str) -> Result<(), String> {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let plain = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
+    let shown = quote(name);
+    if !plain || name.len() > MAX_LABEL_LENGTH {
+        Err(format!("{shown} is no label: letters, digits and _, and no digit first"))
+    } else if name.starts_with("__") {
+        Err(format!("{shown} is Prometheus' own: labels do not begin with __"))
+    } else if TAKEN_LABELS.contains(&name) {
+        Err(format!("{shown} is taken: series or targets have a label of this name already"))
+    } else if value.is_empty() {
+        Err(format!("{shown} is empty, which Prometheus takes for no label"))
+    } else if value.chars().count() > MAX_LABEL_LENGTH || value.chars().any(char::is_control) {
+        Err(format!(
+            "the value of {shown} has more than {MAX_LABEL_LENGTH} characters, or control characters"
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// A string as it may be shown, cut if it is long.
+pub(super) fn quote(text: &str) -> String {
+    let short: String = text.chars().take(64).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("{short:?}{more}")
 }

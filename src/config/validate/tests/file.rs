@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::config::{ApiKey, Config, Line};
+use crate::config::{ApiKey, CommandLine, Config, load};
 
 /// A directory with a configuration file, and a key beside it.
 struct Place(tempfile::TempDir);
@@ -21,7 +21,8 @@ impl Place {
         let file = format!("--config.file={}", self.path("config.yml"));
         let words: Vec<_> =
             ["exporter", "serve", &file].into_iter().chain(flags.to_owned()).collect();
-        Line::of(&words).serve().map_err(|errors| errors.to_string())
+        let line = CommandLine::of(&words, None).expect("a right line");
+        load(&line).map_err(|errors| errors.errors.join("\n"))
     }
 }
 
@@ -145,22 +146,22 @@ fn everything_wrong_in_the_file_is_told_at_once_with_its_place() {
     for part in [
         "FILE:2:8: poll: there is no key \"intervall\"; known here: interval, sweep_interval",
         "FILE:3:1: the key \"poll\" is there since line 2",
-        "FILE:4:21: web.max_requests: a whole number is expected, and this is a text",
+        "FILE:4:21: web.max_requests: a whole number is expected, and this is a string",
         "FILE:4:27: web: there is no key \"listen-address\"; write listen_address",
-        "FILE:5:6: log: this is a list; keys with values are expected here",
-        "FILE:6:14: state.url: a text is expected, and this is a number",
-        "FILE:6:28: state.retention: a text is expected, and this is a number; a duration needs its unit",
+        "FILE:5:6: log: a section of keys with values is expected, and this is a list",
+        "FILE:6:14: state.url: a string is expected, and this is a number",
+        "FILE:6:28: state.retention: a string is expected, and this is a number; a duration needs its unit",
         "FILE:7:1: there is no key \"cortex.timeout\"",
-        "FILE:8:39: metrics.buckets.run_duration: a list of numbers is expected, and this is a text",
-        "FILE:8:56: metrics.labels: a text is expected, and this is a number",
-        "FILE:9:17: apps[0].app_id: a text is expected",
-        "FILE:9:21: apps[1]: this is a number; keys with values are expected here",
+        "FILE:8:39: metrics.buckets.run_duration: a list of numbers is expected, and this is a string",
+        "FILE:8:56: metrics.labels: a string is expected, and this is a number",
+        "FILE:9:17: apps[0].app_id: a string is expected",
+        "FILE:9:21: apps[1]: a section of keys with values is expected, and this is a number",
         "FILE:9:36: apps[2]: the key \"app_id\" is there since line 9",
-        "FILE:10:1: this is a number; the name of a key is expected",
+        "FILE:10:1: the name of a key is expected, and this is a number",
     ] {
         assert!(errors.contains(part), "{part} is not in:\n{errors}");
     }
-    assert_eq!(errors.lines().count(), 15, "{errors}");
+    assert_eq!(errors.lines().count(), 14, "{errors}");
 }
 
 #[test]

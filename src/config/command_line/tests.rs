@@ -1,13 +1,14 @@
-use super::*;
-use crate::config::validate::variable;
+use std::os::unix::ffi::OsStringExt as _;
 
-fn every_argument(command: &clap::Command) -> Vec<clap::Arg> {
+use super::*;
+
+fn every_argument(command: &clap::Command) -> Vec<Arg> {
     let own = command.get_arguments().cloned();
     own.chain(command.get_subcommands().flat_map(every_argument)).collect()
 }
 
 fn help(path: &[&str]) -> String {
-    let command = prepare(Cli::command()).term_width(100);
+    let command = command_line().term_width(100);
     let line = ["exporter"].iter().chain(path).chain(&["--help"]);
     let shown = command.try_get_matches_from(line);
     let help = shown.expect_err("help ends the parsing").to_string();
@@ -15,16 +16,14 @@ fn help(path: &[&str]) -> String {
 }
 
 #[test]
-fn every_flag_explains_itself_and_has_the_variable_that_the_pattern_gives() {
-    for arg in every_argument(&Cli::command()) {
-        let flag = arg.get_long().expect("all arguments are flags");
-        let help = arg.get_help().expect(flag).to_string();
-        let name = arg.get_env().expect(flag).to_string_lossy();
-        assert_eq!(name, variable(flag));
-        let tells_values = arg.get_value_names().is_some_and(|names| names == ["true|false"]);
-        assert!(tells_values || help.contains("Example: "), "{flag}: {help}");
-        let tells_default = help.to_lowercase().contains("default");
-        assert!(tells_default || !arg.get_default_values().is_empty(), "{flag}: {help}");
+fn every_setting_explains_itself() {
+    for setting in &SETTINGS {
+        let (name, help) = (setting.name, setting.help);
+        let shows_values = matches!(setting.kind, SettingKind::Bool(_)) || !setting.has_flag();
+        assert!(shows_values || help.contains("Example: "), "{name}: {help}");
+        let states_default = help.to_lowercase().contains("default") || !setting.has_flag();
+        assert!(states_default || !setting.default.is_empty(), "{name}: {help}");
+        assert!(!help.ends_with('.'), "{name}: {help}");
     }
 }
 
@@ -38,23 +37,31 @@ fn variables_that_mean_nothing_are_told_unless_kubernetes_sets_them() {
         "CORTEX_EXPORTER_PORT_10058_TCP",
         "PATH",
     ];
-    let unknown = unknown_variables(names.map(String::from));
+    let unknown = unknown_variables(names.map(OsString::from));
     assert_eq!(unknown, ["CORTEX_EXPORTER_POLL_INTERVALL".to_owned()].into());
 }
 
 #[test]
 fn without_a_command_the_flags_are_those_of_serve() {
-    for line in [
-        vec!["exporter", "--cortex.rate-limit=7"],
-        vec!["exporter", "serve", "--cortex.rate-limit", "7"],
+    for words in [
+        &["exporter", "--cortex.rate-limit=7"][..],
+        &["exporter", "serve", "--cortex.rate-limit", "7"],
     ] {
-        let matches = Cli::command().try_get_matches_from(line).expect("a right line");
-        let cli = Cli::from_arg_matches(&matches).expect("a right line");
-        let Command::Serve(args) = cli.chosen() else {
-            panic!("another command was chosen");
-        };
-        assert_eq!(args.cortex.rate_limit, "7");
+        let line = CommandLine::of(words, None).expect("a right line");
+        assert_eq!(line.command, Command::Serve);
+        let given = |name| line.given(Setting::named(name));
+        assert_eq!(given("cortex.rate-limit"), Some(Ok(vec!["7"])));
+        assert_eq!(given("cortex.page-size"), None);
+        assert_eq!(given("seed"), None);
     }
+}
+
+#[test]
+fn what_is_not_text_is_reported_and_not_taken_for_something_else() {
+    let words = [OsString::from("exporter"), OsString::from_vec(b"--state.url=\xff".into())];
+    let line = CommandLine::new(command_line(), words, None).expect("clap takes it");
+    let given = line.given(Setting::named("state.url"));
+    assert_eq!(given, Some(Err("it is not text in UTF-8".into())));
 }
 
 #[test]
@@ -65,7 +72,7 @@ fn a_wrong_command_line_is_clap_s_to_refuse_with_exit_code_2() {
         vec!["exporter", "frobnicate"],
         vec!["exporter", "simulate", "--cortex.app-id=x"],
     ] {
-        let error = Cli::command().try_get_matches_from(&line);
+        let error = CommandLine::of(&line, None);
         assert_eq!(error.expect_err("a wrong line").exit_code(), 2, "{line:?}");
     }
 }
@@ -77,7 +84,7 @@ fn the_help_teaches_and_shows_no_variable_s_value() {
     insta::assert_snapshot!("help_demo", help(&["demo"]));
     insta::assert_snapshot!("help_once", help(&["once"]));
     insta::assert_snapshot!("help_simulate", help(&["simulate"]));
-    for arg in every_argument(&prepare(Cli::command())) {
+    for arg in every_argument(&command_line()) {
         assert!(arg.is_hide_env_values_set(), "{}", arg.get_id());
     }
 }

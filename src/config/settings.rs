@@ -1,0 +1,558 @@
+//! The settings, in one table. The flags, the environment variables, the keys of the configuration
+//! file, the check at a reload and the tables of the documentation come from it.
+
+use std::{
+    collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration,
+};
+
+use regex::Regex;
+
+use super::{
+    parse,
+    types::{AppConfig, Config},
+};
+
+/// One row of the table.
+pub struct Setting {
+    /// Its name, dotted; the flag is called so.
+    pub name: &'static str,
+    /// What it is set to, and where that goes.
+    pub(super) kind: SettingKind,
+    /// What holds without it, as it would be written; empty for nothing.
+    pub default: &'static str,
+    /// What it does, for `--help` and the documentation.
+    pub help: &'static str,
+    /// What the help groups it under.
+    pub(super) heading: &'static str,
+    /// The commands that have the flag.
+    pub(super) commands: &'static [Command],
+    /// What a reload does with another value.
+    reload: Reload,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Poll and serve.
+    Serve,
+    /// Serve what is read from a simulated API.
+    Demo,
+    /// Only the simulated API.
+    Simulate,
+    /// Report what is wrong with the configuration, and what would be exported.
+    Check,
+    /// Poll once and print.
+    Once,
+}
+
+/// What a setting is set to, within which range, and where the value goes.
+pub(super) enum SettingKind {
+    Bool(fn(&mut ConfigDraft, bool)),
+    Int(RangeInclusive<u64>, fn(&mut ConfigDraft, u64)),
+    Duration(RangeInclusive<Duration>, fn(&mut ConfigDraft, Duration)),
+    /// A string, with the name that the help has for it.
+    String(&'static str, fn(&mut ConfigDraft, &str) -> Result<(), String>),
+    /// A path; in the configuration file a relative one starts at the directory of that.
+    File(fn(&mut ConfigDraft, PathBuf)),
+    /// A ledger's URL; a relative path in it likewise.
+    Ledger(fn(&mut ConfigDraft, String)),
+    /// Any number of regular expressions, one per line.
+    Patterns(fn(&mut ConfigDraft) -> &mut Vec<Regex>),
+    /// Any number of addresses, separated by commas or lines.
+    Addresses(fn(&mut ConfigDraft) -> &mut Vec<SocketAddr>),
+    // What follows has no flag.
+    /// The upper bounds of buckets.
+    Bounds(fn(&mut ConfigDraft) -> &mut Vec<f64>),
+    /// Names of labels, and their values.
+    Labels(fn(&mut ConfigDraft) -> &mut BTreeMap<String, String>),
+    /// The apps.
+    Apps,
+}
+
+/// What a reload does with another value.
+enum Reload {
+    /// It takes effect.
+    Applied,
+    /// It is refused: only a restart can change it. The function returns whether two are the same.
+    Refused(fn(&Config, &Config) -> bool),
+}
+
+/// A configuration while its settings are read one by one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConfigDraft {
+    /// Without the apps.
+    pub(super) config: Config,
+    /// What every app has unless it is listed with something else. Without its key.
+    pub(super) app: AppConfig,
+    /// Whether plain http is allowed to hosts other than loopback.
+    pub(super) allow_http: bool,
+    /// The file that holds the key.
+    pub(super) key_file: Option<PathBuf>,
+    /// The configuration file.
+    pub(super) file: Option<PathBuf>,
+}
+
+use Command::{Check, Demo, Once, Serve, Simulate};
+use SettingKind as Kind;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+const DECADE: Duration = Duration::from_secs(3650 * 86_400);
+
+/// A row before anything is said about it.
+const fn rows(heading: &'static str, commands: &'static [Command]) -> Setting {
+    Setting {
+        name: "",
+        kind: Kind::Apps,
+        default: "",
+        help: "",
+        heading,
+        commands,
+        reload: Reload::Applied,
+    }
+}
+
+const FILES: Setting = rows("Configuration", &[Serve, Check, Once]);
+const CORTEX: Setting = rows("Cortex API", &[Serve, Check, Once]);
+const POLLING: Setting = rows("Polling", &[Serve, Check]);
+const WORKFLOWS: Setting = rows("Workflows", &[Serve, Check, Once]);
+const STATE: Setting = rows("State", &[Serve, Check]);
+const WEB: Setting = rows("Web", &[Serve, Check, Demo]);
+const METRICS: Setting = rows("Metrics", &[Serve, Check, Demo]);
+const LOGGING: Setting = rows("Logging", &[Serve, Check, Once, Demo, Simulate]);
+const SIMULATOR: Setting = rows("Simulator", &[Demo, Simulate]);
+
+/// All settings, in the order of the help.
+pub static SETTINGS: [Setting; 33] = [
+    Setting {
+        name: "config.file",
+        kind: Kind::File(|draft, path| draft.file = Some(path)),
+        help: "YAML file with settings, among them what has no flag: several apps, buckets, labels. \
+               No default. Example: /etc/cortex-workflow-exporter/config.yml",
+        ..FILES
+    },
+    Setting {
+        name: "config.check",
+        kind: Kind::Bool(|draft, on| draft.config.check_only = on),
+        default: "false",
+        help: "Validate the configuration, report what is wrong with it, and exit: 0 if nothing is",
+        commands: &[Serve, Check],
+        ..FILES
+    },
+    Setting {
+        name: "cortex.api-key-file",
+        kind: Kind::File(|draft, path| draft.key_file = Some(path)),
+        help: "File that holds the API key, read again when it changes. No default: this or \
+               CORTEX_API_KEY is needed. Example: /run/secrets/cortex",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.app-id",
+        kind: Kind::String("ID", |draft, text| {
+            put(&mut draft.app.cortex.app_id, parse::app_id(text))
+        }),
+        default: "c",
+        help: "The app whose workflows are read; \"c\" stands for the app of the key. \
+               Example: app_1a2b3c",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.api-url",
+        kind: Kind::String("URL", |draft, text| {
+            put(&mut draft.app.cortex.api_url, parse::api_url(text))
+        }),
+        default: "https://api.withcortex.ai",
+        help: "Where the API is; https, or http on loopback. Example: http://127.0.0.1:10059",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.allow-http",
+        kind: Kind::Bool(|draft, on| draft.allow_http = on),
+        default: "false",
+        help: "Allow plain http to hosts other than loopback; the key is then readable on its way",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.rate-limit",
+        kind: Kind::Int(1..=1_000_000, |draft, number| draft.config.rate_limit = number as u32),
+        default: "400",
+        help: "Maximum number of requests per minute, all apps together; Cortex allows 500 per \
+               address. Example: 200",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.timeout",
+        kind: Kind::Duration(Duration::from_millis(1)..=Duration::from_secs(600), |draft, time| {
+            draft.app.cortex.timeout = time;
+        }),
+        default: "30s",
+        help: "Time limit of one request, from connecting to the answer's last byte. Example: 10s",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.page-size",
+        kind: Kind::Int(1..=1000, |draft, number| draft.app.cortex.page_size = number as u32),
+        default: "100",
+        help: "Number of items to ask for per page. Example: 50",
+        ..CORTEX
+    },
+    Setting {
+        name: "cortex.verbose",
+        kind: Kind::Bool(|draft, on| draft.app.cortex.verbose = on),
+        default: "false",
+        help: "Ask the API for all properties (verbose=all); answers grow, and may hold more",
+        ..CORTEX
+    },
+    Setting {
+        name: "poll.interval",
+        kind: Kind::Duration(SECOND..=DAY, |draft, time| draft.config.poll.interval = time),
+        default: "30s",
+        help: "From the start of one poll cycle to the start of the next, at least 1s. Example: 1m",
+        ..POLLING
+    },
+    Setting {
+        name: "poll.sweep-interval",
+        kind: Kind::Duration(SECOND..=MONTH, |draft, time| {
+            draft.config.poll.sweep_interval = time;
+        }),
+        default: "5m",
+        help: "Longest time between two readings of a workflow, whatever hints say; never shorter \
+               than the poll interval. Example: 15m",
+        ..POLLING
+    },
+    Setting {
+        name: "history.lookback",
+        kind: Kind::Duration(Duration::ZERO..=DECADE, |draft, time| {
+            draft.config.history_lookback = time;
+        }),
+        default: "0s",
+        help: "At the very first start, also count runs that ended within this time; 0s counts none \
+               of them. Example: 24h",
+        ..POLLING
+    },
+    Setting {
+        name: "workflows.include",
+        kind: Kind::Patterns(|draft| &mut draft.app.workflows.include),
+        help: "Follow only workflows whose whole id or name matches; all by default. Repeatable; in \
+               the variable one per line. Example: 'prod-.*'",
+        ..WORKFLOWS
+    },
+    Setting {
+        name: "workflows.exclude",
+        kind: Kind::Patterns(|draft| &mut draft.app.workflows.exclude),
+        help: "Leave out workflows whose whole id or name matches, even if included; none by \
+               default. Repeatable; in the variable one per line. Example: '.*-test'",
+        ..WORKFLOWS
+    },
+    Setting {
+        name: "apps",
+        kind: Kind::Apps,
+        help: "The apps that are read, instead of the one of the flags; at least one, each once",
+        ..WORKFLOWS
+    },
+    Setting {
+        name: "state.url",
+        kind: Kind::Ledger(|draft, url| draft.config.state.url = url),
+        default: "sqlite:cortex-workflow-exporter.db",
+        help: "The database that keeps the totals: sqlite:FILE, sqlite::memory: (forgets at the end) \
+               or postgres://… Example: sqlite:/var/lib/exporter/state.db",
+        reload: Reload::Refused(|now, before| now.state.url == before.state.url),
+        ..STATE
+    },
+    Setting {
+        name: "state.retention",
+        kind: Kind::Duration(DAY..=DECADE, |draft, time| draft.config.state.retention = time),
+        default: "30d",
+        help: "How long a counted run is remembered after it was created; an older one is never \
+               counted. At least 1d. Example: 90d",
+        ..STATE
+    },
+    Setting {
+        name: "web.listen-address",
+        kind: Kind::Addresses(|draft| &mut draft.config.web.listen_addresses),
+        default: ":10058",
+        help: "Where to serve; without a host on all addresses. Repeatable; in the variable \
+               separated by commas or lines. Example: 127.0.0.1:10058",
+        reload: Reload::Refused(|now, before| {
+            now.web.listen_addresses == before.web.listen_addresses
+        }),
+        ..WEB
+    },
+    Setting {
+        name: "web.telemetry-path",
+        kind: Kind::String("PATH", |draft, text| {
+            put(&mut draft.config.web.telemetry_path, parse::telemetry_path(text))
+        }),
+        default: "/metrics",
+        help: "The path of the metrics. Example: /cortex/metrics",
+        reload: Reload::Refused(|now, before| now.web.telemetry_path == before.web.telemetry_path),
+        ..WEB
+    },
+    Setting {
+        name: "web.config.file",
+        kind: Kind::File(|draft, path| draft.config.web.config.file = Some(path)),
+        help: "TLS, client certificates, users and limits, in a file of the format that all \
+               Prometheus exporters share. By default, plain HTTP for everybody. Example: \
+               /etc/cortex-workflow-exporter/web.yml",
+        ..WEB
+    },
+    Setting {
+        name: "web.max-requests",
+        kind: Kind::Int(1..=1_000_000, |draft, number| {
+            draft.config.web.max_requests = number as usize;
+        }),
+        default: "40",
+        help: "Maximum number of requests in work at once; more are answered with 503, health checks \
+               excepted. Example: 10",
+        reload: Reload::Refused(|now, before| now.web.max_requests == before.web.max_requests),
+        ..WEB
+    },
+    Setting {
+        name: "metrics.hold-timeout",
+        kind: Kind::Duration(Duration::ZERO..=DAY, |draft, time| {
+            draft.config.metrics.hold_timeout = time;
+        }),
+        default: "2m",
+        help: "A new or restored series shows its base until that has been scraped, but no longer \
+               than this; 0s shows everything at once. Example: 5m",
+        reload: Reload::Refused(|now, before| {
+            now.metrics.hold_timeout == before.metrics.hold_timeout
+        }),
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.max-series",
+        kind: Kind::Int(100..=100_000_000, |draft, number| {
+            draft.config.metrics.max_series = number as usize;
+        }),
+        default: "200000",
+        help: "Maximum number of series; beyond it, new workflows, steps and outcomes are counted \
+               together as workflow_id=\"_other\". Example: 50000",
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.created-lines",
+        kind: Kind::Bool(|draft, on| draft.config.metrics.created_lines = on),
+        default: "false",
+        help: "In OpenMetrics, state the start of counters and histograms as samples (_created) of \
+               their own; only for a Prometheus that reads them as start times \
+               (created-timestamp-zero-ingestion)",
+        reload: Reload::Refused(|now, before| {
+            now.metrics.created_lines == before.metrics.created_lines
+        }),
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.buckets.run_duration",
+        kind: Kind::Bounds(|draft| &mut draft.config.metrics.buckets.runs),
+        help: "The upper bounds, in seconds, of the buckets for durations of runs",
+        commands: &[Serve, Check, Once],
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.buckets.queue_duration",
+        kind: Kind::Bounds(|draft| &mut draft.config.metrics.buckets.queues),
+        help: "The same for how long runs waited",
+        commands: &[Serve, Check, Once],
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.buckets.step_duration",
+        kind: Kind::Bounds(|draft| &mut draft.config.metrics.buckets.steps),
+        help: "The same for durations of steps",
+        commands: &[Serve, Check, Once],
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.labels",
+        kind: Kind::Labels(|draft| &mut draft.config.metrics.labels),
+        help: "Labels that every series has besides its own",
+        reload: Reload::Refused(|now, before| now.metrics.labels == before.metrics.labels),
+        commands: &[Serve, Check, Once],
+        ..METRICS
+    },
+    Setting {
+        name: "log.level",
+        kind: Kind::String("LEVEL", |draft, text| {
+            put(&mut draft.config.log.level, parse::log_level(text))
+        }),
+        default: "info",
+        help: "The least important messages to show: error, warn, info, debug or trace. \
+               Example: debug",
+        ..LOGGING
+    },
+    Setting {
+        name: "log.format",
+        kind: Kind::String("FORMAT", |draft, text| {
+            put(&mut draft.config.log.format, parse::log_format(text))
+        }),
+        default: "logfmt",
+        help: "How messages are written to standard error: logfmt or json. Example: json",
+        reload: Reload::Refused(|now, before| now.log.format == before.log.format),
+        ..LOGGING
+    },
+    Setting {
+        name: "seed",
+        kind: Kind::Int(0..=u64::MAX, |draft, number| draft.config.simulator.seed = number),
+        default: "1",
+        help: "The seed of the simulated world: the same number makes the same runs. Example: 42",
+        ..SIMULATOR
+    },
+    Setting {
+        name: "simulator.listen-address",
+        kind: Kind::String("HOST:PORT", |draft, text| {
+            put(&mut draft.config.simulator.listen_address, parse::loopback_address(text))
+        }),
+        default: "127.0.0.1:10059",
+        help: "Where the simulated API listens, on loopback only; port 0 takes any that is free. \
+               Example: 127.0.0.1:0",
+        ..SIMULATOR
+    },
+];
+
+fn put<T>(field: &mut T, value: Result<T, String>) -> Result<(), String> {
+    value.map(|value| *field = value)
+}
+
+impl Setting {
+    /// The setting of this name.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, which is a mistake in the code.
+    pub(super) fn named(name: &str) -> &'static Self {
+        let found = SETTINGS.iter().find(|setting| setting.name == name);
+        found.unwrap_or_else(|| panic!("there is no setting {name}"))
+    }
+
+    /// Whether it can be set by a flag and a variable.
+    pub fn has_flag(&self) -> bool {
+        !matches!(self.kind, Kind::Bounds(_) | Kind::Labels(_) | Kind::Apps)
+    }
+
+    /// The variable that sets it.
+    pub fn variable(&self) -> String {
+        let name = self.name.replace(['.', '-'], "_").to_ascii_uppercase();
+        match self.name {
+            "cortex.api-key-file" | "cortex.app-id" | "cortex.api-url" => name,
+            _ => format!("CORTEX_EXPORTER_{name}"),
+        }
+    }
+
+    /// The key that sets it in the configuration file, unless that cannot.
+    pub fn key(&self) -> Option<String> {
+        let is_in_file = self.commands.contains(&Serve) && !self.name.starts_with("config.");
+        is_in_file.then(|| self.name.replace('-', "_"))
+    }
+
+    /// Whether only a restart can change it.
+    pub fn needs_restart(&self) -> bool {
+        matches!(self.reload, Reload::Refused(_))
+    }
+
+    /// What it is set to in the configuration file, in words.
+    pub fn expected(&self) -> &'static str {
+        self.kind.expected()
+    }
+
+    /// What the help calls the value, if the value is not left to the kind.
+    pub(super) fn placeholder(&self) -> &'static str {
+        match &self.kind {
+            Kind::Bool(_) => "true|false",
+            Kind::Int(..) => "NUMBER",
+            Kind::Duration(..) => "DURATION",
+            Kind::String(placeholder, _) => placeholder,
+            Kind::File(_) => "FILE",
+            Kind::Ledger(_) => "URL",
+            Kind::Patterns(_) => "REGEX",
+            Kind::Addresses(_) => "[HOST]:PORT",
+            Kind::Bounds(_) | Kind::Labels(_) | Kind::Apps => "",
+        }
+    }
+}
+
+/// The flag and the variable, as messages name them.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{} (or {})", self.name, self.variable())
+    }
+}
+
+impl SettingKind {
+    pub(super) fn expected(&self) -> &'static str {
+        match self {
+            Self::Bool(_) => "true or false",
+            Self::Int(..) => "a whole number",
+            Self::Duration(..) | Self::String(..) | Self::Ledger(_) => "a string",
+            Self::File(_) => "the name of a file",
+            Self::Patterns(_) | Self::Addresses(_) => "a string, or a list of strings",
+            Self::Bounds(_) => "a list of numbers",
+            Self::Labels(_) => "names and strings",
+            Self::Apps => "a list of apps",
+        }
+    }
+
+    /// Whether there may be several values.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Patterns(_) | Self::Addresses(_))
+    }
+
+    /// Puts values, as they were written, where they go. One that is not repeatable has exactly one. Returns what is wrong,
+    /// each with the index of its value; then nothing is changed.
+    pub(super) fn set(&self, draft: &mut ConfigDraft, texts: &[&str]) -> Vec<(usize, String)> {
+        let raw = texts.first().copied().unwrap_or_default();
+        let text = raw.trim();
+        let result = match self {
+            Self::Bool(set) => parse::bool(text).map(|on| set(draft, on)),
+            Self::Int(range, set) => parse::int(text, range).map(|number| set(draft, number)),
+            Self::Duration(range, set) => parse::duration(text, range).map(|time| set(draft, time)),
+            Self::String(_, set) => set(draft, text),
+            Self::File(set) => {
+                set(draft, parse::path(raw));
+                Ok(())
+            }
+            Self::Ledger(set) => parse::state_url(text).map(|url| set(draft, url)),
+            Self::Patterns(field) => {
+                return each(texts, &['\n', '\r'], parse::pattern, field(draft));
+            }
+            Self::Addresses(field) => {
+                return each(texts, &[',', '\n', '\r'], parse::listen_address, field(draft));
+            }
+            Self::Bounds(_) | Self::Labels(_) | Self::Apps => {
+                unreachable!("it has neither a flag nor a default")
+            }
+        };
+        result.err().map(|why| (0, why)).into_iter().collect()
+    }
+}
+
+fn each<T>(
+    texts: &[&str],
+    separators: &[char],
+    parse: impl Fn(&str) -> Result<T, String>,
+    field: &mut Vec<T>,
+) -> Vec<(usize, String)> {
+    let (mut values, mut errors) = (Vec::new(), Vec::new());
+    for (index, texts) in texts.iter().enumerate() {
+        for text in texts.split(separators).map(str::trim).filter(|text| !text.is_empty()) {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(why) => errors.push((index, why)),
+            }
+        }
+    }
+    if errors.is_empty() {
+        *field = values;
+    }
+    errors
+}
+
+/// The keys of the settings that are others than before although only a restart can change them.
+pub fn needing_restart(now: &Config, before: &Config) -> Vec<String> {
+    let differs = |setting: &&Setting| match setting.reload {
+        Reload::Applied => false,
+        Reload::Refused(same) => !same(now, before),
+    };
+    SETTINGS.iter().filter(differs).filter_map(Setting::key).collect()
+}

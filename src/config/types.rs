@@ -1,0 +1,228 @@
+//! What a configuration holds: one small struct per concern.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
+
+use regex::Regex;
+use reqwest::Url;
+
+use super::{api_key::ApiKey, web::WebConfig};
+use crate::model::{AppId, WorkflowId};
+
+/// Everything that a command needs. What its command has no flag for has its default.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The apps that are read; at least one, and each once.
+    pub apps: Vec<AppConfig>,
+    /// Maximum number of requests per minute, all apps together.
+    pub rate_limit: u32,
+    /// When to read.
+    pub poll: Poll,
+    /// At the very first start, runs that ended within this time are counted too; zero counts none.
+    pub history_lookback: Duration,
+    /// Where the numbers are kept.
+    pub state: StateConfig,
+    /// What the exposition looks like, and when it shows what.
+    pub metrics: Metrics,
+    /// How to serve.
+    pub web: Web,
+    /// What to log.
+    pub log: Log,
+    /// Whether to stop once the configuration has been found valid.
+    pub check_only: bool,
+    /// The simulated API of `demo` and `simulate`.
+    pub simulator: Simulate,
+}
+
+/// An app whose workflows are read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AppConfig {
+    /// How to speak to the Cortex API about it.
+    pub cortex: Cortex,
+    /// Which of its workflows to follow.
+    pub workflows: WorkflowFilter,
+}
+
+/// How to speak to the Cortex API about an app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cortex {
+    /// The base URL; https, or http where that was allowed.
+    pub api_url: Url,
+    /// The app whose workflows are read.
+    pub app_id: AppId,
+    /// Where the key comes from.
+    pub api_key: ApiKey,
+    /// Time limit of one request, from connecting to the answer's last byte.
+    pub timeout: Duration,
+    /// Number of items to ask for per page.
+    pub page_size: u32,
+    /// Whether to ask for `verbose=all`.
+    pub verbose: bool,
+}
+
+impl Default for Cortex {
+    fn default() -> Self {
+        Self {
+            api_url: Url::parse("https://api.withcortex.ai").expect("it is a URL"),
+            app_id: AppId::new("c").expect("it is an id"),
+            api_key: ApiKey::default(),
+            timeout: Duration::ZERO,
+            page_size: 0,
+            verbose: false,
+        }
+    }
+}
+
+/// When to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Poll {
+    /// From the start of one poll cycle to the start of the next.
+    pub interval: Duration,
+    /// Longest time between two readings of a workflow, whatever hints say.
+    pub sweep_interval: Duration,
+}
+
+/// Which workflows to follow: regular expressions on the id or the name, anchored at both ends.
+#[derive(Clone, Debug, Default)]
+pub struct WorkflowFilter {
+    /// If not empty, a workflow must match one of these.
+    pub include: Vec<Regex>,
+    /// A workflow that matches one of these is left out, even if included.
+    pub exclude: Vec<Regex>,
+}
+
+impl Config {
+    /// The ids of all apps, for people to read.
+    pub fn app_ids(&self) -> String {
+        let ids: Vec<_> = self.apps.iter().map(|app| app.cortex.app_id.as_str()).collect();
+        ids.join(", ")
+    }
+}
+
+impl PartialEq for WorkflowFilter {
+    fn eq(&self, other: &Self) -> bool {
+        let alike = |these: &[Regex], those: &[Regex]| {
+            these.iter().map(Regex::as_str).eq(those.iter().map(Regex::as_str))
+        };
+        alike(&self.include, &other.include) && alike(&self.exclude, &other.exclude)
+    }
+}
+
+impl WorkflowFilter {
+    /// Whether to follow this workflow.
+    pub fn admits(&self, id: &WorkflowId, name: &str) -> bool {
+        let any = |patterns: &[Regex]| {
+            patterns.iter().any(|pattern| pattern.is_match(id.as_str()) || pattern.is_match(name))
+        };
+        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+    }
+}
+
+/// Where the numbers are kept, and how long what has been counted is remembered.
+#[derive(Clone, Default)]
+pub struct StateConfig {
+    /// `sqlite:<file>`, `sqlite::memory:` or `postgres://…`. May hold a password: never log it.
+    pub url: String,
+    /// Runs created longer ago are forgotten, and never counted again.
+    pub retention: Duration,
+}
+
+impl fmt::Debug for StateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateConfig").field("retention", &self.retention).finish_non_exhaustive()
+    }
+}
+
+/// What the exposition looks like, and when it shows what.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// How long a new or restored series shows its base if nobody scrapes that; zero: not at all.
+    pub hold_timeout: Duration,
+    /// Maximum number of series; beyond it, what is new is counted in one group.
+    pub max_series: usize,
+    /// Whether OpenMetrics states start times as samples of their own.
+    pub created_lines: bool,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+    /// Labels that every series has besides its own, by name.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The upper bounds of the histograms' buckets, in seconds, ascending, without `+Inf`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    /// For the durations of runs.
+    pub runs: Vec<f64>,
+    /// For how long runs waited.
+    pub queues: Vec<f64>,
+    /// For the durations of steps.
+    pub steps: Vec<f64>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        let runs = vec![
+            1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 21600.0,
+            86400.0,
+        ];
+        Self {
+            queues: runs.clone(),
+            runs,
+            steps: vec![
+                0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+                3600.0,
+            ],
+        }
+    }
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Default)]
+pub struct Web {
+    /// Where to listen; `[::]` stands for all addresses, those of IPv4 included.
+    pub listen_addresses: Vec<SocketAddr>,
+    /// The path of the metrics.
+    pub telemetry_path: String,
+    /// Maximum number of requests in work at once; more are answered with 503.
+    pub max_requests: usize,
+    /// Who may connect, and how.
+    pub config: WebConfig,
+}
+
+/// What to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important messages that are shown.
+    pub level: tracing::Level,
+    /// How a message is written.
+    pub format: LogFormat,
+}
+
+/// How a message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: tracing::Level::INFO, format: LogFormat::Logfmt }
+    }
+}
+
+/// The simulated API.
+#[derive(Clone, Debug)]
+pub struct Simulate {
+    /// Where it listens; a loopback address.
+    pub listen_address: SocketAddr,
+    /// The same number makes the same runs.
+    pub seed: u64,
+}
+
+impl Default for Simulate {
+    fn default() -> Self {
+        Self { listen_address: ([127, 0, 0, 1], 0).into(), seed: 1 }
+    }
+}
