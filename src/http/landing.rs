@@ -9,11 +9,12 @@ use crate::{
     model::{AppId, Label, WorkflowId},
 };
 
-/// So many workflows are shown; a longer table is of no use to people, and slow on a phone.
-const MOST_ROWS: usize = 200;
+/// Maximum number of workflows in the table; a longer one is of no use to people, and slow on a
+/// phone.
+const MAX_ROWS: usize = 200;
 
-/// So many characters of an error are shown.
-const LONGEST_ERROR: usize = 500;
+/// Maximum number of characters of an error.
+const MAX_ERROR: usize = 500;
 
 /// What the landing page shows. Times are in milliseconds since the Unix epoch.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub struct Overview {
     pub workflows: Vec<WorkflowView>,
 }
 
-/// How an app's polls go.
+/// The polls of an app.
 #[derive(Clone, Debug)]
 pub struct AppView {
     /// Its id.
@@ -41,7 +42,7 @@ pub struct AppView {
     pub last_error: Option<String>,
 }
 
-/// How a workflow does.
+/// The state of a workflow.
 #[derive(Clone, Debug)]
 pub struct WorkflowView {
     /// Its id.
@@ -82,7 +83,7 @@ impl LandingPage {
     }
 }
 
-/// What to say of a workflow; the most urgent first.
+/// The condition of a workflow; the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Condition {
     Failing,
@@ -180,7 +181,7 @@ fn apps(overview: &Overview) -> Markup {
                     td { (words) }
                     td { (age(overview.now_ms, app.last_success_ms)) }
                     td.text { @match &app.last_error {
-                        Some(error) => { (error.chars().take(LONGEST_ERROR).collect::<String>()) }
+                        Some(error) => { (error.chars().take(MAX_ERROR).collect::<String>()) }
                         None => { "none" }
                     } }
                 }
@@ -190,7 +191,7 @@ fn apps(overview: &Overview) -> Markup {
 }
 
 fn workflows(rows: &[(Condition, &WorkflowView)], now_ms: i64, urgent: usize) -> Markup {
-    let hidden = rows.len().saturating_sub(MOST_ROWS);
+    let hidden = rows.len().saturating_sub(MAX_ROWS);
     html! {
         h2 { "Workflows" }
         p {
@@ -203,12 +204,12 @@ fn workflows(rows: &[(Condition, &WorkflowView)], now_ms: i64, urgent: usize) ->
                 th { "State" } th { "Failures in a row" } th { "Last failure" } th { "Workflow" }
                 th { "Active runs" } th { "Last poll" } th { "Lag" }
             } }
-            tbody { @for (condition, workflow) in rows.iter().take(MOST_ROWS) {
+            tbody { @for (condition, workflow) in rows.iter().take(MAX_ROWS) {
                 (row(*condition, workflow, now_ms))
             } }
         } } }
         @if hidden > 0 {
-            p { "… and " (hidden) " more, less urgent than these " (MOST_ROWS)
+            p { "… and " (hidden) " more, less urgent than these " (MAX_ROWS)
                 ". All of them are in the metrics." }
         }
     }
@@ -247,7 +248,7 @@ fn age(now_ms: i64, at_ms: Option<i64>) -> Markup {
     }
 }
 
-/// A length of time, as roughly as people say it.
+/// A duration, as roughly as people state it.
 fn words_for(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     let (number, unit) = match seconds {

@@ -63,7 +63,7 @@ impl MetricsSource for ReleaseGate {
 /// Checks whether something is in order; the error says why it isn't.
 pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// Does something that takes a while; the error says why it could not be done.
+/// Does something that takes a while; the error says why it failed.
 pub type Action = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// What there is to serve.
@@ -77,7 +77,7 @@ pub struct Endpoints {
     pub ready: Check,
     /// Whether the process and its poll loop live, for `/-/healthy`.
     pub healthy: Check,
-    /// Reads the configuration anew, for `POST /-/reload`.
+    /// Reloads the configuration, for `POST /-/reload`.
     pub reload: Action,
 }
 

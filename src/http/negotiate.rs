@@ -1,4 +1,4 @@
-//! Which of the forms that an answer can have suits the client (RFC 9110, section 12.5).
+//! Content negotiation (RFC 9110, section 12.5).
 
 use axum::http::{
     HeaderMap, HeaderName,
@@ -7,12 +7,12 @@ use axum::http::{
 
 use crate::metrics::{Encoding, Format};
 
-/// The format that the client's `Accept` asks for. Text, which everybody can read, if it doesn't
-/// care, or wants nothing that there is: any other answer would fail a scrape as well.
+/// The format that the client's `Accept` prefers. Text, which everybody can read, if it has no
+/// preference, or accepts nothing that there is: any other answer would fail a scrape as well.
 pub(super) fn format(headers: &HeaderMap) -> Format {
     let ranges: Vec<_> = weighted(headers, &ACCEPT).collect();
-    let liking = |format: &Format| {
-        // Of the ranges that a format is in, the narrowest tells how much it is liked.
+    let preference = |format: &Format| {
+        // Of the ranges that a format is in, the narrowest has its weight.
         let fitting = ranges.iter().enumerate().filter_map(|(place, range)| {
             let narrow = narrowness(range, *format)?;
             Some((narrow, std::cmp::Reverse(place), range.weight))
@@ -21,8 +21,10 @@ pub(super) fn format(headers: &HeaderMap) -> Format {
         narrowest.map(|(narrow, place, weight)| ((weight * 1000.0) as u32, narrow > 1, place))
     };
     // Among equals the last one wins, so text comes last.
-    let likings = Format::ALL.iter().rev().filter_map(|format| Some((liking(format)?, *format)));
-    let best = likings.filter(|((weight, ..), _)| *weight > 0).max_by_key(|(liking, _)| *liking);
+    let accepted =
+        Format::ALL.iter().rev().filter_map(|format| Some((preference(format)?, *format)));
+    let best =
+        accepted.filter(|((weight, ..), _)| *weight > 0).max_by_key(|(preference, _)| *preference);
     best.map_or(Format::Text, |(_, format)| format)
 }
 
@@ -49,8 +51,8 @@ fn narrowness(range: &Element<'_>, format: Format) -> Option<usize> {
     Some(narrow)
 }
 
-/// The encoding that the client's `Accept-Encoding` asks for (RFC 9110, section 12.5.3): gzip
-/// unless it is refused, not mentioned, or liked less than no encoding.
+/// The encoding that the client's `Accept-Encoding` prefers: gzip unless it is refused, missing, or
+/// has a lower weight than no encoding.
 pub(super) fn encoding(headers: &HeaderMap) -> Encoding {
     let choices: Vec<_> = weighted(headers, &ACCEPT_ENCODING).collect();
     let weight_of = |names: &[&str]| {
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_compressed_against_the_clients_wish() {
+    fn nothing_is_compressed_for_a_client_that_does_not_ask_for_it() {
         for lines in [
             &[][..],
             &[""],

@@ -44,11 +44,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub struct BindError {
     /// The address.
     address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     cause: io::Error,
 }
 
-/// Listeners that nothing is served on yet; clients that connect wait.
+/// Open listeners; clients that connect wait until they are served.
 pub struct Server {
     listeners: Vec<TcpListener>,
     web: Web,
@@ -74,13 +74,13 @@ impl Server {
         })
     }
 
-    /// Where it listens; for port 0 the port that the system chose.
+    /// The addresses that it listens on; for port 0, with the port that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let addresses = self.listeners.iter().map(TcpListener::local_addr);
         addresses.filter_map(Result::ok).collect()
     }
 
-    /// Who is let in; to look at and to change.
+    /// Who is let in; for reading and replacing.
     pub fn access_control(&self) -> Arc<AccessControl> {
         Arc::clone(&self.access_control)
     }

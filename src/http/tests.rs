@@ -41,7 +41,7 @@ impl MetricsSource for Text {
     fn disconnected(&self, _: u64, _: bool) {}
 }
 
-/// Tells when it is asked, answers when it may.
+/// Reports when it is asked, answers when it may.
 struct Gate {
     asked: mpsc::UnboundedSender<()>,
     open: Semaphore,

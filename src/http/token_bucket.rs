@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::config::RateLimit;
 
-/// A token bucket. Pure: it is told the time.
+/// A token bucket. Pure: the time is an argument.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     limit: RateLimit,
@@ -18,7 +18,7 @@ impl TokenBucket {
         Self { limit, tokens: limit.burst.into(), at: now }
     }
 
-    /// Takes a token, if there is one; else how long until there is.
+    /// Takes a token, if there is one; the error is how long until there is.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let RateLimit { interval, burst } = self.limit;
         let passed = now.saturating_duration_since(self.at).as_secs_f64();

@@ -13,17 +13,17 @@ use super::{
 };
 use crate::{ledger::State, model::Clock};
 
-/// How a client wants the metrics.
+/// What content negotiation resulted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Negotiated {
-    /// In which format.
+    /// The format.
     pub format: Format,
-    /// How encoded.
+    /// The encoding of the body.
     pub encoding: Encoding,
 }
 
 impl Negotiated {
-    /// For whoever asks for nothing in particular.
+    /// For a client without preferences.
     pub const PLAIN: Self = Self { format: Format::Text, encoding: Encoding::Identity };
 }
 

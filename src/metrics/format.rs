@@ -38,14 +38,14 @@ impl Format {
 #[derive(Clone, Debug)]
 pub(super) struct Formatter {
     pub(super) format: Format,
-    /// Whether OpenMetrics tells start times as samples of their own.
+    /// Whether OpenMetrics has start times as samples of their own.
     pub(super) created_lines: bool,
     /// What every series has besides its own labels.
     pub(super) labels: Arc<[(String, String)]>,
 }
 
 impl Formatter {
-    /// The beginning of a family whose samples take so many bytes.
+    /// The beginning of a family whose samples take `samples` bytes.
     pub(super) fn head(&self, out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
         match self.format {
             Format::Text => text::head(out, head),

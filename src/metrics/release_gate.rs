@@ -21,26 +21,26 @@ pub struct ReleaseGate {
     rendering: Semaphore,
 }
 
-/// So many scrapes are rendered at once. Each takes memory of its own, and there are hardly more
-/// processors.
-const RENDERED_AT_ONCE: usize = 4;
+/// Maximum number of scrapes that are rendered at once. Each takes a thread.
+const MAX_RENDERED_AT_ONCE: usize = 4;
 
-/// So many scrapes on one connection are regular.
+/// A connection with this number of scrapes is a regular scraper.
 const REGULAR: u32 = 2;
 
-/// How long a scrape waits for what it releases.
-const LONGEST_RELEASE: Duration = Duration::from_millis(500);
+/// How long a scrape waits until what it releases is durable.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Who has scraped which version of the state. Pure: it is told the time.
+/// Which version of the state each connection has scraped. Pure: the time is an argument.
 #[derive(Debug)]
 struct ScrapeHistory {
-    /// A base that nobody has scraped for so long is given up; and who hasn't scraped for so long
-    /// isn't waited for.
+    /// How long a base waits to be scraped, and how long after its last scrape a regular scraper is
+    /// waited for.
     hold: Duration,
     scrapers: HashMap<u64, Scraper>,
-    /// The latest version that anybody scraped.
+    /// The latest version that was scraped.
     latest: u64,
-    /// Versions, and by when they had been published. At most the first is older than the hold.
+    /// Versions, each with a time by which it was published. At most the first is older than
+    /// `hold`.
     published: VecDeque<(u64, Instant)>,
     confirmed: u64,
 }
@@ -51,7 +51,7 @@ struct Scraper {
     scrapes: u32,
     last: Instant,
     version: u64,
-    /// It broke off while it scraped, and will come back on another connection.
+    /// It broke off during a scrape, and will be back on another connection.
     gone: bool,
 }
 
@@ -65,42 +65,42 @@ impl ReleaseGate {
     ) -> Self {
         let (history, releasing) =
             (Mutex::new(ScrapeHistory::new(hold)), tokio::sync::Mutex::default());
-        let rendering = Semaphore::new(RENDERED_AT_ONCE);
+        let rendering = Semaphore::new(MAX_RENDERED_AT_ONCE);
         Self { exposition, ledger, clock, history, releasing, rendering }
     }
 
-    /// The exposition as of now, and which version of the state is in it.
-    pub async fn render(self: &Arc<Self>, client: u64, wanted: Negotiated) -> (Body, u64) {
-        // What is released counts as shown, so it must be shown to those whose base it will be.
-        if self.history.lock().may_release(client, Instant::now()) {
+    /// The exposition as of now, and the version of the state in it.
+    pub async fn render(self: &Arc<Self>, connection: u64, negotiated: Negotiated) -> (Body, u64) {
+        // What is released counts as shown, so it must be shown to a scraper whose base it will be.
+        if self.history.lock().may_release(connection, Instant::now()) {
             let this = Arc::clone(self);
             let releasing = tokio::spawn(async move { this.release().await });
-            // A ledger in trouble must not hold up scrapes; it is waited for no longer, but goes on.
-            let _ = tokio::time::timeout(LONGEST_RELEASE, releasing).await;
+            // A slow ledger must not delay scrapes: it goes on, but is waited for no longer.
+            let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
         }
         // It fails only when closed, which it never is.
-        let _place = self.rendering.acquire().await;
+        let _permit = self.rendering.acquire().await;
         let exposition = Arc::clone(&self.exposition);
-        // It takes milliseconds of processor time, which must hold up nobody else.
-        let rendered = tokio::task::spawn_blocking(move || exposition.render(wanted)).await;
+        // It takes milliseconds of processor time, which must delay nothing else.
+        let rendered = tokio::task::spawn_blocking(move || exposition.render(negotiated)).await;
         rendered.unwrap_or_else(|error| {
             tracing::error!(%error, "The metrics could not be rendered; this is a bug.");
             (Bytes::new().into(), 0)
         })
     }
 
-    /// A client has received all of an exposition.
-    pub fn completed(&self, client: u64, version: u64) {
-        self.history.lock().completed(client, version, Instant::now());
+    /// The client on this connection has received an exposition.
+    pub fn completed(&self, connection: u64, version: u64) {
+        self.history.lock().completed(connection, version, Instant::now());
     }
 
-    /// A client's connection has ended; in the middle of a scrape, if it broke off.
-    pub fn left(&self, client: u64, broke_off: bool) {
-        self.history.lock().left(client, broke_off);
+    /// A connection has ended; during a scrape, if it broke off.
+    pub fn left(&self, connection: u64, broke_off: bool) {
+        self.history.lock().left(connection, broke_off);
     }
 
-    /// Notes what is published by now. To be called about every second, so that it is known when
-    /// a version was published that nobody scrapes.
+    /// Records the version that is published by now. To be called about every second, so that it is
+    /// known when a version was published that nobody scrapes.
     pub fn observe_version(&self) {
         let version = self.ledger.state().version;
         self.history.lock().published(version, Instant::now());
@@ -129,36 +129,36 @@ impl ScrapeHistory {
         Self { hold, scrapers: HashMap::new(), latest: 0, published: VecDeque::new(), confirmed: 0 }
     }
 
-    fn completed(&mut self, client: u64, version: u64, now: Instant) {
+    fn completed(&mut self, connection: u64, version: u64, now: Instant) {
         self.latest = self.latest.max(version);
         let new = Scraper { scrapes: 0, last: now, version, gone: false };
-        let client = self.scrapers.entry(client).or_insert(new);
-        client.scrapes += 1;
-        client.last = now;
-        client.version = client.version.max(version);
-        if client.scrapes == REGULAR {
-            // Most likely it is the one who broke off.
-            let gone = self.scrapers.iter().filter(|(_, client)| client.gone);
-            if let Some((&first, _)) = gone.min_by_key(|(_, client)| client.last) {
+        let scraper = self.scrapers.entry(connection).or_insert(new);
+        scraper.scrapes += 1;
+        scraper.last = now;
+        scraper.version = scraper.version.max(version);
+        if scraper.scrapes == REGULAR {
+            // Most likely it is the one that broke off.
+            let gone = self.scrapers.iter().filter(|(_, scraper)| scraper.gone);
+            if let Some((&first, _)) = gone.min_by_key(|(_, scraper)| scraper.last) {
                 self.scrapers.remove(&first);
             }
         }
     }
 
-    /// Who scrapes regularly and broke off has not seen what was sent last, and is waited for like
-    /// one that fell silent.
-    fn left(&mut self, client: u64, broke_off: bool) {
-        match self.scrapers.get_mut(&client) {
-            Some(client) if broke_off && client.scrapes >= REGULAR => client.gone = true,
-            _ => drop(self.scrapers.remove(&client)),
+    /// A regular scraper that broke off has not seen what was sent last, and is waited for like one
+    /// that fell silent.
+    fn left(&mut self, connection: u64, broke_off: bool) {
+        match self.scrapers.get_mut(&connection) {
+            Some(scraper) if broke_off && scraper.scrapes >= REGULAR => scraper.gone = true,
+            _ => drop(self.scrapers.remove(&connection)),
         }
     }
 
-    /// Whether what is confirmed may be shown to this client first: to anybody, unless there is
-    /// somebody who scrapes regularly.
-    fn may_release(&self, client: u64, now: Instant) -> bool {
-        let comes_again = |client: &Scraper| !client.gone && client.is_regular(self.hold, now);
-        self.scrapers.get(&client).is_some_and(comes_again)
+    /// Whether what is confirmed may be shown to this connection first: to any, unless there are
+    /// regular scrapers.
+    fn may_release(&self, connection: u64, now: Instant) -> bool {
+        let comes_again = |scraper: &Scraper| !scraper.gone && scraper.is_regular(self.hold, now);
+        self.scrapers.get(&connection).is_some_and(comes_again)
             || !self.scrapers.values().any(comes_again)
     }
 
@@ -175,14 +175,14 @@ impl ScrapeHistory {
         }
     }
 
-    /// The last version that all have scraped who scrape regularly, or that was published long ago.
-    /// Where nobody scrapes regularly (at least twice on one connection, lately), anybody's scrape
-    /// will do.
+    /// The last version that all regular scrapers have scraped, or that was published `hold` ago.
+    /// Without regular scrapers (at least two scrapes on one connection, the last within `hold`),
+    /// any scrape will do.
     fn confirmed(&mut self, now: Instant) -> u64 {
         let hold = self.hold;
-        self.scrapers.retain(|_, client| !client.gone || client.is_regular(hold, now));
-        let regular = self.scrapers.values().filter(|client| client.is_regular(hold, now));
-        let seen = regular.map(|client| client.version).min();
+        self.scrapers.retain(|_, scraper| !scraper.gone || scraper.is_regular(hold, now));
+        let regular = self.scrapers.values().filter(|scraper| scraper.is_regular(hold, now));
+        let seen = regular.map(|scraper| scraper.version).min();
         self.confirmed = self.confirmed.max(seen.unwrap_or(self.latest));
         if let Some((version, at)) = self.published.front()
             && now.saturating_duration_since(*at) >= hold
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_single_scrape_will_do_where_nobody_scrapes_regularly() {
+    fn a_single_scrape_will_do_without_regular_scrapers() {
         let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         history.completed(1, 5, start);
         assert_eq!(history.at(6, start), 5);
     }
 
     #[test]
-    fn all_who_scrape_regularly_must_have_seen_the_base() {
+    fn all_regular_scrapers_must_have_seen_the_base() {
         let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
             history.completed(client, version, start);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn who_broke_off_is_waited_for_until_somebody_else_scrapes_regularly() {
+    fn a_scraper_that_broke_off_is_waited_for_until_another_one_is_regular() {
         let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3), (1, 8)] {
             history.completed(client, version, start);
@@ -275,7 +275,7 @@ mod tests {
         assert!(!history.may_release(7, start) && history.may_release(1, start));
         assert!(history.may_release(7, after(start, 121)), "it fell silent");
         history.left(1, true);
-        assert!(history.may_release(7, start), "it may be the one who comes back");
+        assert!(history.may_release(7, start), "it may be the one that is back");
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_or_fell_silent_is_not_waited_for() {
+    fn a_scraper_that_left_or_fell_silent_is_not_waited_for() {
         let (mut history, start) = (ScrapeHistory::new(HOLD), Instant::now());
         for (client, version) in [(1, 2), (2, 2), (1, 3), (2, 3)] {
             history.completed(client, version, start);

@@ -13,7 +13,7 @@ pub enum MetricType {
     Histogram,
 }
 
-/// What a format tells of a family as a whole.
+/// What describes a family as a whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head<'a> {
     /// As in the table: a counter's ends in `_total`.

@@ -60,7 +60,7 @@ impl FilledLedger {
         listed.expect("it is recorded");
     }
 
-    /// A run of a workflow, with so many steps, each of another key.
+    /// A run of a workflow with this number of steps, each of another key.
     async fn run(&mut self, workflow: usize, steps: usize) {
         self.runs += 1;
         let moment = |seconds: i64| Some(Timestamp::Instant(NOW + seconds * 1000));
@@ -91,7 +91,7 @@ impl FilledLedger {
         self.ledger.record_runs(&app(), id, read).await.expect("it is recorded");
     }
 
-    /// What was kept and brought up to date is what is rendered anew.
+    /// What was kept and updated equals a fresh rendering.
     fn agrees(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for format in Format::ALL {
@@ -142,7 +142,7 @@ fn workflow(n: usize) -> Workflow {
 }
 
 #[tokio::test]
-async fn whatever_changes_what_is_kept_is_as_if_it_were_rendered_anew() {
+async fn after_every_change_what_is_kept_equals_a_fresh_rendering() {
     let mut world = FilledLedger::new(300).await;
     world.agrees();
     world.run(7, 2).await;

@@ -40,7 +40,7 @@ pub(super) fn series(out: &mut Vec<u8>, name: [&str; 2], labels: &[u8], bound: O
     out.push(b' ');
 }
 
-/// A number in as few digits as tell it from every other one.
+/// A number in the fewest digits that distinguish it from every other one.
 pub(super) fn number(out: &mut Vec<u8>, value: f64) {
     let written = if value.fract() == 0.0 && value.abs() < 1e15 {
         // The same digits, sooner.
@@ -55,7 +55,7 @@ pub(super) fn number(out: &mut Vec<u8>, value: f64) {
     written.expect("memory takes everything");
 }
 
-/// Text in which a backslash, a line's end and, if so wished, a quote have a backslash before them.
+/// Text in which backslashes, line feeds and, with `quotes`, double quotes are escaped.
 pub(super) fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     for byte in text.bytes() {
         match byte {

@@ -14,7 +14,7 @@ use messages::{
 /// The field of a family in which its metrics are.
 const METRIC: u32 = 4;
 
-/// The beginning of a family whose samples take so many bytes.
+/// The beginning of a family whose samples take `samples` bytes.
 pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
     let kind = match head.kind {
         MetricType::Counter => ProtoMetricType::Counter,
