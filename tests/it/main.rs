@@ -35,4 +35,5 @@ mod stop;
 mod troubles;
 mod undecodable;
 mod unusable_ledgers;
+mod upgrade;
 mod web_config;

@@ -52,10 +52,7 @@ fn copy_ledger(from: &Path, to: &Path) {
 
 /// What an exporter shows from these files alone: its API is not there.
 async fn shown_by(directory: &Path) -> Samples {
-    let state = format!("--state.url={}", ledger_url(directory));
-    let nowhere = "--cortex.api-url=http://127.0.0.1:9";
-    let arguments = ["serve", "--web.listen-address=127.0.0.1:0", nowhere, &state];
-    let mut exporter = Process::spawn(&arguments, &[("CORTEX_API_KEY", "a-key")]);
+    let mut exporter = Process::serve_without_api(&ledger_url(directory), &[]);
     let url = exporter.url().await;
     scrape(&url).await
 }

@@ -80,6 +80,14 @@ impl Process {
         Self::spawn(&arguments, &[("CORTEX_API_KEY", KEY)])
     }
 
+    /// Starts `serve` with an API that is not there.
+    pub(crate) fn serve_without_api(state_url: &str, more: &[&str]) -> Self {
+        let state = format!("--state.url={state_url}");
+        let nowhere = "--cortex.api-url=http://127.0.0.1:9";
+        let arguments = ["serve", "--web.listen-address=127.0.0.1:0", nowhere, &state];
+        Self::spawn(&[&arguments, more].concat(), &[("CORTEX_API_KEY", KEY)])
+    }
+
     /// Starts `demo` on free ports.
     pub(crate) fn demo() -> Self {
         let arguments =
