@@ -18,20 +18,20 @@ use crate::{
 /// A statement with some of its values.
 pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
 
-/// A table, and its columns in the order in which they are bound.
-pub(super) struct Table {
-    pub(super) name: &'static str,
+/// The columns of a table, in the order in which they are bound.
+pub(super) struct Columns {
+    pub(super) table: &'static str,
     pub(super) keys: &'static [&'static str],
     pub(super) values: &'static [&'static str],
 }
 
-pub(super) const APP: Table = Table { name: "app", keys: &["app_id"], values: &["state"] };
+pub(super) const APP: Columns = Columns { table: "app", keys: &["app_id"], values: &["state"] };
 
-pub(super) const WORKFLOW: Table =
-    Table { name: "workflow", keys: &["workflow"], values: &["app_id", "workflow_id", "state"] };
+pub(super) const WORKFLOW: Columns =
+    Columns { table: "workflow", keys: &["workflow"], values: &["app_id", "workflow_id", "state"] };
 
-pub(super) const SERIES: Table = Table {
-    name: "series",
+pub(super) const SERIES: Columns = Columns {
+    table: "series",
     keys: &["workflow", "total", "labels"],
     values: &[
         "value",
@@ -45,8 +45,8 @@ pub(super) const SERIES: Table = Table {
     ],
 };
 
-pub(super) const RUN: Table = Table {
-    name: "run",
+pub(super) const RUN: Columns = Columns {
+    table: "run",
     keys: &["workflow", "run_id"],
     values: &["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"],
 };

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use super::rows::{
-    APP, RUN, RunRow, SERIES, SeriesRow, Statement, Table, WORKFLOW, bind_app, bind_run,
+    APP, Columns, RUN, RunRow, SERIES, SeriesRow, Statement, WORKFLOW, bind_app, bind_run,
     bind_series, bind_workflow, parse,
 };
 use crate::{
@@ -182,20 +182,20 @@ pub(super) fn write<'a>(
 
 async fn put<'q, T>(
     transaction: &mut AnyConnection,
-    table: &Table,
+    columns: &Columns,
     rows: &'q [T],
     bind: impl Fn(Statement<'q>, &'q T) -> Statement<'q>,
 ) -> Result<(), Problem> {
     for rows in chunks(rows) {
-        let query = sqlx::query(AssertSqlSafe(upsert(table, rows.len())));
+        let query = sqlx::query(AssertSqlSafe(upsert(columns, rows.len())));
         rows.iter().fold(query, &bind).execute(&mut *transaction).await?;
     }
     Ok(())
 }
 
 /// An `INSERT … ON CONFLICT … DO UPDATE` of a number of rows.
-fn upsert(table: &Table, rows: usize) -> String {
-    let Table { name, keys, values } = table;
+fn upsert(columns: &Columns, rows: usize) -> String {
+    let Columns { table, keys, values } = columns;
     let width = keys.len() + values.len();
     let row = |row| {
         let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
@@ -205,7 +205,7 @@ fn upsert(table: &Table, rows: usize) -> String {
     let updates: Vec<_> = values.iter().map(|name| format!("{name} = excluded.{name}")).collect();
     let (keys, values) = (keys.join(", "), values.join(", "));
     format!(
-        "INSERT INTO {name} ({keys}, {values}) VALUES {} ON CONFLICT ({keys}) DO UPDATE SET {}",
+        "INSERT INTO {table} ({keys}, {values}) VALUES {} ON CONFLICT ({keys}) DO UPDATE SET {}",
         marks.join(", "),
         updates.join(", ")
     )
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn an_upsert_numbers_its_values_row_by_row() {
-        let sql = upsert(&Table { name: "t", keys: &["a"], values: &["b", "c"] }, 2);
+        let sql = upsert(&Columns { table: "t", keys: &["a"], values: &["b", "c"] }, 2);
         let expected = "INSERT INTO t (a, b, c) VALUES ($1, $2, $3), ($4, $5, $6) \
                         ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c";
         assert_eq!(sql, expected);
