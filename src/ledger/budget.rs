@@ -5,10 +5,10 @@
 //! one: their runs are counted in one group, in which everything that names them is `_other`. What
 //! has a place keeps it, and the totals over all workflows stay right.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::{
-    metric::{Metric, OTHER},
+    metric::OTHER,
     series::Bounds,
     state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
 };
@@ -29,24 +29,18 @@ impl SeriesBudget {
         state: &State,
         bounds: &Bounds,
         gauges: CountGauges,
-        most: usize,
+        max_series: usize,
     ) -> Self {
-        let published = state.apps.values().flat_map(super::AppState::published);
         let taken =
-            published.filter(|(_, workflow)| !workflow.is_overflowed()).map(|(_, workflow)| {
-                gauges(workflow)
-                    + workflow.series.keys().map(|key| bounds.width(key.metric)).sum::<usize>()
+            state.published().filter(|workflow| !workflow.is_overflowed()).map(|workflow| {
+                let widths = workflow.series.keys().map(|key| bounds.width(key.metric));
+                gauges(workflow) + widths.sum::<usize>()
             });
-        Self { left: most.saturating_sub(taken.sum()) }
-    }
-
-    /// Takes the place of one more series, if there is one.
-    pub(super) fn take(&mut self, metric: Metric, bounds: &Bounds) -> bool {
-        self.take_all(bounds.width(metric))
+        Self { left: max_series.saturating_sub(taken.sum()) }
     }
 
     /// Takes the place of so many more series, if there is one.
-    pub(super) fn take_all(&mut self, series: usize) -> bool {
+    pub(super) fn take(&mut self, series: usize) -> bool {
         let left = self.left.checked_sub(series);
         self.left = left.unwrap_or(self.left);
         left.is_some()
@@ -58,38 +52,15 @@ pub(super) static GROUP: LazyLock<(AppId, WorkflowId)> = LazyLock::new(|| {
     AppId::new(OTHER).zip(WorkflowId::new(OTHER)).expect("it is printable and short")
 });
 
-impl State {
-    /// The group as it is, to be changed; a new one gets this number in the database.
-    pub(super) fn group(&self, new_number: i64) -> WorkflowState {
-        let (app, id) = &*GROUP;
-        let group = self.apps.get(app).and_then(|app| app.workflows.get(id));
-        group.map_or_else(|| WorkflowState::group(new_number), |group| WorkflowState::clone(group))
-    }
-
-    /// How many followed workflows have no series of their own.
-    pub(super) fn overflowed(&self) -> usize {
-        let published = self.apps.values().flat_map(super::AppState::published);
-        published.filter(|(_, workflow)| workflow.is_overflowed()).count()
-    }
+/// The group as it is; a new one gets this number in the database.
+pub(super) fn overflow_group(state: &State, new_number: i64) -> Arc<WorkflowState> {
+    let (app, id) = &*GROUP;
+    let group = state.apps.get(app).and_then(|app| app.workflows.get(id));
+    group.map_or_else(|| Arc::new(new_group(new_number)), Arc::clone)
 }
 
-impl WorkflowState {
-    /// Whether there was no room for its series, so that it is counted in the group.
-    pub fn is_overflowed(&self) -> bool {
-        self.series.is_empty()
-    }
-
-    fn group(number: i64) -> Self {
-        let listed = Listed {
-            name: OTHER.into(),
-            app: String::new(),
-            key: String::new(),
-            version: None,
-            enabled: true,
-            tests: None,
-        };
-        let record = WorkflowRecord::new(listed, NewsSince::Beginning);
-        let record = WorkflowRecord { followed: true, first_reading: false, ..record };
-        Self::of(number, record)
-    }
+fn new_group(number: i64) -> WorkflowState {
+    let listed = Listed { name: OTHER.into(), ..Listed::default() };
+    let record = WorkflowRecord::new(listed, NewsSince::Beginning);
+    WorkflowState::of(number, WorkflowRecord { followed: true, first_reading: false, ..record })
 }

@@ -7,82 +7,69 @@
 //!
 //! Whatever is counted is held until the next scrape at least, and is durable as shown before that
 //! scrape shows it. So a restart begins with exactly what the last scrape could show: no less, or
-//! the counters would go back; and no more, or what came since would hide in the base. Pure.
+//! the counters would go back; and no more, or what came since would be lost in the base. Pure.
 
 use std::collections::BTreeMap;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
-    metric::Metric,
-    series::{Series, SeriesKey, Value},
-    state::{State, WorkflowState},
+    series::{SeriesKey, SeriesMap, Value},
 };
 
-/// What is held: by the version of the state whose scrape releases it, how much of each series.
-pub(super) type Pending = BTreeMap<u64, BTreeMap<SeriesKey, Share>>;
+/// What is held of a workflow's series: by the version of the state whose scrape releases it, how
+/// much of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending(BTreeMap<u64, Shares>);
 
-/// Past so many versions, what is held is released together.
-const MOST_HELD: usize = 4;
+type Shares = BTreeMap<SeriesKey, Share>;
 
 /// What is held of a series.
 #[derive(Clone, Debug)]
-pub(super) struct Share {
+struct Share {
     amount: Value,
     exemplars: Exemplars,
 }
 
-impl From<Value> for Share {
-    fn from(amount: Value) -> Self {
-        Self { amount, exemplars: Exemplars::default() }
-    }
-}
+/// Maximum number of versions whose shares are kept apart. With more, they are released together.
+const MOST_VERSIONS: usize = 4;
 
-impl State {
-    /// Whether something is held that this version releases.
-    pub(super) fn holds(&self, confirmed: u64) -> bool {
-        let mut workflows = self.apps.values().flat_map(|app| app.workflows.values());
-        workflows.any(|workflow| workflow.holds(confirmed))
+impl Pending {
+    /// What a restart found not yet shown, held until this version has been scraped.
+    pub(super) fn restored(series: &SeriesMap, version: u64) -> Self {
+        let rest = series.iter().filter_map(|(key, series)| {
+            let amount = series.value.since(series.shown.as_ref()?);
+            Some((key.clone(), Share { amount, exemplars: Exemplars::default() }))
+        });
+        let rest: Shares = rest.collect();
+        Self(if rest.is_empty() { BTreeMap::new() } else { BTreeMap::from([(version, rest)]) })
     }
-}
 
-impl WorkflowState {
-    /// How many runs were counted that must not be shown yet.
-    pub fn held_runs(&self) -> u64 {
-        if self.held.is_empty() {
-            return 0;
-        }
-        let held = |(_, series): (_, &Series)| series.value.amount() - series.shown().amount();
-        self.series_of(Metric::Runs).map(held).sum::<f64>() as u64
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether something is held that this version releases.
-    pub(super) fn holds(&self, confirmed: u64) -> bool {
-        self.held
-            .first_key_value()
-            .is_some_and(|(first_published, _)| *first_published <= confirmed)
-    }
-
-    /// The version of the state in which the youngest of these series was published.
-    pub(super) fn first_published(&self, amounts: &[(SeriesKey, f64)]) -> u64 {
-        let series = amounts.iter().filter_map(|(key, _)| self.series.get(key));
-        series.map(|series| series.first_published).max().unwrap_or(0)
+    pub(super) fn releases(&self, confirmed: u64) -> bool {
+        self.0.first_key_value().is_some_and(|(version, _)| *version <= confirmed)
     }
 
     /// Adds what one run moves: held until that version has been scraped, or shown at once.
     pub(super) fn add(
         &mut self,
+        series: &mut SeriesMap,
         amounts: Vec<(SeriesKey, f64)>,
         run: Option<&Exemplar>,
         held_until: Option<u64>,
     ) {
         for (key, amount) in amounts {
-            let Some(series) = self.series.get_mut(&key) else { continue };
+            let Some(series) = series.get_mut(&key) else { continue };
             let run = run.filter(|_| key.metric.row().exemplars);
             let exemplar = run.map(|run| (series.value.bucket(amount), run.with_value(amount)));
-            if let Some(first_published) = held_until {
+            if let Some(version) = held_until {
                 series.shown.get_or_insert_with(|| series.value.clone());
-                let shares = self.held.entry(first_published).or_default();
-                let share = shares.entry(key).or_insert_with(|| series.value.zero().into());
+                let zero =
+                    || Share { amount: series.value.zero(), exemplars: Exemplars::default() };
+                let share = self.0.entry(version).or_default().entry(key).or_insert_with(zero);
                 share.amount.add(amount);
                 share.exemplars.extend(exemplar);
             } else {
@@ -94,57 +81,29 @@ impl WorkflowState {
             series.value.add(amount);
         }
         // Where each run brings a new series and nobody scrapes, this would grow with both.
-        if self.held.len() > MOST_HELD
-            && let Some(first_published) =
-                self.held.last_key_value().map(|(first_published, _)| *first_published)
+        if self.0.len() > MOST_VERSIONS
+            && let Some((version, _)) = self.0.last_key_value()
         {
-            self.hold_together(first_published);
+            self.hold_until(*version);
         }
-    }
-
-    /// Holds what a restart found not yet shown until this version has been scraped.
-    pub(super) fn hold_restored(&mut self, first_published: u64) {
-        let rest = |(key, series): (&SeriesKey, &Series)| {
-            let rest = series.value.since(series.shown.as_ref()?);
-            Some((key.clone(), rest.into()))
-        };
-        let rest: BTreeMap<_, _> = self.series.iter().filter_map(rest).collect();
-        self.held =
-            if rest.is_empty() { Pending::new() } else { Pending::from([(first_published, rest)]) };
-    }
-
-    /// To Prometheus, all series are new from this version of the state on: they show again what
-    /// they showed last, and nothing more before that has been scraped.
-    pub(super) fn show_bases_again(&mut self, first_published: u64) {
-        for series in self.series.values_mut() {
-            series.first_published = first_published;
-        }
-        self.hold_together(first_published);
     }
 
     /// Holds all that is held until this version has been scraped.
-    fn hold_together(&mut self, first_published: u64) {
-        let mut all = BTreeMap::new();
-        for held in std::mem::take(&mut self.held).into_values() {
-            merge(&mut all, held);
-        }
+    pub(super) fn hold_until(&mut self, version: u64) {
+        let all = merged(std::mem::take(&mut self.0));
         if !all.is_empty() {
-            self.held.insert(first_published, all);
+            self.0.insert(version, all);
         }
     }
 
     /// Shows what was held for versions up to the confirmed one. Returns the series that changed.
-    pub(super) fn release(&mut self, confirmed: u64) -> Vec<SeriesKey> {
-        let still_held = self.held.split_off(&confirmed.saturating_add(1));
-        let released = std::mem::replace(&mut self.held, still_held);
-        let mut changed = BTreeMap::new();
-        for released in released.into_values() {
-            merge(&mut changed, released);
-        }
-        for (key, share) in &changed {
-            let Some(series) = self.series.get_mut(key) else { continue };
+    pub(super) fn release(&mut self, series: &mut SeriesMap, confirmed: u64) -> Vec<SeriesKey> {
+        let still_held = self.0.split_off(&confirmed.saturating_add(1));
+        let released = merged(std::mem::replace(&mut self.0, still_held));
+        for (key, share) in &released {
+            let Some(series) = series.get_mut(key) else { continue };
             series.exemplars.extend(share.exemplars.as_slice().iter().cloned());
-            if self.held.values().any(|held| held.contains_key(key)) {
+            if self.0.values().any(|held| held.contains_key(key)) {
                 if let Some(shown) = &mut series.shown {
                     shown.grow(&share.amount);
                 }
@@ -152,18 +111,32 @@ impl WorkflowState {
                 series.value.not_below(&shown);
             }
         }
-        changed.into_keys().collect()
+        released.into_keys().collect()
+    }
+
+    /// How many shares there are.
+    #[cfg(test)]
+    pub(super) fn shares(&self) -> usize {
+        self.0.values().map(BTreeMap::len).sum()
     }
 }
 
-fn merge(into: &mut BTreeMap<SeriesKey, Share>, more: BTreeMap<SeriesKey, Share>) {
-    for (key, share) in more {
-        match into.get_mut(&key) {
+/// The version of the state in which the youngest of these series was published.
+pub(super) fn first_published(series: &SeriesMap, amounts: &[(SeriesKey, f64)]) -> u64 {
+    let series = amounts.iter().filter_map(|(key, _)| series.get(key));
+    series.map(|series| series.first_published).max().unwrap_or(0)
+}
+
+fn merged(versions: BTreeMap<u64, Shares>) -> Shares {
+    let mut sums = Shares::new();
+    for (key, share) in versions.into_values().flatten() {
+        match sums.get_mut(&key) {
             Some(sum) => {
                 sum.amount.grow(&share.amount);
                 sum.exemplars.extend(share.exemplars.as_slice().iter().cloned());
             }
-            None => drop(into.insert(key, share)),
+            None => drop(sums.insert(key, share)),
         }
     }
+    sums
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::model::Anomaly;
@@ -6,8 +8,8 @@ use crate::model::Anomaly;
 #[derive(Clone)]
 pub struct LedgerMetrics {
     commits: IntCounterVec,
-    pub(super) commit_duration: Histogram,
-    pub(super) detection_delay: Histogram,
+    commit_duration: Histogram,
+    detection_delay: Histogram,
     anomalies: IntCounterVec,
     series_limit: Gauge,
     pub(super) folded_workflows: IntGauge,
@@ -86,7 +88,19 @@ impl LedgerMetrics {
         self.series_limit.set(limit);
     }
 
-    pub(super) fn committed(&self, well: bool) {
+    /// A transaction has ended.
+    pub(super) fn committed(&self, well: bool, took: Duration) {
         self.commits.with_label_values(&[if well { "success" } else { "failure" }]).inc();
+        self.commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// Runs were counted: with these oddities, so many seconds after they ended.
+    pub(super) fn observed(&self, anomalies: &[Anomaly], detection_delays: &[f64]) {
+        for anomaly in anomalies {
+            self.anomaly(*anomaly);
+        }
+        for seconds in detection_delays {
+            self.detection_delay.observe(*seconds);
+        }
     }
 }

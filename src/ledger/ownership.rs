@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Ledger, state::State};
+use super::{metrics::LedgerMetrics, state::State};
 use crate::model::{Anomaly, AppId, WorkflowId};
 
 /// The workflows that other apps than this one show, and which.
@@ -37,27 +37,25 @@ pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppI
     dropped
 }
 
-impl Ledger {
-    /// Tells of workflows that another app shows already, each once.
-    pub(super) fn tell_shared<'a>(
-        &self,
-        app: &AppId,
-        workflows: impl Iterator<Item = &'a WorkflowId>,
-        elsewhere: &BTreeMap<WorkflowId, AppId>,
-        told: &mut BTreeSet<(AppId, WorkflowId)>,
-    ) {
-        for id in workflows {
-            let Some(shown_by) = elsewhere.get(id) else { continue };
-            if told.insert((app.clone(), id.clone())) {
-                self.metrics.anomaly(Anomaly::SharedWorkflow);
-                tracing::warn!(
-                    app_id = %app,
-                    workflow_id = %id,
-                    %shown_by,
-                    "Two apps list this workflow; only the other one shows it. Exclude \
-                     it from one of them."
-                );
-            }
+/// Reports workflows of this app that another app shows already, each once.
+pub(super) fn report_shared<'a>(
+    app: &AppId,
+    workflows: impl Iterator<Item = &'a WorkflowId>,
+    elsewhere: &BTreeMap<WorkflowId, AppId>,
+    reported: &mut BTreeSet<(AppId, WorkflowId)>,
+    metrics: &LedgerMetrics,
+) {
+    for id in workflows {
+        let Some(shown_by) = elsewhere.get(id) else { continue };
+        if reported.insert((app.clone(), id.clone())) {
+            metrics.anomaly(Anomaly::SharedWorkflow);
+            tracing::warn!(
+                app_id = %app,
+                workflow_id = %id,
+                %shown_by,
+                "Two apps list this workflow; only the other one shows it. Exclude \
+                 it from one of them."
+            );
         }
     }
 }

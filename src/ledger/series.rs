@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     exemplar::{Exemplar, Exemplars},
@@ -28,6 +28,9 @@ impl SeriesKey {
         Self { metric: self.metric, labels: labels.collect() }
     }
 }
+
+/// Numbers that only grow.
+pub type SeriesMap = BTreeMap<SeriesKey, Series>;
 
 /// A number that only grows.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,18 +1,14 @@
-use std::{
-    collections::BTreeMap,
-    ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    budget::{CountGauges, SeriesBudget},
+    exemplar::Exemplar,
     failures::FailureStreak,
     hold::Pending,
+    increments::Increment,
     metric::Metric,
-    series::{Bounds, Series, SeriesKey},
+    series::{Series, SeriesKey, SeriesMap},
 };
 use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
 
@@ -78,40 +74,15 @@ pub struct WorkflowState {
     /// What one row of the database keeps.
     pub record: WorkflowRecord,
     /// The numbers that only grow.
-    pub series: CowArc<BTreeMap<SeriesKey, Series>>,
+    pub series: Arc<SeriesMap>,
     /// Its runs that are now PENDING or RUNNING.
     pub open: BTreeMap<RunId, OpenRun>,
     /// What must not be shown yet.
-    pub(super) held: Pending,
+    pub(super) pending: Pending,
     /// Whether the last list that could be read had it.
     pub listed: bool,
     /// What the database says of when it was last listed.
-    written_listed_ms: i64,
-}
-
-/// A value that one state shares with the next until it changes: whoever changes it gets a copy.
-#[derive(Clone, Debug, Default)]
-pub struct CowArc<T>(Arc<T>);
-
-impl<T> CowArc<T> {
-    /// Whether both are the same one, so that nothing has changed from one to the other.
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl<T> Deref for CowArc<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: Clone> DerefMut for CowArc<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        Arc::make_mut(&mut self.0)
-    }
+    pub(super) written_listed_ms: i64,
 }
 
 /// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
@@ -142,7 +113,7 @@ pub struct WorkflowRecord {
 }
 
 /// What the list of workflows told about one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Its name; may be empty.
     pub name: String,
@@ -169,13 +140,51 @@ pub(super) enum NewsSince {
     About(i64),
 }
 
+/// How something that happened relates to the moment from which on it is news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    News,
+    History,
+    /// The timestamps don't say.
+    Unclear,
+}
+
+impl NewsSince {
+    /// The age of something that happened between these two moments.
+    pub(super) fn judge(self, earliest: i64, latest: i64) -> Age {
+        match self {
+            Self::Beginning => Age::News,
+            Self::About(from) if earliest > from.saturating_add(999) => Age::News,
+            Self::About(from) if latest < from.saturating_sub(999) => Age::History,
+            Self::About(_) => Age::Unclear,
+        }
+    }
+}
+
 impl State {
+    /// The workflows of all apps whose series are published.
+    pub fn published(&self) -> impl Iterator<Item = &Arc<WorkflowState>> {
+        self.apps.values().flat_map(|app| app.published().map(|(_, workflow)| workflow))
+    }
+
+    /// How many published workflows have no series of their own.
+    pub(super) fn overflowed(&self) -> usize {
+        self.published().filter(|workflow| workflow.is_overflowed()).count()
+    }
+
+    /// Whether something is held that this version releases.
+    pub(super) fn releases(&self, confirmed: u64) -> bool {
+        let mut workflows = self.apps.values().flat_map(|app| app.workflows.values());
+        workflows.any(|workflow| workflow.pending.releases(confirmed))
+    }
+
     /// Takes over from the state before what need not survive a restart, and so may not be in the
     /// database.
     pub(super) fn keep_what_is_not_written(&mut self, before: &Self) {
         for (id, app) in &mut self.apps {
             let Some(before) = before.apps.get(id) else { continue };
-            app.record = before.record.clone();
+            app.record.listed_ms = before.record.listed_ms;
+            app.record.succeeded_ms = before.record.succeeded_ms;
             app.due = Arc::clone(&before.due);
             for (id, workflow) in &mut app.workflows {
                 let Some(before) = before.workflows.get(id) else { continue };
@@ -202,19 +211,7 @@ pub struct OpenRun {
 }
 
 /// How long after its last listing a workflow's series are still published.
-const UNLISTED_FOR_MS: i64 = 3_600_000;
-
-/// The complete list of an app's workflows.
-pub(super) struct List<'a> {
-    pub(super) workflows: &'a [Workflow],
-    pub(super) read_at: ReadAt,
-    /// Widens what counts as news when this is the app's first list; `None`: everything does.
-    pub(super) lookback_ms: Option<i64>,
-    pub(super) bounds: &'a Bounds,
-    pub(super) gauges: CountGauges,
-    /// The version of the state in which new series are published.
-    pub(super) first_published: u64,
-}
+pub(super) const UNLISTED_FOR_MS: i64 = 3_600_000;
 
 /// The times of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -279,25 +276,68 @@ impl WorkflowState {
         self.record.news_since == NewsSince::Beginning
     }
 
-    /// Makes every series exist that can be foreseen, at 0, if there is room. Returns the new ones.
-    fn init_zero_series(&mut self, list: &List<'_>, budget: &mut SeriesBudget) -> Vec<SeriesKey> {
-        let mut foreseen = Vec::new();
-        for origin in &Origin::FORESEEN {
-            foreseen.push(SeriesKey::new(Metric::RunsSubmitted, &[origin.as_str()]));
-            for status in &Status::FINISHED {
-                foreseen.push(SeriesKey::new(Metric::Runs, &[status.as_str(), origin.as_str()]));
-            }
+    /// Whether there was no room for its series, so that it is counted in the overflow group.
+    pub fn is_overflowed(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// How many runs were counted that must not be shown yet.
+    pub fn held_runs(&self) -> u64 {
+        if self.pending.is_empty() {
+            return 0;
         }
-        foreseen.retain(|key| !self.series.contains_key(key));
-        if self.is_overflowed() && !budget.take_all((list.gauges)(self) + foreseen.len()) {
-            return Vec::new();
+        let held = |(_, series): (_, &Series)| series.value.amount() - series.shown().amount();
+        self.series_of(Metric::Runs).map(held).sum::<f64>() as u64
+    }
+
+    pub(super) fn series_mut(&mut self) -> &mut SeriesMap {
+        Arc::make_mut(&mut self.series)
+    }
+
+    /// Adds what one run moves: held until that version has been scraped, or shown at once.
+    pub(super) fn add(
+        &mut self,
+        increments: Vec<Increment>,
+        run: Option<&Exemplar>,
+        held_until: Option<u64>,
+    ) {
+        self.pending.add(Arc::make_mut(&mut self.series), increments, run, held_until);
+    }
+
+    /// Shows what was held for versions up to the confirmed one. Returns the series that changed.
+    pub(super) fn release(&mut self, confirmed: u64) -> Vec<SeriesKey> {
+        self.pending.release(Arc::make_mut(&mut self.series), confirmed)
+    }
+
+    /// To Prometheus, all series are new from this version of the state on: they show again what
+    /// they showed last, and nothing more before that has been scraped.
+    pub(super) fn show_bases_again(&mut self, version: u64) {
+        for series in self.series_mut().values_mut() {
+            series.first_published = version;
         }
-        for key in &foreseen {
-            let zero = list.bounds.zero(key.metric);
-            let zero = Series::zero(zero, list.first_published, list.read_at.local_ms);
-            self.series.insert(key.clone(), zero);
+        self.pending.hold_until(version);
+    }
+
+    /// The reading of the list of runs has reached the known region, or the list's end.
+    pub(super) fn close_reading(&mut self) {
+        let record = &mut self.record;
+        if std::mem::take(&mut record.reading_begun) {
+            record.closed_readings += 1;
         }
-        foreseen
+        record.first_reading = false;
+    }
+
+    /// A workflow of which nothing but this is known.
+    pub(super) fn of(number: i64, record: WorkflowRecord) -> Self {
+        Self {
+            number,
+            written_listed_ms: record.listed_ms,
+            record,
+            series: Arc::default(),
+            open: BTreeMap::new(),
+            pending: Pending::default(),
+            listed: true,
+        }
     }
 }
 
@@ -319,112 +359,5 @@ impl AppState {
             let kept = listed_ms.saturating_sub(record.listed_ms) <= UNLISTED_FOR_MS;
             (record.followed && kept).then_some((id, workflow))
         })
-    }
-
-    /// Takes in the complete list of workflows. Returns the ids of the workflows that changed so
-    /// that they have to be written, each with its new series.
-    pub(super) fn list(
-        &mut self,
-        list: &List<'_>,
-        admits: impl Fn(&WorkflowId, &str) -> bool,
-        mut new_number: impl FnMut() -> i64,
-        budget: &mut SeriesBudget,
-    ) -> Vec<(WorkflowId, Vec<SeriesKey>)> {
-        let read_at = list.read_at;
-        let cold_start = self.record.cold_start_ms.is_none();
-        let cold_start_ms = *self.record.cold_start_ms.get_or_insert(read_at.api_ms);
-        self.record.listed_ms = Some(read_at.local_ms);
-        let mut changed = Vec::new();
-        let there = list.workflows.iter().filter(|workflow| !workflow.deleted);
-        // Pages overlap; what was listed twice is as it was listed last.
-        let there: BTreeMap<_, _> = there.map(|workflow| (&workflow.id, workflow)).collect();
-        for (_, gone) in self.workflows.iter_mut().filter(|(id, _)| !there.contains_key(id)) {
-            Arc::make_mut(gone).listed = false;
-        }
-        for workflow in there.into_values() {
-            let followed = admits(&workflow.id, &workflow.name);
-            let known = self.workflows.get(&workflow.id);
-            let news_since = match known {
-                _ if cold_start => match list.lookback_ms {
-                    Some(lookback) => NewsSince::About(cold_start_ms.saturating_sub(lookback)),
-                    None => NewsSince::Beginning,
-                },
-                None if workflow
-                    .created_at
-                    .is_none_or(|at| at.latest() >= cold_start_ms.saturating_sub(999)) =>
-                {
-                    NewsSince::Beginning
-                }
-                _ => NewsSince::About(read_at.api_ms),
-            };
-            let mut state = known.map_or_else(
-                || WorkflowState::new(new_number(), workflow, news_since),
-                |known| WorkflowState::clone(known),
-            );
-            let newly_followed = followed && !state.record.followed;
-            let unlisted_ms = read_at.local_ms.saturating_sub(state.record.listed_ms);
-            if newly_followed
-                || state.record.listed.name != workflow.name
-                || unlisted_ms > UNLISTED_FOR_MS
-            {
-                state.show_bases_again(list.first_published);
-            }
-            let before = (!newly_followed && known.is_some()).then(|| state.record.clone());
-            if newly_followed {
-                state.record.news_since = news_since;
-                state.record.first_reading = true;
-            }
-            state.listed = true;
-            state.record.followed = followed;
-            state.record.listed = workflow.into();
-            state.record.listed_ms = read_at.local_ms;
-            let mut new_series = Vec::new();
-            if followed {
-                new_series = state.init_zero_series(list, budget);
-            }
-            // That it was listed again is no news worth a write while it may be published anyway.
-            let worth_writing = before.is_none_or(|before| {
-                before.listed != state.record.listed
-                    || before.followed != followed
-                    || read_at.local_ms.saturating_sub(state.written_listed_ms)
-                        > UNLISTED_FOR_MS / 2
-            });
-            if worth_writing {
-                state.written_listed_ms = read_at.local_ms;
-            }
-            if worth_writing || !new_series.is_empty() {
-                changed.push((workflow.id.clone(), new_series));
-            }
-            self.workflows.insert(workflow.id.clone(), Arc::new(state));
-        }
-        changed
-    }
-}
-
-impl WorkflowState {
-    /// The reading of the list of runs has reached the known region, or the list's end.
-    pub(super) fn close_reading(&mut self) {
-        let record = &mut self.record;
-        if std::mem::take(&mut record.reading_begun) {
-            record.closed_readings += 1;
-        }
-        record.first_reading = false;
-    }
-
-    /// A workflow of which nothing but this is known.
-    pub(super) fn of(number: i64, record: WorkflowRecord) -> Self {
-        Self {
-            number,
-            written_listed_ms: record.listed_ms,
-            record,
-            series: CowArc::default(),
-            open: BTreeMap::new(),
-            held: Pending::new(),
-            listed: true,
-        }
-    }
-
-    fn new(number: i64, workflow: &Workflow, news_since: NewsSince) -> Self {
-        Self::of(number, WorkflowRecord::new(workflow.into(), news_since))
     }
 }

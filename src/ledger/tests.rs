@@ -14,6 +14,8 @@ mod postgres;
 mod reconfigure;
 mod workflows;
 
+use std::time::Duration;
+
 use prometheus::Registry;
 
 use book::*;
@@ -24,7 +26,10 @@ use place::{Place, on_each_database};
 use workflows::*;
 
 use super::*;
-use crate::model::{Anomaly, DAY_MS, Label, Origin, Status, Step, StepDuration, Timestamp};
+use crate::{
+    config::Buckets,
+    model::{Anomaly, DAY_MS, Label, Origin, Run, Status, Step, StepDuration, Timestamp},
+};
 
 /// The cold start of most tests: an hour past midnight.
 const COLD: i64 = 20_000 * DAY_MS + 3_600_000;

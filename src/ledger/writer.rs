@@ -1,121 +1,243 @@
-//! What stands between the decisions and the store.
+//! What stands between the decisions and the store: durable first, then published.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::{
-    Result, Settings,
-    budget::{CountGauges, GROUP, SeriesBudget},
-    observe::{Changes, HoldPolicy, Observer, RunRecord},
+    budget::{CountGauges, GROUP, SeriesBudget, overflow_group},
+    changes::{Changes, Rows, WorkflowKey},
+    error::LedgerError,
+    identity::RunRecord,
+    metrics::LedgerMetrics,
+    observe::Rules,
     ownership,
     series::Bounds,
-    state::{ReadAt, State, WorkflowState},
+    state::State,
     store::{Batch, Store},
 };
-use crate::model::{AppId, RunId, WorkflowId};
+use crate::{
+    config::Buckets,
+    model::{AppId, RunId, WorkflowId},
+};
+
+/// How a ledger counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The apps that are read. What is known of others stays as it is, and unseen.
+    pub apps: Vec<AppId>,
+    /// Where it lies: `sqlite:<file>`, `sqlite::memory:` or `postgres://…`.
+    pub url: String,
+    /// Runs created longer ago are forgotten and never news; `None`: nothing is.
+    pub retention: Option<Duration>,
+    /// At the very first start, runs that ended so long ago are counted too; `None`: all are.
+    pub lookback: Option<Duration>,
+    /// The histograms' buckets.
+    pub buckets: Buckets,
+    /// Maximum number of series; beyond it, what is new is counted in one group
+    /// ([`OTHER`](super::OTHER)).
+    pub max_series: usize,
+    /// Whether what was counted is held back until [`Ledger::confirm`](super::Ledger::confirm)
+    /// releases it.
+    pub hold: bool,
+}
 
 /// What only one at a time may touch.
 pub(super) struct Writer {
     pub(super) store: Store,
     /// What the database holds, as far as it concerns the next change.
     pub(super) state: Arc<State>,
+    published: Arc<watch::Sender<Arc<State>>>,
+    metrics: LedgerMetrics,
     /// The highest number that a workflow has in the database.
-    pub(super) highest_number: i64,
+    highest_number: i64,
     pub(super) bounds: Bounds,
     pub(super) settings: Settings,
     pub(super) gauges: CountGauges,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
-    pub(super) needs_reload: bool,
+    needs_reload: bool,
     /// Room for more series.
-    pub(super) budget: SeriesBudget,
-    /// How many workflows had none when that was told last.
-    pub(super) overflowed: usize,
-    /// The apps and workflows of which it was told that another app shows them.
-    pub(super) shared: BTreeSet<(AppId, WorkflowId)>,
+    budget: SeriesBudget,
+    /// How many workflows had none when that was reported last.
+    overflowed: usize,
+    /// The apps and workflows of which it was reported that another app shows them.
+    reported_shared: BTreeSet<WorkflowKey>,
 }
 
 impl Writer {
-    /// Takes in runs of a workflow of this app.
-    pub(super) fn observer<'a>(
-        &'a self,
-        app: &AppId,
-        workflow: &'a mut WorkflowState,
-        changes: &'a mut Changes,
-        read_at: ReadAt,
-    ) -> Observer<'a> {
-        Observer {
-            workflow,
-            changes,
-            bounds: &self.bounds,
-            read_at,
-            pruned_before_ms: pruned_before_ms(&self.state, app),
-            hold_policy: HoldPolicy {
-                first_published: self.state.version + 1,
-                hold: self.settings.hold,
-            },
-            moved: Vec::new(),
-            moved_in_group: Vec::new(),
+    /// Opens the store and publishes what it holds.
+    pub(super) async fn open(
+        settings: Settings,
+        metrics: LedgerMetrics,
+        gauges: CountGauges,
+        now_ms: i64,
+    ) -> Result<Self, LedgerError> {
+        let mut writer = Self {
+            store: Store::open(&settings.url).await?,
+            state: Arc::default(),
+            published: Arc::new(watch::Sender::new(Arc::default())),
+            metrics,
+            highest_number: 0,
+            bounds: Bounds::new(&settings.buckets),
+            settings,
+            gauges,
+            needs_reload: false,
+            budget: SeriesBudget::default(),
+            overflowed: 0,
+            reported_shared: BTreeSet::new(),
+        };
+        writer.metrics.limited_to(writer.settings.max_series);
+        writer.load(now_ms).await?;
+        writer.publish(State::clone(&writer.state));
+        Ok(writer)
+    }
+
+    pub(super) fn published(&self) -> &Arc<watch::Sender<Arc<State>>> {
+        &self.published
+    }
+
+    /// Counts on by other settings; the URL and the hold stay as they are. If this fails, nothing
+    /// has changed.
+    pub(super) async fn reconfigure(
+        &mut self,
+        settings: Settings,
+        now_ms: i64,
+    ) -> Result<(), LedgerError> {
+        let settings =
+            Settings { url: self.settings.url.clone(), hold: self.settings.hold, ..settings };
+        let bounds = std::mem::replace(&mut self.bounds, Bounds::new(&settings.buckets));
+        let before = std::mem::replace(&mut self.settings, settings);
+        if let Err(error) = self.load(now_ms).await {
+            (self.settings, self.bounds) = (before, bounds);
+            // Part of it may have been written; the next one to write finds out.
+            self.needs_reload = true;
+            return Err(error);
         }
+        self.metrics.limited_to(self.settings.max_series);
+        self.publish(State::clone(&self.state));
+        Ok(())
+    }
+
+    /// Makes sure of what the database holds.
+    pub(super) async fn recover(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+        if self.needs_reload {
+            self.store.reconnect().await?;
+            self.load(now_ms).await?;
+            self.needs_reload = false;
+        }
+        Ok(())
+    }
+
+    pub(super) fn rules(&self) -> Rules<'_> {
+        Rules { bounds: &self.bounds, hold: self.settings.hold }
     }
 
     /// No changes yet.
-    pub(super) fn changes(&self) -> Changes {
+    pub(super) fn begin(&self) -> Changes {
         Changes {
-            series: BTreeSet::new(),
+            state: State::clone(&self.state),
+            overflow: overflow_group(&self.state, self.highest_number + 1),
             budget: self.budget,
-            group: self.state.group(self.highest_number + 1),
-            in_group: BTreeSet::new(),
-            runs: BTreeMap::new(),
+            highest_number: self.highest_number,
+            rows: Rows::default(),
             anomalies: Vec::new(),
-            news: false,
             detection_delays: Vec::new(),
         }
     }
 
-    /// Measures what room there is for more series.
-    pub(super) fn measure(&mut self) {
-        self.budget =
-            SeriesBudget::left_by(&self.state, &self.bounds, self.gauges, self.settings.max_series);
+    /// What is remembered of these runs of a workflow; `None` if there is no such workflow.
+    pub(super) async fn known_runs(
+        &mut self,
+        (app, workflow): (&AppId, &WorkflowId),
+        ids: impl Iterator<Item = &RunId>,
+    ) -> Result<Option<HashMap<RunId, RunRecord>>, LedgerError> {
+        let workflow = self.state.apps.get(app).and_then(|app| app.workflows.get(workflow));
+        let Some(number) = workflow.map(|workflow| workflow.number) else { return Ok(None) };
+        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
+        self.needs_reload = true;
+        let runs = self.store.runs(number, &ids.collect::<Vec<_>>()).await;
+        self.needs_reload = runs.is_err();
+        runs.map(Some)
     }
 
-    /// Takes over what changes left of the room, and the group, into the state to come.
-    pub(super) fn take_room(&mut self, changes: &Changes, state: &mut State) {
-        self.budget = changes.budget;
-        if !changes.in_group.is_empty() {
-            self.highest_number = self.highest_number.max(changes.group.number);
-            let (app, id) = &*GROUP;
-            let workflows = &mut state.apps.entry(app.clone()).or_default().workflows;
-            workflows.insert(id.clone(), Arc::new(changes.group.clone()));
+    /// Writes what has changed, and then publishes it.
+    pub(super) async fn commit(&mut self, mut changes: Changes) -> Result<(), LedgerError> {
+        changes.place_overflow();
+        let batch = changes.batch();
+        if !batch.is_empty() {
+            let begun = Instant::now();
+            // Also if the caller stops waiting.
+            self.needs_reload = true;
+            let written = self.store.commit(&batch).await;
+            self.needs_reload = written.is_err();
+            self.metrics.committed(written.is_ok(), begun.elapsed());
+            written?;
+        }
+        let Changes { state, budget, highest_number, anomalies, detection_delays, .. } = changes;
+        self.metrics.observed(&anomalies, &detection_delays);
+        (self.budget, self.highest_number) = (budget, highest_number);
+        self.publish(state);
+        Ok(())
+    }
+
+    pub(super) fn publish(&mut self, mut state: State) {
+        state.version += 1;
+        self.state = Arc::new(state);
+        self.published.send_replace(Arc::clone(&self.state));
+    }
+
+    /// Measures what room there is for more series, and reports when it begins and ceases to be
+    /// too small.
+    pub(super) fn measure(&mut self) {
+        self.budget = self.budget_left();
+        let overflowed = self.state.overflowed();
+        let before = std::mem::replace(&mut self.overflowed, overflowed);
+        self.metrics.folded_workflows.set(overflowed as i64);
+        if overflowed > 0 && before == 0 {
+            tracing::warn!(
+                workflows = overflowed,
+                max_series = self.settings.max_series,
+                "There is no room for more series: these workflows are counted together as \
+                 workflow_id=\"_other\". Raise --metrics.max-series, or exclude workflows."
+            );
+        } else if overflowed == 0 && before > 0 {
+            tracing::info!("Every workflow has series of its own again.");
         }
     }
 
-    /// What is remembered of these runs of a workflow.
-    pub(super) async fn runs(
+    /// Reports workflows of this app that another app shows already.
+    pub(super) fn report_shared<'a>(
         &mut self,
-        workflow: i64,
-        ids: &[&RunId],
-    ) -> Result<HashMap<RunId, RunRecord>> {
-        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
-        self.needs_reload = true;
-        let runs = self.store.runs(workflow, ids).await;
-        self.needs_reload = runs.is_err();
-        runs
+        app: &AppId,
+        workflows: impl Iterator<Item = &'a WorkflowId>,
+        elsewhere: &BTreeMap<WorkflowId, AppId>,
+    ) {
+        let reported = &mut self.reported_shared;
+        ownership::report_shared(app, workflows, elsewhere, reported, &self.metrics);
+    }
+
+    /// Ends the store in order.
+    pub(super) async fn close(&mut self) -> Result<(), LedgerError> {
+        self.store.close().await
+    }
+
+    fn budget_left(&self) -> SeriesBudget {
+        let max_series = self.settings.max_series;
+        SeriesBudget::left_by(&self.state, &self.bounds, self.gauges, max_series)
     }
 
     /// Takes over what the database holds.
-    pub(super) async fn load(&mut self, now_ms: i64) -> Result<()> {
+    async fn load(&mut self, now_ms: i64) -> Result<(), LedgerError> {
         // What is loaded is published as the next version of the state.
         let version = self.state.version;
-        let mut loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
-        let numbers: BTreeMap<_, _> = loaded
-            .state
-            .apps
-            .values()
-            .flat_map(|app| app.workflows.values())
-            .map(|workflow| (workflow.number, Arc::clone(workflow)))
-            .collect();
+        let loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
+        let mut state = loaded.state;
+        let workflows = || state.apps.values().flat_map(|app| app.workflows.values());
+        let numbers: BTreeMap<_, _> = workflows().map(|it| (it.number, it)).collect();
         let restarted = loaded.restarted.iter();
         let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
         let batch = Batch { series: series.collect(), ..Batch::default() };
@@ -127,8 +249,6 @@ impl Writer {
             );
             self.store.commit(&batch).await?;
         }
-        self.highest_number = loaded.highest_number;
-        let mut state = std::mem::take(&mut loaded.state);
         state.version = version;
         let (group, _) = &*GROUP;
         state.apps.retain(|app, _| self.settings.apps.contains(app) || app == group);
@@ -138,56 +258,10 @@ impl Writer {
         if !batch.workflows.is_empty() {
             self.store.commit(&batch).await?;
         }
+        state.keep_what_is_not_written(&self.state);
+        self.highest_number = loaded.highest_number;
         self.state = Arc::new(state);
-        self.measure();
+        self.budget = self.budget_left();
         Ok(())
     }
-}
-
-impl Changes {
-    /// All that is to be written.
-    pub(super) fn batch<'a>(
-        &'a self,
-        app: &'a AppId,
-        id: &'a WorkflowId,
-        workflow: &'a WorkflowState,
-    ) -> Batch<'a> {
-        let number = workflow.number;
-        let mut workflows = vec![(app, id, workflow)];
-        let series = self.series.iter().map(|key| (number, key, &workflow.series[key]));
-        let group = &self.group;
-        let in_group = self.in_group.iter().map(|key| (group.number, key, &group.series[key]));
-        if !self.in_group.is_empty() {
-            let (group_app, group_id) = &*GROUP;
-            workflows.push((group_app, group_id, group));
-        }
-        Batch {
-            workflows,
-            series: series.chain(in_group).collect(),
-            runs: self.runs.iter().map(|(run, record)| (number, run, record)).collect(),
-            ..Batch::default()
-        }
-    }
-}
-
-/// A copy of a workflow, to be changed.
-pub(super) fn workflow_of(
-    state: &State,
-    app: &AppId,
-    workflow: &WorkflowId,
-) -> Option<WorkflowState> {
-    let workflow = state.apps.get(app)?.workflows.get(workflow)?;
-    Some(WorkflowState::clone(workflow))
-}
-
-/// Puts a changed workflow in its place.
-pub(super) fn put(state: &mut State, app: &AppId, id: &WorkflowId, workflow: WorkflowState) {
-    if let Some(app) = state.apps.get_mut(app) {
-        app.workflows.insert(id.clone(), Arc::new(workflow));
-    }
-}
-
-fn pruned_before_ms(state: &State, app: &AppId) -> i64 {
-    let app = state.apps.get(app);
-    app.and_then(|app| app.record.pruned_before_ms).unwrap_or(i64::MIN)
 }

@@ -303,8 +303,7 @@ fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {
 }
 
 fn held_increments(state: &State, samples: &mut Samples<'_>) {
-    let workflows = state.apps.values().flat_map(AppState::published);
-    let held: u64 = workflows.map(|(_, workflow)| workflow.held_runs()).sum();
+    let held: u64 = state.published().map(|workflow| workflow.held_runs()).sum();
     samples.gauge(&[], held as f64);
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 pub use inspect::{LedgerStatus, inspect};
 pub(super) use statements::{Batch, Loaded};
 
-use super::{LedgerError, error::Problem, observe::RunRecord, series::Bounds};
+use super::{LedgerError, error::Problem, identity::RunRecord, series::Bounds};
 use crate::model::RunId;
 use connect::connect;
 use location::Location;

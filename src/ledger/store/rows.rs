@@ -6,9 +6,9 @@ use sqlx::{Any, FromRow, any::AnyArguments, query::Query};
 use crate::{
     ledger::{
         error::Problem,
+        identity::{RunPhase, RunRecord},
         metric::Metric,
         native::NativeHistogram,
-        observe::{RunPhase, RunRecord},
         series::{Bounds, Series, SeriesKey, Value},
         state::{AppRecord, OpenRun, WorkflowState},
     },

@@ -15,7 +15,8 @@ use super::rows::{
 use crate::{
     ledger::{
         error::Problem,
-        observe::{RunPhase, RunRecord},
+        hold::Pending,
+        identity::{RunPhase, RunRecord},
         series::{Bounds, Series, SeriesKey},
         state::{AppRecord, AppState, State, WorkflowState},
     },
@@ -34,6 +35,15 @@ pub(in crate::ledger) struct Batch<'a> {
     pub(in crate::ledger) runs: Vec<(i64, &'a RunId, &'a RunRecord)>,
     /// Forgets the runs of an app that are not followed and were created before.
     pub(in crate::ledger) prune: Option<(&'a AppId, i64)>,
+}
+
+impl Batch<'_> {
+    /// Whether there is nothing to write.
+    pub(in crate::ledger) fn is_empty(&self) -> bool {
+        let Self { apps, workflows, series, runs, prune } = self;
+        let rows = apps.len() + workflows.len() + series.len() + runs.len();
+        rows == 0 && prune.is_none()
+    }
 }
 
 /// What a database holds.
@@ -109,10 +119,10 @@ async fn load_series(
             }
             None => restarted.push((row.workflow, key.clone())),
         }
-        workflow.series.insert(key, series);
+        workflow.series_mut().insert(key, series);
     }
     for (_, _, workflow) in workflows.values_mut() {
-        workflow.hold_restored(first_published);
+        workflow.pending = Pending::restored(&workflow.series, first_published);
     }
     Ok(restarted)
 }

@@ -70,10 +70,10 @@ pub(super) async fn what_nobody_scrapes_does_not_pile_up(place: Place) {
     }
     let state = book.state();
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (20.0, (0.0, 0.0)));
-    let held: usize = state.held.values().map(BTreeMap::len).sum();
+    let held = state.pending.shares();
     assert!(held <= state.series.len(), "{held} amounts of {} series", state.series.len());
     book.scraped().await;
-    assert_eq!((book.shown_failures(), book.state().held.len()), ((20.0, 20.0), 0));
+    assert_eq!((book.shown_failures(), book.state().pending.shares()), ((20.0, 20.0), 0));
 }
 
 pub(super) async fn a_sum_that_was_added_up_in_another_order_never_steps_back(place: Place) {
@@ -105,7 +105,7 @@ pub(super) async fn what_is_held_of_ever_new_series_is_held_together(place: Plac
         book.read(&[with_step(&name, fresh(&name, "FAILED", 20 * SECOND))]).await;
     }
     let state = book.state();
-    let shares: usize = state.held.values().map(BTreeMap::len).sum();
+    let shares = state.pending.shares();
     assert!(shares <= 2 * state.series.len(), "{shares} of {} series", state.series.len());
     assert_eq!(state.held_runs(), 100);
     book.scraped().await;

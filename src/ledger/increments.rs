@@ -1,0 +1,68 @@
+//! What a run adds to the metrics. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{metric::Metric, series::SeriesKey};
+use crate::model::{Anomaly, Run, StepDuration, Timestamp};
+
+/// What is added to one series.
+pub(super) type Increment = (SeriesKey, f64);
+
+/// What the submission of a run adds.
+pub(super) fn of_submission(run: &Run) -> Increment {
+    (SeriesKey::new(Metric::RunsSubmitted, &[run.origin.as_str()]), 1.0)
+}
+
+/// What one finished attempt adds, all of it together, and what is odd about it.
+pub(super) fn of_attempt(run: &Run, replay: bool) -> (Vec<Increment>, BTreeSet<Anomaly>) {
+    let (status, origin) = (run.status.as_str(), run.origin.as_str());
+    let mut odd: BTreeSet<Anomaly> = run.anomalies.iter().copied().collect();
+    let mut increments = Vec::new();
+    let mut add = |metric, labels: &[&str], amount| {
+        increments.push((SeriesKey::new(metric, labels), amount));
+    };
+    add(Metric::Runs, &[status, origin], 1.0);
+    match seconds_between(run.started_at, run.ended_at) {
+        Ok(seconds) => add(Metric::RunDuration, &[status, origin], seconds),
+        Err(anomaly) => drop(odd.insert(anomaly)),
+    }
+    // A replay starts long after its run was created, which is no waiting.
+    if !replay {
+        match seconds_between(run.created_at, run.started_at) {
+            Ok(seconds) => add(Metric::QueueDuration, &[origin], seconds),
+            Err(anomaly) => drop(odd.insert(anomaly)),
+        }
+    }
+    if let Some(credits) = run.credits {
+        add(Metric::RunCredits, &[status, origin], credits);
+    }
+    for step in &run.steps {
+        let (key, kind) = (step.key.as_str(), step.step_type.as_str());
+        add(Metric::Steps, &[key, kind, step.status.as_str()], 1.0);
+        match step.duration {
+            StepDuration::Seconds(seconds) => {
+                add(Metric::StepDuration, &[key, kind, step.status.as_str()], seconds);
+            }
+            StepDuration::Negative => drop(odd.insert(Anomaly::NegativeDuration)),
+            StepDuration::Unknown => {}
+        }
+        if let Some(credits) = step.credits {
+            add(Metric::StepCredits, &[key, kind], credits);
+        }
+    }
+    (increments, odd)
+}
+
+/// Seconds between two instants; the anomaly says why there are none.
+fn seconds_between(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<f64, Anomaly> {
+    let (Some(from), Some(to)) = (from, to) else {
+        return Err(Anomaly::MissingTimestamp);
+    };
+    let (Some(from), Some(to)) = (from.instant(), to.instant()) else {
+        return Err(Anomaly::DateOnlyTimestamp);
+    };
+    if to < from {
+        return Err(Anomaly::NegativeDuration);
+    }
+    Ok((to - from) as f64 / 1000.0)
+}
