@@ -9,6 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::connection_state::{ConnectionState, Timeouts};
 
@@ -17,6 +18,8 @@ use super::connection_state::{ConnectionState, Timeouts};
 pub(super) struct Connections {
     states: Arc<Mutex<HashMap<u64, ConnectionState>>>,
     next: Arc<AtomicU64>,
+    /// Notified when one has closed.
+    closed: Arc<Notify>,
 }
 
 /// Keeps a connection among the open ones until it is dropped.
@@ -45,10 +48,16 @@ impl Connections {
         let first = waiting.min_by_key(|(until, _)| *until);
         first.inspect(|(_, state)| state.expire()).is_some()
     }
+
+    /// Completes when one that is open now has closed.
+    pub(super) fn closed(&self) -> Notified<'_> {
+        self.closed.notified()
+    }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connections.states.lock().remove(&self.number);
+        self.connections.closed.notify_waiters();
     }
 }

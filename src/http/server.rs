@@ -7,12 +7,13 @@ use std::{
 
 use axum::Router;
 use futures::future::join_all;
+use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
@@ -35,8 +36,11 @@ const RESERVED_DESCRIPTORS: usize = 64;
 /// How often a connection is evicted while a client waits for one to close.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The pause after a client could not be accepted.
+/// The longest pause after a client could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is logged that clients can't be accepted.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,7 @@ impl Server {
             timeouts: self.timeouts,
             permits: Arc::new(Semaphore::new(self.max_connections)),
             connections: Connections::default(),
+            logged: Mutex::default(),
             stop,
             grace,
         };
@@ -109,6 +114,8 @@ struct Acceptor {
     timeouts: Timeouts,
     permits: Arc<Semaphore>,
     connections: Connections,
+    /// When it was last logged that clients can't be accepted.
+    logged: Mutex<Option<Instant>>,
     stop: CancellationToken,
     grace: Duration,
 }
@@ -153,7 +160,6 @@ impl Acceptor {
 
     /// The next client. Where file descriptors have run out, one that has no request makes room.
     async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
-        let mut failed = false;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
@@ -165,13 +171,21 @@ impl Acceptor {
                 }
                 Err(error) if is_clients_fault(&error) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut failed, true) {
-                        error!(%error, "Cannot accept a connection; closing idle ones and trying again.");
-                    }
-                    let evicted = self.connections.evict_one();
-                    sleep(if evicted { EVICTION_INTERVAL / 10 } else { ACCEPT_PAUSE }).await;
+                    self.log_shortage(&error);
+                    let closed = self.connections.closed();
+                    self.connections.evict_one();
+                    // A descriptor is free as soon as one has closed.
+                    let _ = timeout(ACCEPT_PAUSE, closed).await;
                 }
             }
+        }
+    }
+
+    fn log_shortage(&self, error: &io::Error) {
+        let mut logged = self.logged.lock();
+        if logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            error!(%error, "Cannot accept a connection; closing idle ones to make room.");
         }
     }
 

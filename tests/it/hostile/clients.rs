@@ -1,7 +1,7 @@
 //! Clients that mean harm, while one does not.
 
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -12,7 +12,7 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{Mutex, MutexGuard},
     task::JoinSet,
@@ -207,32 +207,141 @@ async fn headers_and_bodies_without_an_end_are_refused() {
     scene.survives(bodies, "floods of headers and bodies").await;
 }
 
+/// Few enough that the clients of a test can use them up.
+const FEW_FILES: u64 = 256;
+
+/// More clients than that, of every kind that keeps a connection without asking for anything. Each
+/// connects before the next.
+async fn idle_clients(connect: impl AsyncFn() -> io::Result<Stream>) -> Vec<Stream> {
+    let mut clients = Vec::new();
+    for number in 0..300 {
+        let Ok(mut client) = connect().await else { continue };
+        let text = [
+            "",
+            "GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+            "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        ];
+        // It may have had to make room already.
+        _ = client.write_all(text[number % text.len()].as_bytes()).await;
+        clients.push(client);
+    }
+    clients
+}
+
+trait Connected: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connected for S {}
+type Stream = Box<dyn Connected>;
+
+/// A new client gets its answer at once, and the exporter still polls.
+async fn is_at_work(connect: impl AsyncFn() -> io::Result<Stream>, exporter: &Process) {
+    let polls = async || {
+        let mut client = connect().await.expect("it listens");
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.expect("it reads");
+        let mut answer = Vec::new();
+        let read = client.read_to_end(&mut answer);
+        let read = tokio::time::timeout(Duration::from_secs(5), read).await;
+        read.unwrap_or_else(|_| panic!("no answer at once: {}", exporter.log())).expect("an end");
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let series = "cortex_workflow_exporter_polls_total{app_id=\"c\",result=\"success\"} ";
+        let value = answer.lines().find_map(|line| line.strip_prefix(series));
+        value.unwrap_or_else(|| panic!("no polls in {answer}")).parse::<u64>().expect("a number")
+    };
+    let before = polls().await;
+    let more = async || (polls().await > before).then_some(());
+    wait_until("it polls again", more, || exporter.log()).await;
+}
+
+#[tokio::test]
+async fn where_few_files_may_be_open_idle_clients_leave_some_for_others() {
+    let _room = ROOM.lock().await;
+    let tls = Tls::new();
+    for flags in [vec![], vec![tls.flag.as_str()]] {
+        let api = Api::start().await;
+        let url = format!("--cortex.api-url={}", api.url());
+        let address = "--web.listen-address=127.0.0.1:0";
+        let mut arguments =
+            vec!["serve", &url, address, "--state.url=sqlite::memory:", "--poll.interval=1s"];
+        arguments.extend(&flags);
+        let mut exporter = Process::spawn_limited(FEW_FILES, &arguments);
+        let address = exporter.told("address=", Process::stderr).await;
+        exporter.told("The first poll cycle", Process::stderr).await;
+        let connect = async || tls.connect(&address, !flags.is_empty()).await;
+        let clients = idle_clients(connect).await;
+        assert!(clients.len() >= 300, "{} of 300 could connect", clients.len());
+        is_at_work(connect, &exporter).await;
+        assert!(exporter.open_files() < FEW_FILES as usize - 20, "{}", exporter.open_files());
+    }
+}
+
+#[tokio::test]
+async fn where_files_run_out_idle_clients_make_room_at_once() {
+    let _room = ROOM.lock().await;
+    let tls = Tls::new();
+    for flags in [vec![], vec![tls.flag.as_str()]] {
+        let api = Api::start().await;
+        let mut exporter = Process::serve(&api, "sqlite::memory:", &flags);
+        let address = exporter.told("address=", Process::stderr).await;
+        exporter.told("The first poll cycle", Process::stderr).await;
+        // It takes in up to 512 connections, but now finds that it can't.
+        exporter.limit_open_files(FEW_FILES / 2);
+        let connect = async || tls.connect(&address, !flags.is_empty()).await;
+        let clients = idle_clients(connect).await;
+        assert!(clients.len() >= 300, "{} of 300 could connect", clients.len());
+        is_at_work(connect, &exporter).await;
+        let log = exporter.stderr();
+        assert_eq!(log.matches("Cannot accept a connection").count(), 1, "{log}");
+    }
+}
+
+/// A certificate, and a web configuration that has it.
+struct Tls {
+    flag: String,
+    connector: TlsConnector,
+    _directory: tempfile::TempDir,
+}
+
+impl Tls {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let pair = pair.expect("there is randomness");
+        let [certificate, key] = [pair.cert.pem(), pair.signing_key.serialize_pem()];
+        let [certificate, key] = [certificate, key].map(|pem| pem.replace('\n', "\n    "));
+        let file = directory.path().join("web.yml");
+        let text =
+            format!("tls_server_config:\n  cert: |\n    {certificate}\n  key: |\n    {key}\n");
+        fs::write(&file, text).expect("it can be written");
+        let flag = format!("--web.config.file={}", file.display());
+        Self { flag, connector: connector(pair.cert.der()), _directory: directory }
+    }
+
+    /// A connection, in TLS if so wanted.
+    async fn connect(&self, address: &str, is_tls: bool) -> io::Result<Stream> {
+        let stream = TcpStream::connect(address).await?;
+        if !is_tls {
+            return Ok(Box::new(stream));
+        }
+        let name = "localhost".try_into().expect("a name");
+        Ok(Box::new(self.connector.connect(name, stream).await?))
+    }
+}
+
 #[tokio::test]
 async fn clients_that_speak_tls_and_then_fall_silent() {
     let _room = ROOM.lock().await;
-    let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
-    let pair = pair.expect("there is randomness");
-    let [certificate, key] = [pair.cert.pem(), pair.signing_key.serialize_pem()];
-    let [certificate, key] = [certificate, key].map(|pem| pem.replace('\n', "\n    "));
-    let file = directory.path().join("web.yml");
-    let text = format!("tls_server_config:\n  cert: |\n    {certificate}\n  key: |\n    {key}\n");
-    fs::write(&file, text).expect("it can be written");
+    let tls = Tls::new();
     let api = Api::start().await;
-    let flag = format!("--web.config.file={}", file.display());
-    let mut exporter = Process::serve(&api, "sqlite::memory:", &[&flag]);
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &[&tls.flag]);
     let address = exporter.told("address=", Process::stderr).await;
-    let connector = connector(pair.cert.der());
     let mut clients = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
-        let stream = TcpStream::connect(&address).await.expect("it listens");
-        let name = "localhost".try_into().expect("a name");
-        let mut tls = connector.connect(name, stream).await.expect("the certificate is right");
-        tls.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
+        let mut client = tls.connect(&address, true).await.expect("the certificate is right");
+        client.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
         let mut answer = [0; 12];
-        tls.read_exact(&mut answer).await.expect("it answers");
+        client.read_exact(&mut answer).await.expect("it answers");
         assert_eq!(&answer, b"HTTP/1.1 200");
-        clients.push(tls);
+        clients.push(client);
     }
     assert!(exporter.open_files() >= MOST_CONNECTIONS);
     assert_small(&exporter, "512 connections in TLS");

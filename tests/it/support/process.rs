@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use super::{Api, KEY, wait_until};
 
 /// A running exporter, or another command of it. It is killed when this is dropped.
@@ -43,6 +45,17 @@ impl Process {
             }
         }
         command.args(arguments).envs(variables.iter().copied());
+        Self::start(command)
+    }
+
+    /// The same with room for only this number of open files and connections.
+    pub(crate) fn spawn_limited(files: u64, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_cortex-workflow-exporter"))
+            .args(arguments)
+            .env("CORTEX_API_KEY", KEY);
         Self::start(command)
     }
 
@@ -151,6 +164,13 @@ impl Process {
     pub(crate) fn open_files(&self) -> usize {
         let files = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
         files.expect("it runs, on Linux").count()
+    }
+
+    /// Lowers the number of files and connections that it may have open.
+    pub(crate) fn limit_open_files(&self, limit: u64) {
+        let id = Pid::from_raw(self.child.id() as i32);
+        let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
+        prlimit(id, Resource::Nofile, limit).expect("it may be lowered");
     }
 
     /// Kills it at once, as a power cut would.
