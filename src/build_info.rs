@@ -20,11 +20,6 @@ pub const SUMMARY: &str = concat!(
     ")"
 );
 
-/// How the exporter introduces itself to the API.
-pub fn user_agent() -> &'static str {
-    concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +29,5 @@ mod tests {
         for part in [VERSION, REVISION, RUSTC] {
             assert!(!part.is_empty() && SUMMARY.contains(part), "{SUMMARY}");
         }
-        assert_eq!(user_agent(), format!("cortex-workflow-exporter/{VERSION}"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
 
-use super::{Failure, table::Table};
+use super::{Failure, table::TextTable};
 use crate::{
     api::Client,
     app::{self, Core},
@@ -114,8 +114,8 @@ async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<Told<'a>, ReadE
 
 /// The tables, and what is to be said about them.
 fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
-    let mut workflows = Table::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
-    let mut apps = Table::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
+    let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
+    let mut apps = TextTable::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
     let mut workload =
         Workload { page_size: config.apps[0].cortex.page_size, ..Workload::default() };
     let (mut rows, mut left_out) = (0, 0);

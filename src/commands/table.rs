@@ -3,11 +3,11 @@
 use std::fmt;
 
 /// Columns as wide as what is in them.
-pub(super) struct Table<const N: usize> {
+pub(super) struct TextTable<const N: usize> {
     rows: Vec<[String; N]>,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> TextTable<N> {
     pub(super) fn new(head: [&str; N]) -> Self {
         Self { rows: vec![head.map(str::to_owned)] }
     }
@@ -17,7 +17,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-impl<const N: usize> fmt::Display for Table<N> {
+impl<const N: usize> fmt::Display for TextTable<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_lines_end_where_their_text_does() {
-        let mut table = Table::new(["A", "LONG"]);
+        let mut table = TextTable::new(["A", "LONG"]);
         table.row(["wörd".into(), "x".into()]);
         assert_eq!(table.to_string(), "A     LONG\nwörd  x\n");
     }

@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, env, ffi::OsString};
 
 use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource, value_parser};
 
-use super::settings::{Command, SETTINGS, Setting, SettingKind};
+use super::{
+    kind::SettingKind,
+    settings::{Command, SETTINGS, Setting},
+};
 use crate::build_info;
 
 const ABOUT: &str = "\
@@ -134,7 +137,7 @@ fn flags(command: Command) -> impl Iterator<Item = Arg> {
             .long(setting.name)
             .env(setting.variable())
             .hide_env_values(true)
-            .value_name(setting.placeholder())
+            .value_name(setting.kind.words().0)
             .value_parser(value_parser!(OsString))
             .help(setting.help)
             .help_heading(setting.heading);

@@ -1,12 +1,14 @@
 //! What the operator set, validated: one small struct per concern. Uses `model`.
 //!
-//! `settings` is the one table. `command_line` makes clap's flags of it, `sources` reads each setting
-//! from its flag, its variable, the file (`yaml`, `walker`) or its default, `parse` turns strings into
-//! values, `apps` and `web` read what is more than single values, and `validate` puts all together.
+//! `settings` is the one table, and each value in it is of a `kind`. `command_line` makes clap's flags
+//! of it, `sources` reads each setting from its flag, its variable, the file (`yaml`, `walker`) or its
+//! default, `parse` turns strings into values, `apps` and `web` read what is more than single values,
+//! and `validate` puts all together.
 
 mod api_key;
 mod apps;
 mod command_line;
+mod kind;
 mod parse;
 mod settings;
 mod sources;

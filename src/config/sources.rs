@@ -5,8 +5,9 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     command_line::CommandLine,
+    kind::{ConfigDraft, SettingKind as Kind},
     parse::{self, MAX_LABELS},
-    settings::{ConfigDraft, SETTINGS, Setting, SettingKind as Kind},
+    settings::{SETTINGS, Setting},
     types::Log,
     walker::{Entries, Walker},
     yaml::{self, Node, YamlValue},
@@ -107,7 +108,7 @@ impl<'a> Sources<'a> {
         match kind {
             Kind::Apps => {}
             Kind::Bounds(field) => {
-                let Some(bounds) = self.walker.numbers(key, node, kind.expected()) else { return };
+                let Some(bounds) = self.walker.numbers(key, node, kind.words().1) else { return };
                 match parse::bounds(&bounds) {
                     Ok(()) => *field(&mut self.draft) = bounds,
                     Err(why) => self.walker.error(node.place, key, &why),
@@ -135,7 +136,7 @@ impl<'a> Sources<'a> {
 
     /// A value as a flag would have it.
     fn text(&mut self, kind: &Kind, key: &str, node: &Node) -> Option<String> {
-        let (walker, expected) = (&mut self.walker, kind.expected());
+        let (walker, expected) = (&mut self.walker, kind.words().1);
         match kind {
             Kind::Bool(_) => walker.bool(key, node, expected).map(|on| on.to_string()),
             Kind::Int(..) => walker.int(key, node, expected),

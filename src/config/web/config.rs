@@ -1,8 +1,12 @@
 //! What a web configuration file comes to.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use axum::http::{HeaderName, HeaderValue};
 
 use super::{client::ClientAuth, users::Users};
@@ -76,31 +80,26 @@ impl WebConfig {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inputs {
     files: Vec<PathBuf>,
-    /// Not the content itself, which is secret.
-    digest: Vec<u8>,
+    /// A hash, not the contents themselves, which are secret.
+    hash: u64,
 }
 
 impl Inputs {
     /// Those of these files.
     pub(super) fn of(files: Vec<(PathBuf, Vec<u8>)>) -> Self {
-        let digest = digest(files.iter().map(|(_, contents)| contents.as_slice()));
-        Self { files: files.into_iter().map(|(file, _)| file).collect(), digest }
+        let (files, contents): (_, Vec<_>) = files.into_iter().unzip();
+        Self { files, hash: hash(&contents) }
     }
 
     fn are_the_same(&self) -> bool {
-        let contents = self.files.iter().map(|file| yaml::contents(file));
-        let contents: Result<Vec<_>, _> = contents.collect();
-        self.files.is_empty()
-            || contents
-                .is_ok_and(|contents| digest(contents.iter().map(Vec::as_slice)) == self.digest)
+        let contents: Result<Vec<_>, _> =
+            self.files.iter().map(|file| yaml::contents(file)).collect();
+        self.files.is_empty() || contents.is_ok_and(|contents| hash(&contents) == self.hash)
     }
 }
 
-fn digest<'c>(contents: impl Iterator<Item = &'c [u8]>) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    for content in contents {
-        context.update(&content.len().to_be_bytes());
-        context.update(content);
-    }
-    context.finish().as_ref().to_vec()
+fn hash(contents: &[Vec<u8>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    contents.hash(&mut hasher);
+    hasher.finish()
 }

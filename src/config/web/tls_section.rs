@@ -17,13 +17,13 @@ const SWITCHES: [&str; 7] =
     ["cert", "cert_file", "key", "key_file", "client_ca", "client_ca_file", "client_auth_type"];
 
 /// A text in PEM.
-struct Pem {
+struct Pem<T> {
     /// Where it is given or named.
     place: Place,
     /// How to call it in messages.
     origin: String,
-    /// `None` if it couldn't be read, which was reported.
-    bytes: Option<Vec<u8>>,
+    /// What it holds; `None` if that can't be used, which was reported.
+    content: Option<T>,
 }
 
 /// What rustls needs, and what keeps clients out then; `None` for plain HTTP, and after errors.
@@ -31,8 +31,9 @@ pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerCon
     let Some(node) = loader.node(SECTION) else { return (None, guards) };
     let place = node.place;
     let errors_before = loader.walker.error_count();
-    let [certificate, key, authorities] =
-        ["cert", "key", "client_ca"].map(|name| pem(loader, name));
+    let certificate = pem(loader, "cert", tls::certificates);
+    let key = pem(loader, "key", tls::private_key);
+    let authorities = pem(loader, "client_ca", tls::certificates);
     let client_auth = loader.value(&within("client_auth_type"), ClientAuth::read);
     let client_auth = client_auth.unwrap_or_default();
     let allowed_names = loader.list(&within("client_allowed_sans"), |text| Ok(text.to_owned()));
@@ -58,8 +59,8 @@ pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerCon
         let why = "min_version is above max_version, so that no version of TLS is left";
         loader.walker.error(place, SECTION, why);
     }
-    for (pem, name) in [(&certificate, "cert"), (&key, "key")] {
-        if pem.is_none() {
+    for (is_there, name) in [(certificate.is_some(), "cert"), (key.is_some(), "key")] {
+        if !is_there {
             let why = format!(
                 "there is neither {name} nor {name}_file; TLS needs a certificate and its key"
             );
@@ -67,17 +68,18 @@ pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerCon
         }
     }
     check_clients(loader, place, client_auth, authorities.is_some(), allowed_names.is_some());
-    let chain = der(loader, certificate.as_ref(), tls::certificates);
-    let private_key = der(loader, key.as_ref(), tls::private_key);
-    let trusted = der(loader, authorities.as_ref(), tls::certificates);
-    let (Some(certificate), Some(private_key)) = (chain, private_key) else {
+    let (Some(certificate), Some(key), true) =
+        (certificate, key, loader.walker.error_count() == errors_before)
+    else {
         return (None, guards);
     };
-    if loader.walker.error_count() > errors_before {
+    let (Some(chain), Some(private_key)) = (certificate.content, key.content) else {
         return (None, guards);
-    }
+    };
+    let (trusted, ca) =
+        authorities.map_or((None, None), |ca| (ca.content, Some((ca.place, ca.origin))));
     let server = tls::server(TlsSettings {
-        certificate,
+        certificate: chain,
         key: private_key,
         client_auth,
         authorities: trusted.unwrap_or_default(),
@@ -87,17 +89,18 @@ pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerCon
         curves: curves.unwrap_or_default(),
         prefer_own_order,
     });
-    let (pem, why) = match server {
+    let walker = &mut loader.walker;
+    match server {
         Ok(server) => return (Some(server), guards),
-        Err(TlsError::Choice(why)) => {
-            (None, format!("versions, cipher_suites and curve_preferences: {why}"))
+        Err(TlsError::Pair(why)) => walker.error_in(key.place, &key.origin, &why),
+        Err(TlsError::Authorities(why)) => {
+            let (place, origin) = ca.unwrap_or((place, SECTION.into()));
+            walker.error_in(place, &origin, &why);
         }
-        Err(TlsError::Pair(why)) => (key, why),
-        Err(TlsError::Authorities(why)) => (authorities, why),
-    };
-    match pem {
-        Some(pem) => loader.walker.error_in(pem.place, &pem.origin, &why),
-        None => loader.walker.error(place, SECTION, &why),
+        Err(TlsError::Choice(why)) => {
+            let why = format!("versions, cipher_suites and curve_preferences: {why}");
+            walker.error(place, SECTION, &why);
+        }
     }
     (None, guards)
 }
@@ -107,26 +110,33 @@ fn within(key: &str) -> String {
     format!("{SECTION}.{key}")
 }
 
-/// A text in PEM, given here or in a file; the file wins if both are there.
-fn pem(loader: &mut Loader<'_>, name: &str) -> Option<Pem> {
+/// What a text in PEM holds, given here or in a file; the file wins if both are there.
+fn pem<T>(
+    loader: &mut Loader<'_>,
+    name: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Option<Pem<T>> {
     let (key, file_key) = (within(name), within(&format!("{name}_file")));
-    let given = loader.text(&key);
-    let Some((place, path)) = loader.text(&file_key) else {
-        let (place, text) = given?;
-        let origin = format!("{}: {key}", loader.walker.at(place));
-        return Some(Pem { place, origin, bytes: Some(text.into_bytes()) });
-    };
-    if given.is_some() {
+    let (given, file) = (loader.text(&key), loader.text(&file_key));
+    if let (Some((place, _)), Some(_)) = (&given, &file) {
         let what = format!("{name} is ignored, since {name}_file is there too; remove one");
-        loader.warn(place, &what);
+        loader.warn(*place, &what);
     }
-    match loader.named(&path) {
-        Ok((origin, bytes)) => Some(Pem { place, origin, bytes: Some(bytes) }),
-        Err(why) => {
-            loader.walker.error(place, &file_key, &why);
-            Some(Pem { place, origin: path, bytes: None })
+    let (place, origin, bytes) = match (file, given) {
+        (Some((place, path)), _) => match loader.named(&path) {
+            Ok((origin, bytes)) => (place, origin, bytes),
+            Err(why) => {
+                loader.walker.error(place, &file_key, &why);
+                return Some(Pem { place, origin: path, content: None });
+            }
+        },
+        (None, Some((place, text))) => {
+            (place, format!("{}: {key}", loader.walker.at(place)), text.into_bytes())
         }
-    }
+        (None, None) => return None,
+    };
+    let content = parse(&bytes).map_err(|why| loader.walker.error_in(place, &origin, &why)).ok();
+    Some(Pem { place, origin, content })
 }
 
 fn check_clients(
@@ -152,14 +162,4 @@ fn check_clients(
                    client_ca_file; name the authority that signs those of the clients";
         loader.walker.error(place, SECTION, why);
     }
-}
-
-fn der<T>(
-    loader: &mut Loader<'_>,
-    pem: Option<&Pem>,
-    parse: impl FnOnce(&[u8]) -> Result<T, String>,
-) -> Option<T> {
-    let pem = pem?;
-    let parsed = parse(pem.bytes.as_ref()?);
-    parsed.map_err(|why| loader.walker.error_in(pem.place, &pem.origin, &why)).ok()
 }
