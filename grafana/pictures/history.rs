@@ -140,7 +140,7 @@ fn happen(simulator: &Simulator, event: &Event, stuck: &mut Option<String>) {
         }),
         Event::Outage(duration) => simulator.outage(*duration),
         Event::Spike(workflow, duration, ratio) => {
-            simulator.world(|world| world.spike(Some(workflow), *duration, *ratio));
+            simulator.spike(Some(workflow), *duration, *ratio);
         }
     }
 }

@@ -142,10 +142,10 @@ async fn spike(
         return Err(bad("ratio must lie between 0 and 1"));
     }
     let workflow = query.workflow.as_deref();
-    if simulator.world(|world| world.spike(workflow, duration, query.ratio)) {
+    if simulator.spike(workflow, duration, query.ratio) {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let message = "there is no such workflow, or this world doesn't live by itself";
+    let message = "there is no such workflow, or no runs are generated";
     Err(Refusal::new(StatusCode::NOT_FOUND, message))
 }
 

@@ -1,5 +1,5 @@
-//! What makes a world live by itself. It catches up with the clock whenever somebody looks, and
-//! goes the same way however often that is.
+//! Generates the runs of a world. It catches up with the clock whenever the world is used, and the
+//! runs are the same however often that is.
 
 use std::{
     cmp::Reverse,
@@ -56,38 +56,40 @@ struct Spike {
     ratio: f64,
 }
 
-/// Adds the workflows to a world and generates their history, until now.
-pub(super) fn populate(world: &mut World, seed: u64) {
-    let begin = world.now_ms() - HISTORY_MS;
-    let mut generator = RunGenerator {
-        workflows: Vec::new(),
-        schedule: BinaryHeap::new(),
-        entries: 0,
-        plans: BTreeMap::new(),
-        spikes: Vec::new(),
-    };
-    for (index, profile) in profiles::all().into_iter().enumerate() {
-        let mut workflow = profile.workflow.clone();
-        workflow.created_at = Some(begin - AGE_MS);
-        let id = world.add_workflow(workflow);
-        let random = StdRng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(index as u64));
-        generator.workflows.push(ProfiledWorkflow { profile, id, random });
-        generator.enqueue(begin, Event::Create(index));
-    }
-    world.app_name = "Demo".into();
-    world.generator = Some(generator);
-    world.advance();
-}
-
 impl RunGenerator {
-    /// From now until then so many of the runs that would end well fail: of one workflow or of all.
+    /// Adds its workflows to a world and generates their history, until now.
+    pub(super) fn new(world: &mut World, seed: u64) -> Self {
+        let begin = world.now_ms() - HISTORY_MS;
+        let mut generator = Self {
+            workflows: Vec::new(),
+            schedule: BinaryHeap::new(),
+            entries: 0,
+            plans: BTreeMap::new(),
+            spikes: Vec::new(),
+        };
+        for (index, profile) in profiles::all().into_iter().enumerate() {
+            let mut workflow = profile.workflow.clone();
+            workflow.created_at = Some(begin - AGE_MS);
+            let id = world.add_workflow(workflow);
+            let random = StdRng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(index as u64));
+            generator.workflows.push(ProfiledWorkflow { profile, id, random });
+            generator.enqueue(begin, Event::Create(index));
+        }
+        world.app_name = "Demo".into();
+        generator.advance(world);
+        generator
+    }
+
+    /// Until then, this part (0 to 1) of the runs that would complete fail: those of one workflow,
+    /// or of all.
     pub(super) fn spike(&mut self, workflow: Option<String>, until_ms: i64, ratio: f64) {
         let ratio = ratio.clamp(0.0, 1.0);
         self.spikes.push(Spike { workflow, until_ms, ratio });
     }
 
-    /// Lets everything happen that is due.
-    pub(super) fn advance(&mut self, world: &mut World, now_ms: i64) {
+    /// Catches up with the world's clock: everything happens that is due.
+    pub(super) fn advance(&mut self, world: &mut World) {
+        let now_ms = world.now_ms();
         while let Some(Reverse((at_ms, _, _))) = self.schedule.peek()
             && *at_ms <= now_ms
             && let Some(Reverse((at_ms, _, event))) = self.schedule.pop()
@@ -109,6 +111,7 @@ impl RunGenerator {
                 run.updated_at = run.updated_at.max(changed);
             }
         }
+        world.forget_old_runs();
     }
 
     fn enqueue(&mut self, at_ms: i64, event: Event) {

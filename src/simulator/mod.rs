@@ -1,6 +1,6 @@
-//! A simulated Cortex API with a world behind it. `simulate` and `demo` run it with a world that
-//! lives by itself; tests script a world and have the API misbehave on command. It speaks both wire
-//! forms, as documented and no further. Uses `model`.
+//! A simulated Cortex API with a world behind it. `simulate` and `demo` generate its runs; tests
+//! script a world and have the API misbehave on command. It speaks both wire forms, as documented and
+//! no further. Uses `model`.
 
 mod control;
 mod fault_response;
@@ -15,6 +15,8 @@ mod routes;
 mod run;
 mod script;
 mod server;
+mod step;
+mod tamper;
 mod wire;
 mod workflow;
 mod world;
@@ -31,13 +33,14 @@ use tokio::sync::Notify;
 
 pub use faults::{Fault, Rule};
 pub use request_log::{ApiEndpoint, RequestCounts, RequestSeen};
-pub use run::{SimulatedRun, SimulatedStep};
-pub use workflow::{
-    Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow, StepDefinition, Tamper,
-};
+pub use run::SimulatedRun;
+pub use step::{SimulatedStep, StepDefinition};
+pub use tamper::Tamper;
+pub use workflow::{Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow};
 pub use world::{AfterPage, Quirk, Totals, World};
 
 use crate::model::Clock;
+use generator::RunGenerator;
 
 /// How the simulated API and its world are to be.
 #[derive(Clone)]
@@ -50,8 +53,8 @@ pub struct SimulatorSettings {
     pub rate_limit: Option<u32>,
     /// The most items on a page, whatever `take` says.
     pub max_take: u32,
-    /// Whether the world lives by itself: some hours of history, and new runs as time goes by. It
-    /// then forgets what is old. Otherwise it is empty and only changes when told to.
+    /// Whether runs are generated: some hours of history, and new ones as time goes by. What is old
+    /// is then forgotten. Otherwise the world is empty, and changes only on command.
     pub generate_runs: bool,
 }
 
@@ -74,7 +77,7 @@ pub struct Simulator(Arc<SimulatorInner>);
 struct SimulatorInner {
     settings: SimulatorSettings,
     clock: Arc<dyn Clock>,
-    world: Mutex<World>,
+    world: Mutex<(World, Option<RunGenerator>)>,
     faults: Mutex<faults::ActiveFaults>,
     faults_cleared: Notify,
     request_log: Mutex<request_log::RequestLog>,
@@ -84,11 +87,10 @@ impl Simulator {
     /// A simulator whose time is this clock's.
     pub fn new(settings: SimulatorSettings, clock: Arc<dyn Clock>) -> Self {
         let mut world = World::new(Arc::clone(&clock), settings.seed);
-        if settings.generate_runs {
-            generator::populate(&mut world, settings.seed);
-        }
+        let generator =
+            settings.generate_runs.then(|| RunGenerator::new(&mut world, settings.seed));
         Self(Arc::new(SimulatorInner {
-            world: Mutex::new(world),
+            world: Mutex::new((world, generator)),
             clock,
             faults: Mutex::default(),
             faults_cleared: Notify::new(),
@@ -99,9 +101,26 @@ impl Simulator {
 
     /// Looks at the world as it is now, or changes it. Not to be called from within itself.
     pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
-        let mut world = lock(&self.0.world);
-        world.advance();
-        change(&mut world)
+        let (world, generator) = &mut *lock(&self.0.world);
+        if let Some(generator) = generator {
+            generator.advance(world);
+        }
+        change(world)
+    }
+
+    /// For this long, this part (0 to 1) of the generated runs that would complete fail: those of
+    /// one workflow, or of all. `false` if no runs are generated or there is no such workflow.
+    pub fn spike(&self, workflow: Option<&str>, duration: Duration, ratio: f64) -> bool {
+        let (world, generator) = &mut *lock(&self.0.world);
+        let Some(generator) = generator else { return false };
+        generator.advance(world);
+        let until_ms = world.now_ms().saturating_add(duration.as_millis() as i64);
+        let id = workflow.map(|id_or_name| world.workflow(id_or_name).map(|it| it.id.clone()));
+        if id == Some(None) {
+            return false;
+        }
+        generator.spike(id.flatten(), until_ms, ratio);
+        true
     }
 
     /// Has the API misbehave. Where several rules apply the oldest does.
@@ -121,7 +140,7 @@ impl Simulator {
         self.0.faults_cleared.notify_waiters();
     }
 
-    /// The requests that the API saw, the oldest first. A lively world remembers the latest 10,000.
+    /// The requests that the API saw, the oldest first. Where runs are generated, the latest 10,000.
     pub fn requests(&self) -> Vec<RequestSeen> {
         lock(&self.0.request_log).seen()
     }

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use rand::{RngExt as _, rngs::StdRng};
 
-use super::{profiles::Profile, run::SimulatedStep, workflow::StepDefinition};
+use super::{
+    profiles::Profile,
+    step::{SimulatedStep, StepDefinition},
+};
 use crate::model::{Origin, Status};
 
 /// A run's future.

@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use super::workflow::{Form, SimulatedWorkflow, StepDefinition};
+use super::{
+    step::StepDefinition,
+    workflow::{Form, SimulatedWorkflow},
+};
 use crate::model::{Origin, Status, TestResults};
 
 /// A workflow and its habits. All durations are milliseconds.

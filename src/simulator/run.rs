@@ -1,6 +1,7 @@
-use serde_json::{Value, json};
-
-use super::workflow::{StepDefinition, Tamper};
+use super::{
+    step::{SimulatedStep, StepDefinition},
+    tamper::Tamper,
+};
 use crate::model::{Origin, Phase, Status};
 
 /// A run of the simulated world. All times are epoch milliseconds.
@@ -117,64 +118,5 @@ impl SimulatedRun {
         self.credits = None;
         self.steps.clear();
         self.start(at_ms, definitions);
-    }
-}
-
-/// What one step of a run came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SimulatedStep {
-    /// Its key in the workflow's definition.
-    pub key: String,
-    /// Its type, which the first form leaves to the definition.
-    pub step_type: String,
-    /// Its own status.
-    pub status: Status,
-    /// When it began, in epoch milliseconds.
-    pub start: i64,
-    /// When it ended; the first form can't tell.
-    pub end: Option<i64>,
-    /// What it answered: an array if it loops.
-    pub output: Value,
-    /// Credits that it used; newest form only.
-    pub credits: Option<f64>,
-}
-
-impl SimulatedStep {
-    /// A step of this definition that has not ended.
-    pub fn new(definition: &StepDefinition, status: Status, start: i64) -> Self {
-        let output = if definition.looped.is_some() {
-            json!(["first item", "second item", "third item"])
-        } else {
-            json!({ "text": "done" })
-        };
-        Self {
-            key: definition.key.clone(),
-            step_type: definition.step_type.clone(),
-            status,
-            start,
-            end: None,
-            output,
-            credits: None,
-        }
-    }
-
-    fn evenly(definitions: &[StepDefinition], from: i64, until: i64) -> Vec<Self> {
-        let share = (until - from) / (definitions.len().max(1) as i64);
-        let step = |(index, definition): (usize, &StepDefinition)| {
-            let start = from + share * index as i64;
-            let mut step = Self::new(definition, Status::Running, start);
-            if index + 1 < definitions.len() {
-                step.end = Some(start + share);
-            }
-            step
-        };
-        definitions.iter().enumerate().map(step).collect()
-    }
-
-    fn end_with(&mut self, status: &Status, at_ms: i64) {
-        if self.status == Status::Running {
-            self.status = status.clone();
-            self.end = self.end.or(Some(at_ms));
-        }
     }
 }

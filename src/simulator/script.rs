@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::{
     run::SimulatedRun,
-    workflow::{
-        Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow, StepDefinition, Tamper,
-    },
+    step::StepDefinition,
+    tamper::Tamper,
+    workflow::{Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow},
     world::World,
 };
 use crate::model::{Origin, Status, TestResults};

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    run::{SimulatedRun, SimulatedStep},
-    workflow::{Form, RunsCount, SimulatedWorkflow, StepDefinition},
+    run::SimulatedRun,
+    step::{SimulatedStep, StepDefinition},
+    workflow::{Form, RunsCount, SimulatedWorkflow},
     world::{Quirk, World},
 };
 use crate::model::Status;

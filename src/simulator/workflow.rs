@@ -1,7 +1,6 @@
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use super::run::SimulatedRun;
+use super::{run::SimulatedRun, step::StepDefinition, tamper::Tamper};
 use crate::model::TestResults;
 
 /// A workflow of the simulated world, with its runs.
@@ -90,33 +89,6 @@ impl SimulatedWorkflow {
     }
 }
 
-/// A step in a workflow's definition.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepDefinition {
-    /// Its key, unique within the workflow.
-    pub key: String,
-    /// Its type: note branch code model `http_request` browser workflow service input.
-    #[serde(rename = "type")]
-    pub step_type: String,
-    /// On what it depends, if not on nothing.
-    #[serde(default)]
-    pub conditional: Option<String>,
-    /// Over what it loops, if it does; its output is then an array.
-    #[serde(default, rename = "loop")]
-    pub looped: Option<String>,
-    /// Its prompt or code, which every run in a list repeats.
-    #[serde(default)]
-    pub text: String,
-}
-
-impl StepDefinition {
-    /// An unconditional step that doesn't loop.
-    pub fn new(key: &str, step_type: &str) -> Self {
-        Self { key: key.into(), step_type: step_type.into(), ..Self::default() }
-    }
-}
-
 /// How the API writes a workflow and its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -176,43 +148,4 @@ pub enum RunsCount {
     Fixed(u64),
     /// Nothing.
     Absent,
-}
-
-/// What the API sends in place of what it should, so that hostile items can be made.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Tamper {
-    /// Just what it should.
-    #[default]
-    Not,
-    /// These fields are replaced or added.
-    Fields(Map<String, Value>),
-    /// These fields are left out.
-    Without(Vec<String>),
-    /// The whole item is this.
-    Whole(Value),
-}
-
-impl Tamper {
-    /// Replaces or adds one field.
-    pub fn field(name: &str, value: impl Into<Value>) -> Self {
-        Self::Fields([(name.to_owned(), value.into())].into_iter().collect())
-    }
-
-    pub(super) fn apply(&self, mut item: Value) -> Value {
-        match self {
-            Self::Not => {}
-            Self::Whole(whole) => return whole.clone(),
-            Self::Fields(fields) => {
-                if let Some(item) = item.as_object_mut() {
-                    item.extend(fields.clone());
-                }
-            }
-            Self::Without(names) => {
-                if let Some(item) = item.as_object_mut() {
-                    item.retain(|name, _| !names.contains(name));
-                }
-            }
-        }
-        item
-    }
 }

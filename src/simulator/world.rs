@@ -1,17 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::Deserialize;
 
-use super::{
-    generator::RunGenerator,
-    run::SimulatedRun,
-    workflow::{SimulatedWorkflow, StepDefinition},
-};
+use super::{run::SimulatedRun, step::StepDefinition, workflow::SimulatedWorkflow};
 use crate::model::{Clock, Origin, Phase, Status};
 
 /// How many runs there were, by workflow id, status and origin.
@@ -21,7 +16,7 @@ pub type Totals = BTreeMap<(String, Status, Origin), u64>;
 /// list moves between two pages.
 pub type AfterPage = Box<dyn FnMut(&mut World, &str) + Send>;
 
-/// How many finished runs of a workflow a world that lives on by itself remembers.
+/// How many finished runs of a workflow are remembered where runs are generated.
 const REMEMBERED: usize = 2000;
 
 /// An app with its workflows and their runs. All times come from the clock that it was made with.
@@ -42,7 +37,6 @@ pub struct World {
     ids: StdRng,
     finished: Totals,
     created: BTreeMap<(String, Origin), u64>,
-    pub(super) generator: Option<RunGenerator>,
 }
 
 /// A way in which the API departs from what it documents.
@@ -80,7 +74,6 @@ impl World {
             ids,
             finished: Totals::new(),
             created: BTreeMap::new(),
-            generator: None,
         }
     }
 
@@ -219,27 +212,10 @@ impl World {
         self.created.clone()
     }
 
-    /// For so long a lively world lets runs that would end well fail, this part of them (0 to 1):
-    /// those of one workflow, or of all. `false` if the world isn't lively or has no such workflow.
-    pub fn spike(&mut self, workflow: Option<&str>, duration: Duration, ratio: f64) -> bool {
-        let id = workflow.map(|id_or_name| self.workflow(id_or_name).map(|it| it.id.clone()));
-        let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
-        match (&mut self.generator, id) {
-            (None, _) | (_, Some(None)) => return false,
-            (Some(generator), id) => generator.spike(id.flatten(), until_ms, ratio),
-        }
-        true
-    }
-
-    /// Lets a world that lives by itself catch up with the clock.
-    pub(super) fn advance(&mut self) {
-        let now_ms = self.clock.now_ms();
-        if let Some(mut generator) = self.generator.take() {
-            generator.advance(self, now_ms);
-            self.generator = Some(generator);
-            for workflow in &mut self.workflows {
-                forget(&mut workflow.runs);
-            }
+    /// Drops the oldest finished runs of each workflow beyond those that are remembered.
+    pub(super) fn forget_old_runs(&mut self) {
+        for workflow in &mut self.workflows {
+            forget(&mut workflow.runs);
         }
     }
 
@@ -299,7 +275,6 @@ impl World {
     }
 }
 
-/// Drops the oldest finished runs beyond those that are remembered.
 fn forget(runs: &mut Vec<SimulatedRun>) {
     let finished = runs.iter().filter(|run| !run.is_open()).count();
     let mut surplus = finished.saturating_sub(REMEMBERED);

@@ -108,7 +108,7 @@ fn a_spike_raises_failures_of_its_workflow_while_it_lasts() {
         let before = finished(&simulator, &Status::Failed);
         let minute = Duration::from_secs(60);
         if let Some(name) = spiked {
-            assert!(simulator.world(|world| world.spike(Some(name), minute, 1.0)));
+            assert!(simulator.spike(Some(name), minute, 1.0));
         }
         clock.forward(60);
         let during = finished(&simulator, &Status::Failed) - before;
@@ -120,7 +120,7 @@ fn a_spike_raises_failures_of_its_workflow_while_it_lasts() {
     assert!(spiked > calm + 10, "{spiked} after {calm}");
     assert!(after < calm_after + 10, "{after} after {calm_after}");
     let (simulator, _) = lively(3);
-    assert!(!simulator.world(|world| world.spike(Some("nobody"), Duration::from_secs(1), 1.0)));
+    assert!(!simulator.spike(Some("nobody"), Duration::from_secs(1), 1.0));
 }
 
 #[test]

@@ -136,8 +136,9 @@ impl Scene {
 
 /// Lets happen what panels are there to show.
 fn stir(api: &Api) {
+    let spikes = api.simulator().spike(None, Duration::from_secs(3600), 0.5);
+    assert!(spikes, "runs are generated");
     api.simulator().world(|world| {
-        assert!(world.spike(None, Duration::from_secs(3600), 0.5), "the world lives");
         // Skipped before it started: it lacks an instant.
         let id = world.create_run("Screen application", Origin::Webhook).expect("it is there");
         assert!(world.finish_run(&id, Status::Skipped), "it is open");
