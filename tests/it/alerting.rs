@@ -3,8 +3,11 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
+use tempfile::TempDir;
+
 use crate::support::{
     Alertmanager, Process, Prometheus, Receiver, client, documents::ROOT, ledger_url,
+    newest_prometheus, report_missing,
 };
 
 /// A workflow of the simulator's that has a run every few seconds.
@@ -20,7 +23,10 @@ const FASTER: [(&str, &[(&str, &str)]); 4] = [
             ("evaluation_interval: 15s", "evaluation_interval: 1s"),
         ],
     ),
-    ("rules/recording.yml", &[("[10m]", "[40s]")]),
+    (
+        "rules/recording.yml",
+        &[("[10m]", "[40s]"), ("offset 10m", "offset 40s"), ("600 * rate", "40 * rate")],
+    ),
     ("rules/workflows.yml", &[("keep_firing_for: 5m", "keep_firing_for: 1s")]),
     ("rules/exporter.yml", &[("for: 5m", "for: 1s")]),
 ];
@@ -35,8 +41,8 @@ fn shipped(file: &str, replacements: &[(&str, &str)]) -> String {
     })
 }
 
-/// Prometheus with the shipped configuration and rules, but for addresses and pace.
-async fn prometheus(exporter: &str, alertmanager: SocketAddr) -> Prometheus {
+/// The shipped configuration of Prometheus and its rules, but for addresses and pace.
+fn configuration(exporter: &str, alertmanager: SocketAddr) -> TempDir {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     fs::create_dir(directory.path().join("rules")).expect("likewise");
     for (file, faster) in FASTER {
@@ -51,7 +57,7 @@ async fn prometheus(exporter: &str, alertmanager: SocketAddr) -> Prometheus {
         }
         fs::write(directory.path().join(file), text).expect("likewise");
     }
-    Prometheus::start_in(directory).await
+    directory
 }
 
 /// Alertmanager as it is shipped, but for its pace and a receiver where its comments have one.
@@ -70,6 +76,22 @@ async fn alertmanager(receiver: &Receiver) -> Alertmanager {
 
 #[tokio::test]
 async fn a_spike_of_failures_reaches_the_receiver_and_is_resolved_there() {
+    spike_reaches_the_receiver(async |directory| Prometheus::start_in(directory).await).await;
+}
+
+#[tokio::test]
+async fn a_spike_of_failures_reaches_the_receiver_with_prometheus_3_as_well() {
+    if newest_prometheus("prometheus").is_none() {
+        return report_missing("Prometheus 3", "alerts on their way to a receiver");
+    }
+    let start = async |directory| {
+        let started = Prometheus::start_newest_in(directory).await;
+        started.expect("it is there, as was just found")
+    };
+    spike_reaches_the_receiver(start).await;
+}
+
+async fn spike_reaches_the_receiver(start: impl AsyncFnOnce(TempDir) -> Prometheus) {
     let mut api = Process::spawn(&["simulate", "--simulator.listen-address=127.0.0.1:0"], &[]);
     let api_url = api.told("The simulated Cortex API is at ", Process::stdout).await;
     let ledger = tempfile::tempdir().expect("there is room for temporary files");
@@ -87,7 +109,7 @@ async fn a_spike_of_failures_reaches_the_receiver_and_is_resolved_there() {
     let target = exporter_url.trim_start_matches("http://");
     let receiver = Receiver::start().await;
     let alertmanager = alertmanager(&receiver).await;
-    let prometheus = prometheus(target, alertmanager.address()).await;
+    let prometheus = start(configuration(target, alertmanager.address())).await;
     let evidence = || format!("{}\n{}", prometheus.log(), alertmanager.log());
 
     let of_workflow = format!("workflow:cortex_workflow_info:current{{workflow=\"{WORKFLOW}\"}}");

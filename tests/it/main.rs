@@ -36,4 +36,5 @@ mod troubles;
 mod undecodable;
 mod unusable_ledgers;
 mod upgrade;
+mod victoria_metrics;
 mod web_config;

@@ -15,8 +15,9 @@ use serde::Deserialize;
 
 use crate::support::{
     documents::{ROOT, anchors, document, quoted, rows},
+    newest_prometheus,
     promql::{Catalogue, Labels},
-    tool,
+    report_missing, tool,
 };
 
 /// The document of the alerts.
@@ -113,12 +114,21 @@ fn alerts() -> BTreeMap<String, Rule> {
     alerts
 }
 
-/// Runs a tool to its end, which must be a good one.
-fn succeed(program: &str, arguments: &[&str]) {
-    let output = Command::new(tool(program)).args(arguments).output().expect("it runs");
+/// promtool of each version of Prometheus that the rules support.
+fn promtools() -> Vec<PathBuf> {
+    let newest = newest_prometheus("promtool");
+    if newest.is_none() {
+        report_missing("Prometheus 3", "the rules under its promtool");
+    }
+    [Some(tool("promtool")), newest].into_iter().flatten().collect()
+}
+
+/// Runs a tool, which must succeed.
+fn succeed(program: &Path, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().expect("it runs");
     let [told, errors] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{program} {arguments:?}:\n{told}{errors}");
+    assert!(output.status.success(), "{} {arguments:?}:\n{told}{errors}", program.display());
 }
 
 fn name(path: &Path) -> &str {
@@ -127,28 +137,33 @@ fn name(path: &Path) -> &str {
 
 #[test]
 fn prometheus_and_alertmanager_accept_their_configurations() {
-    // This checks the rules, too.
-    succeed("promtool", &["check", "config", name(&deploy().join("prometheus/prometheus.yml"))]);
-    for (file, _) in yaml_files("prometheus/rules") {
-        succeed("promtool", &["check", "rules", "--lint=all", "--lint-fatal", name(&file)]);
+    for promtool in promtools() {
+        // This checks the rules, too.
+        let configuration = deploy().join("prometheus/prometheus.yml");
+        succeed(&promtool, &["check", "config", name(&configuration)]);
+        for (file, _) in yaml_files("prometheus/rules") {
+            succeed(&promtool, &["check", "rules", "--lint=all", "--lint-fatal", name(&file)]);
+        }
     }
     let alertmanager = deploy().join("alertmanager/alertmanager.yml");
-    succeed("amtool", &["check-config", name(&alertmanager)]);
+    succeed(&tool("amtool"), &["check-config", name(&alertmanager)]);
     // The receivers in its comments, too, once "# " is taken away as they say.
     let text = fs::read_to_string(alertmanager).expect("it can be read");
     let receivers = text.replace("\n    # ", "\n    ");
     assert!(receivers.matches("_configs:\n").count() > 2, "{receivers}");
     let file = tempfile::NamedTempFile::new().expect("there is room for temporary files");
     fs::write(file.path(), receivers).expect("likewise");
-    succeed("amtool", &["check-config", name(file.path())]);
+    succeed(&tool("amtool"), &["check-config", name(file.path())]);
 }
 
 #[test]
 fn the_rules_do_what_their_tests_say() {
-    let files = yaml_files("prometheus/tests");
+    let (promtools, files) = (promtools(), yaml_files("prometheus/tests"));
     thread::scope(|scope| {
-        for (file, _) in &files {
-            scope.spawn(move || succeed("promtool", &["test", "rules", name(file)]));
+        for promtool in &promtools {
+            for (file, _) in &files {
+                scope.spawn(|| succeed(promtool, &["test", "rules", name(file)]));
+            }
         }
     });
 }

@@ -1,10 +1,8 @@
 //! What a real Prometheus makes of the formats beyond text.
 
-use std::path::Path;
-
 use cortex_workflow_exporter::model::{Origin, Status};
 
-use crate::support::{Api, Prometheus, wait_until};
+use crate::support::{Api, Prometheus, report_missing, wait_until};
 
 use super::{HOSTILE, counted};
 
@@ -20,12 +18,9 @@ async fn newest(target: &str) -> Option<Prometheus> {
 async fn scraping(target: &str, flags: &[&str], scrape: &str) -> Option<Prometheus> {
     let newest = Prometheus::start_newest(target, flags, scrape).await;
     if newest.is_none() {
-        // Not captured, as `eprintln!` is: whoever runs the tests must see it.
-        let told = Path::new("/dev/stderr");
-        let message = "\nPROMETHEUS 3 IS MISSING (tests/run tries to get it): native histograms, \
-                       exemplars and start times are not tested with a real Prometheus; only \
-                       that an older one can scrape.\n";
-        std::fs::write(told, message).expect("standard error can be written");
+        let untested = "native histograms, exemplars and start times with a real Prometheus; only \
+                        that an older one can scrape";
+        report_missing("Prometheus 3", untested);
         let older = Prometheus::start(target).await;
         older.wait_for("up == 1").await;
         older.wait_for("cortex_workflow_runs_total > 0").await;

@@ -21,7 +21,7 @@ pub(crate) use process::{Process, ledger_url, run};
 pub(crate) use prometheus::{History, Prometheus};
 pub(crate) use python::python;
 pub(crate) use scrape::{Samples, Series, parse, scrape};
-pub(crate) use tool::{newest_prometheus, tool};
+pub(crate) use tool::{newest_prometheus, report_missing, tool, victoria_metrics};
 pub(crate) use wait::wait_until;
 
 /// An address on loopback for a program that can't tell which port it chose: one that is free now.

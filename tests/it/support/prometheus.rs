@@ -28,7 +28,7 @@ impl Prometheus {
     /// Starts Prometheus 3 with these flags and lines for its scrape configuration. `None` if there
     /// is only an older one.
     pub(crate) async fn start_newest(target: &str, flags: &[&str], scrape: &str) -> Option<Self> {
-        let program = newest_prometheus()?;
+        let program = newest_prometheus("prometheus")?;
         let directory = configured(&[target.to_owned()], scrape);
         Some(Self::start_program(&program, flags, directory).await)
     }
@@ -36,6 +36,12 @@ impl Prometheus {
     /// Starts one with the `prometheus.yml` in this directory and waits until it answers.
     pub(crate) async fn start_in(directory: tempfile::TempDir) -> Self {
         Self::start_program(&tool("prometheus"), &[], directory).await
+    }
+
+    /// The same with Prometheus 3. `None` if there is only an older one.
+    pub(crate) async fn start_newest_in(directory: tempfile::TempDir) -> Option<Self> {
+        let program = newest_prometheus("prometheus")?;
+        Some(Self::start_program(&program, &[], directory).await)
     }
 
     async fn start_program(program: &Path, flags: &[&str], directory: tempfile::TempDir) -> Self {

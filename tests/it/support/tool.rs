@@ -1,11 +1,11 @@
 //! Programs that the tests need besides the exporter.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-/// Where a program lies: on the `PATH`, or where `tests/run` unpacked it.
+/// Where a program is: on the `PATH`, or where `tests/run` unpacked it.
 pub(crate) fn tool(name: &str) -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
     let unpacked = ["prometheus/usr/bin", "prometheus/bin", "python/bin"];
@@ -17,8 +17,27 @@ pub(crate) fn tool(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is missing; tests/run installs it"))
 }
 
-/// Prometheus 3, if `tests/run` could get it.
-pub(crate) fn newest_prometheus() -> Option<PathBuf> {
-    let unpacked = "target/tools/prometheus3/usr/bin/prometheus";
-    Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(unpacked)).filter(|file| file.is_file())
+/// A program of Prometheus 3, if `tests/run` could get it.
+pub(crate) fn newest_prometheus(name: &str) -> Option<PathBuf> {
+    unpacked("prometheus3", name)
+}
+
+/// A program of `VictoriaMetrics`, if `tests/run` could get it.
+pub(crate) fn victoria_metrics(name: &str) -> Option<PathBuf> {
+    unpacked("victoria-metrics", name)
+}
+
+fn unpacked(package: &str, name: &str) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools");
+    Some(tools.join(package).join("usr/bin").join(name)).filter(|file| file.is_file())
+}
+
+/// Reports what cannot be tested without a program. It is not captured, as `eprintln!` is: everybody
+/// who runs the tests must see it.
+pub(crate) fn report_missing(program: &str, untested: &str) {
+    let message = format!(
+        "\n{} IS MISSING (tests/run tries to get it): not tested: {untested}.\n",
+        program.to_uppercase()
+    );
+    fs::write("/dev/stderr", message).expect("standard error can be written");
 }
