@@ -265,9 +265,9 @@ impl Inner {
         let answer = &read.answer;
         let list = wire::list(&answer.body).ok_or_else(|| self.not_json("a list", answer))?;
         let DecodedList { items, keys, undecodable } = list;
-        let (total, take) = (answer.number("pagination-count"), answer.number("pagination-take"));
+        let total = answer.number("pagination-count");
         let (bytes, read_at_ms) = (answer.body.len(), read.at_ms);
-        Ok(Page { items, keys, undecodable, bytes, total, take, read_at_ms })
+        Ok(Page { items, keys, undecodable, bytes, total, read_at_ms })
     }
 
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {

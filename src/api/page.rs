@@ -25,8 +25,6 @@ pub struct Page<T> {
     pub bytes: usize,
     /// How many items the whole list has according to the API (`pagination-count`).
     pub total: Option<u64>,
-    /// How many items a page has according to the API (`pagination-take`).
-    pub take: Option<u32>,
     /// When it was asked for, in milliseconds by the API's clock: whatever the API knew by then is
     /// in it.
     pub read_at_ms: i64,

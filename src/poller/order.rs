@@ -18,6 +18,18 @@ pub(super) enum Key {
     Updated,
 }
 
+impl Key {
+    const ALL: [Self; 3] = [Self::Created, Self::Started, Self::Updated];
+
+    fn of(self, run: &Run) -> Option<Timestamp> {
+        match self {
+            Self::Created => run.created_at,
+            Self::Started => run.started_at,
+            Self::Updated => run.updated_at,
+        }
+    }
+}
+
 /// In which direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
@@ -30,9 +42,8 @@ pub(super) enum Order {
 /// What the pages read so far tell of their list's order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evidence {
-    created: Trend,
-    started: Trend,
-    updated: Trend,
+    /// By each [`Key`].
+    trends: [Trend; 3],
     /// Whether there is a run that was started in the first half of the page added last, and in the
     /// second.
     any_started: (bool, bool),
@@ -56,9 +67,9 @@ const ENOUGH: u32 = 11;
 impl Evidence {
     /// Takes in the runs of one page, in their order.
     pub(super) fn add(&mut self, runs: &[Run]) {
-        self.created.add(runs, |run| run.created_at);
-        self.started.add(runs, |run| run.started_at);
-        self.updated.add(runs, |run| run.updated_at);
+        for key in Key::ALL {
+            self.trends[key as usize].add(runs.iter().map(|run| key.of(run)));
+        }
         let started = |part: Range<usize>| runs[part].iter().any(|run| run.started_at.is_some());
         let old_half = |newest_first| old_half(runs.len(), newest_first);
         self.any_started = (started(old_half(false)), started(old_half(true)));
@@ -66,13 +77,8 @@ impl Evidence {
 
     /// The order, if there is one and enough was seen of it.
     pub(super) fn order(&self) -> Option<Order> {
-        let keys = [
-            (Key::Created, self.created),
-            (Key::Started, self.started),
-            (Key::Updated, self.updated),
-        ];
-        let mut possible = keys.into_iter().filter(|(_, trend)| !trend.is_scattered());
-        possible.find_map(|(key, trend)| match trend {
+        let mut possible = Key::ALL.into_iter().filter(|key| !self.trend(*key).is_scattered());
+        possible.find_map(|key| match self.trend(key) {
             Trend { rising: 0, falling, .. } if falling >= ENOUGH => Some(Order::NewestFirst(key)),
             Trend { rising, falling: 0, .. } if rising >= ENOUGH => Some(Order::OldestFirst(key)),
             Trend { .. } => None,
@@ -90,9 +96,10 @@ impl Evidence {
     pub(super) fn stop_when(&self, newest_first: bool) -> StopWhen {
         let (first_half, second_half) = self.any_started;
         let any_started = if newest_first { second_half } else { first_half };
-        if self.started.allows(newest_first) && !any_started {
+        let by_start = self.trend(Key::Started).allows(newest_first);
+        if by_start && !any_started {
             StopWhen::Never
-        } else if self.started.allows(newest_first) || self.updated.allows(newest_first) {
+        } else if by_start || self.trend(Key::Updated).allows(newest_first) {
             StopWhen::IfSettled
         } else {
             StopWhen::IfKnown
@@ -101,20 +108,20 @@ impl Evidence {
 
     /// Whether the list can't be ordered with the oldest first by this key.
     pub(super) fn contradicts_oldest_first(&self, key: Key) -> bool {
-        let trend = match key {
-            Key::Created => self.created,
-            Key::Started => self.started,
-            Key::Updated => self.updated,
-        };
+        let trend = self.trend(key);
         trend.falling > 0 || trend.is_scattered()
+    }
+
+    fn trend(&self, key: Key) -> Trend {
+        self.trends[key as usize]
     }
 }
 
 impl Trend {
-    fn add(&mut self, runs: &[Run], key: impl Fn(&Run) -> Option<Timestamp>) {
+    fn add(&mut self, times: impl Iterator<Item = Option<Timestamp>>) {
         let mut before = None::<Timestamp>;
         let mut missing = false;
-        for at in runs.iter().map(key) {
+        for at in times {
             let Some(at) = at else {
                 self.missing_behind += u32::from(before.is_some());
                 missing = true;

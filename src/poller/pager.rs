@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::api::{Page, PageRequest};
+use crate::api::PageRequest;
 
 /// Reads a list from its first page to its end.
 ///
@@ -11,15 +11,19 @@ use crate::api::{Page, PageRequest};
 /// does no harm. Items that leave pull others onto a page that was already read, where nobody looks
 /// again; so each page is asked for such that it overlaps what was read, and a page that shares
 /// nothing with it shows that the list moved further than that.
+///
+/// What the server says of its pages is believed only as far as it agrees with what they hold.
 #[derive(Debug)]
 pub(super) struct Pager {
     request: PageRequest,
-    /// The most to ask for, once it is known what the server gives.
+    /// The maximum number of items to ask for, once it is known what the server gives.
     take: u32,
     /// Items up to here were read.
     end: u64,
-    /// A full page of so many was seen, so the server's own limit isn't lower.
+    /// The largest page that was as large as asked for, so the server's own limit isn't lower.
     fullest: u32,
+    /// The list has at least so many items, as something else says.
+    at_least: u64,
     /// The server gives pages of its own size, whatever is asked for, so that none overlap.
     ignores_take: bool,
     seen: HashSet<u64>,
@@ -30,23 +34,6 @@ pub(super) struct Pager {
     stale: u32,
     pages: u32,
     restarts: u32,
-}
-
-/// What a page tells of its list.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PageInfo<'a> {
-    /// Something unlike for each item.
-    pub(super) keys: &'a [u64],
-    /// How many items all pages hold, if told.
-    pub(super) total: Option<u64>,
-    /// How many items the server says that a page has, if told.
-    pub(super) take: Option<u32>,
-}
-
-impl<'a> PageInfo<'a> {
-    pub(super) fn of<T>(page: &'a Page<T>) -> Self {
-        Self { keys: &page.keys, total: page.total, take: page.take }
-    }
 }
 
 /// Where the reading of a list stands after a page.
@@ -62,30 +49,33 @@ pub(super) enum Paged {
     GivenUp,
 }
 
-/// How much two pages overlap, if pages are large enough.
+/// How many items two pages share, if pages are large enough.
 const OVERLAP: u64 = 5;
 
 /// If so many pages in a row begin with the same item as the one before, the server ignores `page`.
 /// Items that join can push it on from page to page, but hardly to the very beginning of each.
-const REPEATS: u32 = 4;
+const MAX_REPEATS: u32 = 4;
 
 /// So many pages in a row without anything unseen mean that the list goes in circles, or grows
 /// faster than it can be read.
-const STALE_PAGES: u32 = 20;
+const MAX_STALE_PAGES: u32 = 20;
 
 /// A list that is longer than this many pages isn't read to its end.
-const MOST_PAGES: u32 = 20_000;
+const MAX_PAGES: u32 = 20_000;
 
-/// A list that moves too much is read from its front again so many times.
-const RESTARTS: u32 = 3;
+/// How often a list that moves too much is read from its front again.
+const MAX_RESTARTS: u32 = 3;
 
 impl Pager {
-    pub(super) fn new(take: u32) -> Self {
+    /// Asks for pages of at most this size. The list is believed to end before `at_least` items only
+    /// if a page proves it.
+    pub(super) fn new(take: u32, at_least: u64) -> Self {
         Self {
             request: PageRequest { number: 1, take },
             take,
             end: 0,
             fullest: 0,
+            at_least,
             ignores_take: false,
             seen: HashSet::new(),
             first: None,
@@ -101,7 +91,7 @@ impl Pager {
         self.request
     }
 
-    /// The most items that a page has.
+    /// The maximum number of items that a page has.
     pub(super) fn take(&self) -> u32 {
         self.take
     }
@@ -129,73 +119,63 @@ impl Pager {
         true
     }
 
-    /// Takes in the page that was asked for.
-    pub(super) fn answered(&mut self, page: PageInfo<'_>) -> Paged {
+    /// Takes in the page that was asked for: a key for each of its items, and how many items the
+    /// whole list has, if the server says so.
+    pub(super) fn answered(&mut self, keys: &[u64], total: Option<u64>) -> Paged {
         self.pages += 1;
-        let listed = page.keys.len() as u64;
-        let size = self.page_size(page);
-        let offset = u64::from(self.request.number - 1) * u64::from(size);
-        let overlaps = offset < self.end;
-        let any_seen = page.keys.iter().any(|key| self.seen.contains(key));
-        if overlaps && !any_seen {
+        let listed = keys.len() as u32;
+        if listed > self.request.take {
+            self.ignores_take = true;
+            self.take = listed;
+        }
+        if listed >= self.request.take {
+            self.fullest = self.fullest.max(listed);
+        }
+        let offset = u64::from(self.request.number - 1) * u64::from(self.request.take.max(listed));
+        let any_seen = keys.iter().any(|key| self.seen.contains(key));
+        if offset < self.end && !any_seen {
             return self.restart();
         }
         let before = self.seen.len();
-        self.seen.extend(page.keys);
+        self.seen.extend(keys);
         self.stale = if self.seen.len() == before { self.stale + 1 } else { 0 };
-        let first = page.keys.first().copied();
+        let first = keys.first().copied();
         let again = self.request.number > 1 && self.first == first;
         self.first = first;
         self.repeats = if again { self.repeats + 1 } else { 0 };
-        self.end = self.end.max(offset + listed);
-        if self.is_end(listed, size, page) || self.repeats >= REPEATS {
+        let end = offset + u64::from(listed);
+        if self.is_last(listed, end, total) || self.repeats >= MAX_REPEATS {
+            self.end = self.end.max(end);
             return Paged::Ended;
         }
-        if self.pages >= MOST_PAGES || self.stale >= STALE_PAGES {
+        if self.pages >= MAX_PAGES || self.stale >= MAX_STALE_PAGES {
             return Paged::GivenUp;
+        }
+        self.end = self.end.max(end);
+        if listed < self.request.take {
+            // It seems that the server gives fewer than asked for.
+            self.take = self.take.min(listed);
         }
         self.request = self.next_request();
         Paged::More
     }
 
-    /// How many items a page really has, and with it, where this one begins.
-    fn page_size(&mut self, page: PageInfo<'_>) -> u32 {
-        let listed = page.keys.len() as u32;
-        let asked = self.request.take;
-        let size = page.take.filter(|take| *take > 0).unwrap_or(asked).max(listed);
-        if size > asked {
-            self.ignores_take = true;
-            self.take = size;
-        } else if size < asked {
-            self.take = self.take.min(size);
-        }
-        if listed == size {
-            self.fullest = self.fullest.max(size);
-        }
-        size
-    }
-
-    fn is_end(&mut self, listed: u64, size: u32, page: PageInfo<'_>) -> bool {
+    /// Whether a page of so many items, which ends here, is the last one. A short page can also mean
+    /// that the server gives fewer than asked for.
+    fn is_last(&self, listed: u32, end: u64, total: Option<u64>) -> bool {
         if listed == 0 {
             return true;
         }
-        if listed >= u64::from(size) {
-            return false;
-        }
-        let told_more = page.total.is_some_and(|total| total > self.end);
-        let told_all = page.total.is_some_and(|total| total <= self.end);
-        let sure_of_size = page.take.is_some() || size <= self.fullest;
-        if told_all || sure_of_size && !told_more {
-            return true;
-        }
-        // A short page can also mean that the server gives fewer than asked for.
-        self.take = self.take.min(listed as u32);
-        false
+        let is_short = listed < self.request.take;
+        let nothing_beyond = end <= self.end;
+        let agreed = total == Some(end) && end >= self.at_least;
+        let could_be_full = self.request.take <= self.fullest;
+        is_short && (nothing_beyond || agreed || could_be_full && total.is_none_or(|it| it <= end))
     }
 
     fn restart(&mut self) -> Paged {
         self.restarts += 1;
-        if self.restarts > RESTARTS {
+        if self.restarts > MAX_RESTARTS {
             return Paged::GivenUp;
         }
         // A server that makes of `take` what it likes also looks like a list that moves, so the
@@ -235,11 +215,20 @@ mod tests {
 
     use super::*;
 
+    /// What a server says of the length of its list.
+    #[derive(Clone, Copy, Debug)]
+    enum Total {
+        Right,
+        Missing,
+        OfThePage,
+        Fixed(u64),
+    }
+
     /// A list that changes between any two pages, as its server would give it.
     struct List {
         items: Vec<u64>,
         cap: u32,
-        tells: bool,
+        total: Total,
         ignores_take: bool,
         ignores_page: bool,
     }
@@ -247,7 +236,7 @@ mod tests {
     impl List {
         fn of(length: u64) -> Self {
             let items = (0..length).collect();
-            Self { items, cap: 100, tells: true, ignores_take: false, ignores_page: false }
+            Self { items, cap: 100, total: Total::Right, ignores_take: false, ignores_page: false }
         }
 
         fn page(&self, request: PageRequest) -> Vec<u64> {
@@ -257,27 +246,34 @@ mod tests {
             self.items.iter().skip(skip).take(take as usize).copied().collect()
         }
 
+        fn total(&self, keys: &[u64]) -> Option<u64> {
+            match self.total {
+                Total::Right => Some(self.items.len() as u64),
+                Total::Missing => None,
+                Total::OfThePage => Some(keys.len() as u64),
+                Total::Fixed(number) => Some(number),
+            }
+        }
+
         /// Reads it all; `change` happens after each page. Returns what was read and the number
         /// of requests.
-        fn read(
+        fn read(&mut self, take: u32, change: impl FnMut(&mut Vec<u64>)) -> (HashSet<u64>, u32) {
+            self.read_by(Pager::new(take, 0), change)
+        }
+
+        fn read_by(
             &mut self,
-            take: u32,
+            mut pager: Pager,
             mut change: impl FnMut(&mut Vec<u64>),
         ) -> (HashSet<u64>, u32) {
-            let mut pager = Pager::new(take);
             let mut read = HashSet::new();
             loop {
                 let request = pager.request();
                 let keys = self.page(request);
-                let echo = if self.ignores_take { self.cap } else { request.take.min(self.cap) };
-                let info = PageInfo {
-                    keys: &keys,
-                    total: self.tells.then_some(self.items.len() as u64),
-                    take: self.tells.then_some(echo),
-                };
+                let total = self.total(&keys);
                 read.extend(&keys);
                 change(&mut self.items);
-                match pager.answered(info) {
+                match pager.answered(&keys, total) {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended | Paged::GivenUp => return (read, pager.pages),
                 }
@@ -309,6 +305,39 @@ mod tests {
     }
 
     #[test]
+    fn no_claim_ends_a_list_before_what_is_seen_of_it_does() {
+        let totals = [0, 1, 10, 49, 51, 95, 100, 229, 231, 1000, u64::MAX].map(Total::Fixed);
+        for total in totals.into_iter().chain([Total::Right, Total::Missing, Total::OfThePage]) {
+            for (cap, ignores_take) in [(50, false), (50, true), (7, false), (99, false)] {
+                let mut list = List { cap, total, ignores_take, ..List::of(230) };
+                let (read, _) = list.read_by(Pager::new(100, 230), |_| {});
+                assert_eq!(read.len(), 230, "{total:?}, {cap}, {ignores_take}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_short_list_is_proved_by_at_most_one_more_page() {
+        for (length, total, at_least, requests) in [
+            (50, Total::Right, 0, 1),
+            (50, Total::Right, 50, 1),
+            // Some of its runs were deleted, or the server counts each page.
+            (50, Total::Right, 51, 2),
+            (50, Total::Missing, 0, 2),
+            (50, Total::Fixed(7), 0, 2),
+            (50, Total::Fixed(700), 0, 2),
+            (1, Total::Missing, 0, 2),
+            (0, Total::Missing, 0, 1),
+            (230, Total::Missing, 0, 3),
+            (230, Total::Right, 0, 3),
+        ] {
+            let read =
+                List { total, ..List::of(length) }.read_by(Pager::new(100, at_least), |_| {});
+            assert_eq!((read.0.len() as u64, read.1), (length, requests), "{length} {total:?}");
+        }
+    }
+
+    #[test]
     fn overlapping_costs_few_requests() {
         let (read, requests) = List::of(20_000).read(100, |_| {});
         assert_eq!(read.len(), 20_000);
@@ -317,8 +346,8 @@ mod tests {
 
     #[test]
     fn a_server_that_ignores_page_is_not_asked_forever() {
-        for tells in [true, false] {
-            let mut list = List { ignores_page: true, tells, ..List::of(1000) };
+        for total in [Total::Right, Total::Missing] {
+            let mut list = List { ignores_page: true, total, ..List::of(1000) };
             let (read, requests) = list.read(100, |_| {});
             assert_eq!(read.len(), 100);
             assert!(requests <= 5, "{requests}");
@@ -359,17 +388,16 @@ mod tests {
 
     #[test]
     fn a_page_that_is_too_large_is_asked_for_in_quarters() {
-        let mut pager = Pager::new(100);
+        let mut pager = Pager::new(100, 0);
         assert!(pager.shrink());
         assert_eq!(pager.request(), PageRequest { number: 1, take: 25 });
         let keys: Vec<_> = (0..25).collect();
-        let info = PageInfo { keys: &keys, total: None, take: None };
-        assert_eq!(pager.answered(info), Paged::More);
+        assert_eq!(pager.answered(&keys, None), Paged::More);
         assert!(pager.request().take <= 25);
-        let mut pager = Pager::new(25);
+        let mut pager = Pager::new(25, 0);
         pager.aim(100);
         pager.aim(10);
-        assert_eq!(pager.answered(info), Paged::More);
+        assert_eq!(pager.answered(&keys, None), Paged::More);
         assert!(pager.request().take <= 10);
     }
 
@@ -379,11 +407,16 @@ mod tests {
             length in 0_u64..400,
             take in 12_u32..120,
             cap in 12_u32..120,
-            tells in any::<bool>(),
+            total in prop_oneof![
+                Just(Total::Right),
+                Just(Total::Missing),
+                // Whatever a list has grown to by then.
+                (400_u64..1000).prop_map(Total::Fixed),
+            ],
             ignores_take in any::<bool>(),
             numbers in proptest::collection::vec(0_u64..3, 0..40),
         ) {
-            let mut list = List { cap, tells, ignores_take, ..List::of(length) };
+            let mut list = List { cap, total, ignores_take, ..List::of(length) };
             let (read, _) = list.read(take, joining(numbers));
             for item in 0..length {
                 prop_assert!(read.contains(&item), "{item} is missing");

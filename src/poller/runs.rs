@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::{
     cycle::{CycleStats, ReadError},
-    pager::{PageInfo, Paged, Pager},
+    pager::{Paged, Pager},
     reader::AppReader,
-    reading::Reading,
+    reading::{Reading, Shift},
 };
 use crate::{
     api::ApiError,
@@ -23,8 +23,8 @@ enum ReadUntil {
     Known,
     /// To its end.
     End,
-    /// To its end, unless it turns out to have more runs than this.
-    EndWithin(u64),
+    /// To its end, unless it turns out to have more runs than were expected.
+    EndWithin,
 }
 
 /// What one reading of a workflow has met.
@@ -32,7 +32,7 @@ enum ReadUntil {
 struct SeenRuns {
     /// The runs that were listed.
     runs: HashSet<RunId>,
-    /// Whether there was something among them that nobody had told of.
+    /// Whether any of them was news.
     news: bool,
 }
 
@@ -45,23 +45,21 @@ impl SeenRuns {
 
 impl AppReader {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
-    /// runs that weren't met there. `told` is how many runs it is said to have. Returns whether it met
-    /// news.
+    /// runs that weren't met there. `count` is the number of runs in the list of workflows. Returns
+    /// whether it met news.
     pub(super) async fn read_workflow(
         &self,
         id: &WorkflowId,
-        told: Option<u64>,
+        count: Option<u64>,
     ) -> Result<bool, ReadError> {
         let mut seen = SeenRuns::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
             .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
-        let few = told.filter(|count| first_reading && *count < self.settings.page_size.into());
+        let at_least = count.unwrap_or(0);
+        let few = first_reading && count.is_some_and(|it| it < self.settings.page_size.into());
         // Of so few runs, it is cheapest to read all.
-        let all_read = match few {
-            Some(count) => self.read_list(id, ReadUntil::EndWithin(count), &mut seen).await?,
-            None => false,
-        };
+        let all_read = few && self.read_list(id, ReadUntil::EndWithin, at_least, &mut seen).await?;
         if !all_read {
             // The first reading doesn't go back to the oldest open run, so it needs the lists of open
             // runs; unless everything is news, and so read anyway.
@@ -69,24 +67,26 @@ impl AppReader {
                 || all_is_news
                 || self.read_open_lists(id, &Status::OPEN, &mut seen).await?;
             let until = if open_met { ReadUntil::Known } else { ReadUntil::End };
-            self.read_list(id, until, &mut seen).await?;
+            self.read_list(id, until, at_least, &mut seen).await?;
         }
         self.follow(id, &mut seen).await?;
         Ok(seen.news)
     }
 
-    /// Reads the list of runs. `seen` collects the runs that were listed. Returns whether it was read
-    /// as far as it was to be; `false` only if it is longer than it was to be read.
+    /// Reads the list of runs, of which `at_least` so many are expected. `seen` collects them. Returns
+    /// whether it was read as far as it was to be; `false` only if it is longer than was expected.
     async fn read_list(
         &self,
         id: &WorkflowId,
         until: ReadUntil,
+        at_least: u64,
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         let mut reading = {
             let mut memory = self.memory();
             let take = memory.page_sizes.of(id);
-            Reading::new(take, until != ReadUntil::Known, memory.last_pages.remove(id))
+            let last_page = memory.last_pages.remove(id);
+            Reading::new(take, at_least, until != ReadUntil::Known, last_page)
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
@@ -98,7 +98,7 @@ impl AppReader {
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
             let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
             reading.aim(size);
-            let outcome = reading.answered(&page.items, PageInfo::of(&page));
+            let outcome = reading.answered(&page.items, &page.keys, page.total);
             let read = RunsRead {
                 runs: &page.items,
                 read_at: self.read_at(page.read_at_ms),
@@ -108,7 +108,7 @@ impl AppReader {
             };
             let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
             seen.add(page.items, recorded.news);
-            if outcome.shifted {
+            if outcome.shift != Shift::None {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
             if recorded.closed {
@@ -116,10 +116,10 @@ impl AppReader {
                 memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
                 return Ok(true);
             }
-            if outcome.next.is_none() {
+            if outcome.shift == Shift::GivenUp {
                 return Err(ReadError::Moving);
             }
-            if matches!(until, ReadUntil::EndWithin(count) if seen.runs.len() as u64 > count) {
+            if until == ReadUntil::EndWithin && seen.runs.len() as u64 > at_least {
                 return Ok(false);
             }
         }
@@ -141,7 +141,7 @@ impl AppReader {
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         for status in statuses {
-            let mut pager = Pager::new(self.settings.page_size);
+            let mut pager = Pager::new(self.settings.page_size, 0);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
                 let page = match page {
@@ -156,7 +156,7 @@ impl AppReader {
                     return Ok(false);
                 }
                 self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
-                let progress = pager.answered(PageInfo::of(&page));
+                let progress = pager.answered(&page.keys, page.total);
                 let read_at = self.read_at(page.read_at_ms);
                 let news = self.record(id, &page.items, read_at).await?;
                 seen.add(page.items, news);

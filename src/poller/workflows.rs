@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     cycle::ReadError,
-    pager::{PageInfo, Paged, Pager},
+    pager::{Paged, Pager},
     reader::AppReader,
     schedule::{Activity, Listing},
 };
@@ -33,7 +33,7 @@ pub async fn list_workflows(
     page_size: u32,
     mut on_page: impl FnMut(&Page<Workflow>),
 ) -> Result<WorkflowList, ReadError> {
-    let mut pager = Pager::new(page_size);
+    let mut pager = Pager::new(page_size, 0);
     // Pages overlap; of what was listed twice, the last one is the latest.
     let mut workflows = BTreeMap::new();
     let (mut first_read_at_ms, mut requests) = (None, 0);
@@ -47,7 +47,7 @@ pub async fn list_workflows(
         on_page(&page);
         // What ended before the first answer is history.
         let read_at_ms = *first_read_at_ms.get_or_insert(page.read_at_ms);
-        let progress = pager.answered(PageInfo::of(&page));
+        let progress = pager.answered(&page.keys, page.total);
         workflows.extend(page.items.into_iter().map(|it| (it.id.clone(), it)));
         match progress {
             Paged::More => {}
