@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     path::Path,
-    process::Command,
 };
 
 use cortex_workflow_exporter::{
-    config::{Buckets, WEB_CONFIG_KEYS, file_keys},
+    config::{Buckets, SETTINGS, WEB_CONFIG_KEYS, file_keys},
     metrics::FAMILIES,
     model::Anomaly,
 };
@@ -23,8 +23,6 @@ use crate::support::{
 
 /// The first document that anybody reads.
 const README: &str = "README.md";
-
-const EXPORTER: &str = env!("CARGO_BIN_EXE_cortex-workflow-exporter");
 
 /// What is in one of two maps only, or unlike in both; one line each.
 fn differences<T: PartialEq + std::fmt::Debug>(
@@ -89,51 +87,53 @@ async fn the_endpoints_table_lists_what_is_served() {
     }
 }
 
-/// A flag's variable and its default.
-type Flag = (String, String);
-
-fn documented_flags(text: &str) -> BTreeMap<String, Flag> {
-    let table = rows(text, &["flag", "variable", "default", "meaning"]);
-    let plain = |cell: &str| cell.trim_matches('`').to_owned();
-    table.iter().map(|row| (plain(row[0]), (plain(row[1]), plain(row[2])))).collect()
+/// The table of settings as the documentation has it.
+fn table_of_settings() -> String {
+    let quoted = |text: String| if text.is_empty() { "–".into() } else { format!("`{text}`") };
+    let mut table = "| flag | variable | key | default | reload | meaning |\n\
+                     |---|---|---|---|---|---|\n"
+        .to_owned();
+    for setting in &SETTINGS {
+        let flag = setting.has_flag().then(|| format!("--{}", setting.name));
+        let variable = setting.has_flag().then(|| setting.variable());
+        let cells = [flag, variable, setting.key(), Some(setting.default.into())];
+        let cells = cells.map(|cell| quoted(cell.unwrap_or_default())).join(" | ");
+        let reload = match setting.key() {
+            Some(_) if setting.needs_restart() => "restart",
+            Some(_) => "yes",
+            None => "–",
+        };
+        let help = match setting.help.split_once(" Example: ") {
+            Some((help, example)) => format!("{help} Example: `{example}`"),
+            None => setting.help.into(),
+        };
+        let help = help.replace('|', "\\|");
+        writeln!(table, "| {cells} | {reload} | {help} |").expect("a string takes everything");
+    }
+    table
 }
 
-/// The flags that a help text tells of, but for those that every program has.
-fn flags_of_help(help: &str) -> BTreeMap<String, Flag> {
-    let options = help.split("\nExamples:").next().unwrap_or_default();
-    let mut blocks = Vec::<String>::new();
-    for line in options.lines().map(str::trim) {
-        if line.starts_with("--") {
-            blocks.push(String::new());
-        }
-        if let Some(block) = blocks.last_mut() {
-            *block += line;
-            *block += " ";
-        }
-    }
-    let flag = |block: &String| {
-        let name = block.split([' ', '[', '=']).next().unwrap_or_default().to_owned();
-        let told = |what| Some(block.split_once(what)?.1.split_once(']')?.0.trim().to_owned());
-        let variable = told("[env:").unwrap_or("–".into());
-        (name, (variable, told("[default:").unwrap_or("–".into())))
-    };
-    blocks.iter().map(flag).collect()
+/// What a document has between the marks of a part that is made by a program.
+fn made_part<'d>(document: &'d str, name: &str) -> &'d str {
+    let (_, rest) = document.split_once(&format!("<!-- {name} -->\n")).unwrap_or_default();
+    rest.split_once(&format!("<!-- /{name} -->")).unwrap_or_default().0
 }
 
 #[test]
-fn the_flags_tables_list_exactly_the_flags_with_their_variables_and_defaults() {
-    let mut real = BTreeMap::new();
-    for command in ["serve", "check", "once", "demo", "simulate"] {
-        let output = Command::new(EXPORTER).args([command, "--help"]).env_clear().output();
-        let help = String::from_utf8(output.expect("it runs").stdout).expect("help is text");
-        let flags = flags_of_help(&help);
-        assert!(flags.len() > 2, "{command} has flags: {help}");
-        real.extend(flags);
+fn the_table_of_settings_is_the_one_of_the_program() {
+    let path = "src/config/README.md";
+    let text = document(path);
+    let (told, real) = (made_part(&text, "settings"), table_of_settings());
+    if told != real && std::env::var_os("UPDATE_DOCS").is_some() {
+        let marked = |part: &str| format!("<!-- settings -->\n{part}<!-- /settings -->");
+        let text = text.replace(&marked(told), &marked(&real));
+        std::fs::write(Path::new(ROOT).join(path), text).expect("the document can be written");
+        return;
     }
-    assert_eq!(differences(&documented_flags(&all_documents()), &real), [""; 0]);
+    assert_eq!(told, real, "UPDATE_DOCS=1 puts it into {path}");
 }
 
-/// The keys of the configuration file, and what each is set to.
+/// The keys of the apps in the configuration file, and what each is set to.
 fn documented_keys(text: &str) -> BTreeMap<String, String> {
     let table = rows(text, &["key", "value", "meaning"]);
     let row = |row: &Vec<&str>| (row[0].trim_matches('`').to_owned(), row[1].to_owned());
@@ -141,9 +141,10 @@ fn documented_keys(text: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_table_of_keys_lists_exactly_those_of_the_configuration_file() {
-    let real = file_keys().into_iter().map(|(key, value)| (key, value.to_owned())).collect();
-    assert_eq!(differences(&documented_keys(&all_documents()), &real), [""; 0]);
+fn the_table_of_the_keys_of_an_app_lists_exactly_those() {
+    let real = file_keys().into_iter().map(|(key, value)| (key, value.to_owned()));
+    let of_apps = real.filter(|(key, _)| key.starts_with("apps[]."));
+    assert_eq!(differences(&documented_keys(&all_documents()), &of_apps.collect()), [""; 0]);
 }
 
 /// The keys of the web configuration with their defaults.
@@ -292,18 +293,11 @@ mod the_checks_themselves {
     }
 
     #[test]
-    fn a_flag_that_is_missing_or_has_another_variable_or_default_is_told() {
-        let help = "\
-            Options:\n  -h, --help  Print help\n\nWeb:\n      --a <X>\n          Something\n\n          \
-            [env: A]\n          [default: 1]\n      --b[=<true|false>]\n          More [env:\n          \
-            B] [default: false]\n      --c <Y>  Last [env: C]\n\nExamples:\n  --d=1\n";
-        let right = "| flag | variable | default | meaning |\n|---|---|---|---|\n\
-            | `--a` | `A` | `1` | x |\n| `--b` | `B` | `false` | x |\n| `--c` | `C` | – | x |\n";
-        let told = |text: &str| differences(&documented_flags(text), &flags_of_help(help));
-        assert_eq!(told(right), [""; 0]);
-        for (from, to) in [("`1`", "`2`"), ("`B`", "`X`"), ("--c", "--e")] {
-            assert!(!told(&right.replace(from, to)).is_empty(), "{from} is now {to}");
-        }
+    fn the_part_of_a_document_between_two_marks_is_found() {
+        let text = "a\n<!-- it -->\n| b |\n<!-- /it -->\nc\n";
+        assert_eq!(made_part(text, "it"), "| b |\n");
+        assert_eq!(made_part(text, "other"), "");
+        assert!(table_of_settings().lines().count() > 30);
     }
 
     #[test]
