@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::{
     exemplar::{Exemplar, Exemplars},
-    series::{SeriesKey, SeriesMap, Value},
+    series::{Series, SeriesKey, SeriesMap, Value},
 };
 
 /// What is held of a workflow's series: by the version of the state whose scrape releases it, how
@@ -85,6 +85,23 @@ impl Pending {
             && let Some((version, _)) = self.0.last_key_value()
         {
             self.hold_until(*version);
+        }
+    }
+
+    /// The series begin anew at 0, published from this version of the state on. What was not shown
+    /// yet moves along, held until that version has been scraped.
+    pub(super) fn restart(&mut self, series: &mut SeriesMap, version: u64, start_ms: i64) {
+        self.hold_until(version);
+        let rest = self.0.get(&version);
+        for (key, series) in series {
+            let zero = series.value.zero();
+            *series = match rest.and_then(|shares| shares.get(key)) {
+                Some(share) => Series {
+                    shown: Some(zero),
+                    ..Series::zero(share.amount.clone(), version, start_ms)
+                },
+                None => Series::zero(zero, version, start_ms),
+            };
         }
     }
 

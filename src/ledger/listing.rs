@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     config::WorkflowFilter,
-    model::{AppId, Origin, Status, Workflow, WorkflowId},
+    model::{AppId, Label, Origin, Status, Workflow, WorkflowId},
 };
 
 /// The complete list of an app's workflows.
-pub(super) struct Listing<'a> {
+pub(super) struct WorkflowsRead<'a> {
     pub(super) app: &'a AppId,
     pub(super) workflows: &'a [Workflow],
     pub(super) filter: &'a WorkflowFilter,
@@ -29,7 +29,7 @@ pub(super) struct Listing<'a> {
     pub(super) gauges: CountGauges,
 }
 
-impl Listing<'_> {
+impl WorkflowsRead<'_> {
     /// Records the list. From time to time, forgets runs older than the retention: then, because
     /// only an answer tells the API's clock.
     pub(super) fn record(&self, changes: &mut Changes) {
@@ -55,8 +55,14 @@ impl Listing<'_> {
                 },
                 |known| WorkflowState::clone(known),
             );
+            let name = Label::new(state.name(&workflow.id));
             let mut worth_writing = self.update(&mut state, workflow, since, version);
             let place = (self.app.clone(), workflow.id.clone());
+            if name != Label::new(state.name(&workflow.id)) {
+                state.restart_series(version, self.read_at.local_ms);
+                let keys = state.series.keys().cloned();
+                changes.rows.series.extend(keys.map(|key| (place.clone(), key)));
+            }
             if state.record.followed {
                 for key in self.init_zero_series(&mut state, version, &mut changes.budget) {
                     changes.rows.series.insert((place.clone(), key));
@@ -110,10 +116,7 @@ impl Listing<'_> {
         let newly_followed = followed && !state.record.followed;
         let local_ms = self.read_at.local_ms;
         let unlisted_ms = local_ms.saturating_sub(state.record.listed_ms);
-        if newly_followed
-            || state.record.listed.name != workflow.name
-            || unlisted_ms > UNLISTED_FOR_MS
-        {
+        if newly_followed || unlisted_ms > UNLISTED_FOR_MS {
             state.show_bases_again(version);
         }
         let before = state.record.clone();

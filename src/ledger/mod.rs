@@ -49,7 +49,7 @@ use crate::{
     config::WorkflowFilter,
     model::{AppId, RunId, Workflow, WorkflowId},
 };
-use listing::Listing;
+use listing::WorkflowsRead;
 use observe::{record_runs, record_vanished};
 use writer::Writer;
 
@@ -116,7 +116,7 @@ impl Ledger {
         }
         let elsewhere = ownership::shown_by_others(&writer.state, app);
         let mut changes = writer.begin();
-        let list = Listing {
+        let list = WorkflowsRead {
             app,
             workflows,
             filter,

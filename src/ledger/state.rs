@@ -318,6 +318,11 @@ impl WorkflowState {
         self.pending.hold_until(version);
     }
 
+    /// Its series under the name that it had end; those under another one begin.
+    pub(super) fn restart_series(&mut self, version: u64, start_ms: i64) {
+        self.pending.restart(Arc::make_mut(&mut self.series), version, start_ms);
+    }
+
     /// The reading of the list of runs has reached the known region, or the list's end.
     pub(super) fn close_reading(&mut self) {
         let record = &mut self.record;

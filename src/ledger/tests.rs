@@ -412,5 +412,7 @@ on_each_database! {
     a_scrape_that_releases_nothing_waits_for_no_writer
     a_restart_shows_what_was_shown_last_and_releases_the_rest_once_that_was_scraped
     another_apps_numbers_are_kept_and_not_shown
-    a_renamed_workflows_series_show_their_base_under_the_new_name_first
+    a_renamed_workflow_begins_at_zero_and_what_was_not_shown_moves_along
+    a_new_name_that_looks_the_same_changes_nothing
+    a_renamed_workflow_without_a_hold_begins_at_zero
 }

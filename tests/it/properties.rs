@@ -51,7 +51,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use exporter::{Exporter, Hand, Place, Sample, Scrape, is_counter};
+use exporter::{Exporter, Hand, Named, Place, Scrape, is_counter};
 use script::{Character, Conditions, Event, Happening, Trouble};
 use server::Server;
 use truth::{Counts, Known, Truth};
@@ -82,7 +82,7 @@ struct Story {
     /// Whether a cycle was complete yet.
     complete: bool,
     /// The counters as published last.
-    published: BTreeMap<Sample, f64>,
+    published: BTreeMap<Named, f64>,
     _directory: TempDir,
     _stop: DropGuard,
 }
@@ -271,8 +271,8 @@ impl Story {
         self.check(false);
     }
 
-    /// Under a new name, a workflow's series begin with what was shown last, so nobody must have
-    /// missed that. Of two servers, the second may have been shown more than the first.
+    /// Under a new name, a workflow's series begin at 0 with what was not shown yet, so nobody must
+    /// have missed what was shown. Of two servers, the second may have been shown more than the first.
     async fn catch_up(&mut self) {
         let mut seen_by_all = !self.renamed || self.servers.len() < 2;
         while self.renamed && !(seen_by_all && self.servers.iter().all(Server::is_up_to_date)) {
@@ -305,7 +305,7 @@ impl Story {
             self.scrape(false).await;
         }
         self.scrape(false).await;
-        let scrape = self.exporter().look();
+        let scrape = self.look();
         let truth = self.truth();
         let deleted: Vec<_> =
             truth.workflows.iter().filter(|known| known.deleted).map(|known| &known.id).collect();
@@ -344,15 +344,13 @@ impl Story {
             self.truth().clock.forward(2_000);
         }
         // What was published last must survive.
-        let scrape = self.exporter().look();
-        self.check_growth(&scrape);
+        self.look();
         self.restart().await;
     }
 
     /// Compares what is published with the truth. After a calm cycle they are the same.
     fn check(&mut self, calm: bool) {
-        let scrape = self.exporter().look();
-        self.check_growth(&scrape);
+        let scrape = self.look();
         let mut truth = self.truth.lock().unwrap_or_else(PoisonError::into_inner);
         truth.met |= scrape.has_workflows();
         if !truth.met {
@@ -371,15 +369,16 @@ impl Story {
         }
     }
 
-    fn check_growth(&mut self, scrape: &Scrape) {
-        for (sample, value) in scrape.samples() {
-            let (name, ..) = sample;
-            if !["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end)) {
-                continue;
-            }
-            let before = self.published.insert(sample.clone(), value).unwrap_or(0.0);
-            assert!(value >= before, "{sample:?} went from {before} back to {value}");
+    /// What is published, of which nothing may have gone back. Counters are sums over all names that
+    /// their workflow had.
+    fn look(&mut self) -> Scrape {
+        let mut scrape = self.exporter().look();
+        for (named, value) in scrape.growing() {
+            let before = self.published.insert(named.clone(), value).unwrap_or(0.0);
+            assert!(value >= before, "{named:?} went from {before} back to {value}");
         }
+        scrape.add_former_names(&self.published);
+        scrape
     }
 }
 

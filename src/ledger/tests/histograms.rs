@@ -10,7 +10,7 @@ impl Book {
     }
 
     /// The runs that are examples for failures, with the seconds that they took.
-    fn examples(&self) -> Vec<(String, f64)> {
+    pub(super) fn examples(&self) -> Vec<(String, f64)> {
         let exemplars = self.duration("FAILED").exemplars().to_vec();
         exemplars.iter().map(|(_, it)| (it.run.to_string(), it.value)).collect()
     }

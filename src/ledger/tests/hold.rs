@@ -169,18 +169,66 @@ pub(super) async fn a_restart_shows_what_was_shown_last_and_releases_the_rest_on
     }
 }
 
-pub(super) async fn a_renamed_workflows_series_show_their_base_under_the_new_name_first(
+pub(super) async fn a_renamed_workflow_begins_at_zero_and_what_was_not_shown_moves_along(
     place: Place,
 ) {
-    let mut book = holding(&place.url().await).await;
+    let url = place.lasting_url().await;
+    let mut book = holding(&url).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     book.scraped().await;
     book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (1.0, 1.0)));
     let before = book.ledger.state().version;
-    book.list(&[Workflow { name: "New name".into(), ..workflow("w") }]).await;
+    book.now_ms += MINUTE;
+    book.list(&[named("New name")]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (1.0, (0.0, 0.0)));
+    for (key, series) in book.state().series.iter() {
+        assert_eq!(series.start_ms, book.now_ms, "{key:?}");
+    }
+    assert_eq!(book.examples(), [], "they are of what the old name showed");
     book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
     book.ledger.confirm(before, book.now_ms).await.expect("released");
-    assert_eq!((book.counted("FAILED"), book.shown_failures()), (3.0, (1.0, 1.0)));
+    assert_eq!(book.shown_failures(), (0.0, 0.0), "nobody has seen the new name");
+    book = book.reopened().await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (2.0, (0.0, 0.0)));
     book.scraped().await;
-    assert_eq!(book.shown_failures(), (3.0, 3.0));
+    assert_eq!(book.shown_failures(), (2.0, 2.0));
+    // A name that comes back is an ordinary reset.
+    book.list(&[workflow("w")]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (0.0, (0.0, 0.0)));
+    book = book.reopened().await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (0.0, (0.0, 0.0)));
+    assert_eq!(book.state().record.failures.len(), 3, "gauges go on");
+}
+
+pub(super) async fn a_new_name_that_looks_the_same_changes_nothing(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.scraped().await;
+    let long = "n".repeat(200);
+    for (name, counted) in [(" Workflow w\t", 1.0), (&long, 0.0), (&format!("{long}!"), 0.0)] {
+        book.list(&[named(name)]).await;
+        assert_eq!(book.counted("FAILED"), counted, "{name:?}");
+    }
+    book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
+    book.list(&[named(&format!("{long}?"))]).await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+    book.list(&[named("")]).await;
+    book.read(&[fresh("c", "FAILED", 40 * SECOND)]).await;
+    book.scraped().await;
+    book.list(&[named("w")]).await;
+    assert_eq!(book.shown_failures().0, 2.0, "an empty name is shown as the id");
+}
+
+pub(super) async fn a_renamed_workflow_without_a_hold_begins_at_zero(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.list(&[named("New name")]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (0.0, (0.0, 0.0)));
+    book.read(&[fresh("a", "FAILED", 20 * SECOND), fresh("b", "FAILED", 30 * SECOND)]).await;
+    assert_eq!(book.shown_failures(), (1.0, 1.0), "a run that was counted stays counted");
+}
+
+fn named(name: &str) -> Workflow {
+    Workflow { name: name.into(), ..workflow("w") }
 }

@@ -179,7 +179,10 @@ pub(super) fn is_counter((name, ..): &Sample) -> bool {
 
 /// The samples of workflows in an exposition.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Scrape(BTreeMap<Sample, f64>);
+pub(super) struct Scrape {
+    named: BTreeMap<Named, f64>,
+    samples: BTreeMap<Sample, f64>,
+}
 
 /// Which sample: its name, its workflow's id, and its other labels without the workflow's name.
 pub(super) type Sample = (String, String, Vec<String>);
@@ -187,25 +190,44 @@ pub(super) type Sample = (String, String, Vec<String>);
 impl Scrape {
     fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| line.contains('{') && !line.starts_with('#'));
-        Self(lines.filter_map(named).map(|((_, sample), value)| (sample, value)).collect())
+        let named: BTreeMap<_, _> = lines.filter_map(named).collect();
+        let samples = named.iter().map(|((_, sample), value)| (sample.clone(), *value)).collect();
+        Self { named, samples }
+    }
+
+    /// What only grows, under the name that its workflow has.
+    pub(super) fn growing(&self) -> impl Iterator<Item = (&Named, f64)> {
+        let samples = self.named.iter().map(|(named, value)| (named, *value));
+        samples.filter(|((_, sample), _)| is_counter(sample) || sample.0.ends_with("_sum"))
+    }
+
+    /// Adds to what grows what it came to under other names that the workflow had.
+    pub(super) fn add_former_names(&mut self, last: &BTreeMap<Named, f64>) {
+        for (named, value) in last.iter().filter(|(named, _)| !self.named.contains_key(named)) {
+            if let Some(sum) = self.samples.get_mut(&named.1) {
+                *sum += value;
+            }
+        }
     }
 
     pub(super) fn samples(&self) -> impl Iterator<Item = (&Sample, f64)> {
-        self.0.iter().map(|(sample, value)| (sample, *value))
+        self.samples.iter().map(|(sample, value)| (sample, *value))
     }
 
     /// The sample with exactly these labels after the workflow's.
     pub(super) fn get(&self, name: &str, workflow: &str, labels: &[&str]) -> Option<f64> {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        self.0.get(&(name.into(), workflow.into(), labels)).copied()
+        self.samples.get(&(name.into(), workflow.into(), labels)).copied()
     }
 
     pub(super) fn has(&self, workflow: &str) -> bool {
-        self.0.keys().any(|(name, id, _)| name == "cortex_workflow_runs_total" && id == workflow)
+        self.samples
+            .keys()
+            .any(|(name, id, _)| name == "cortex_workflow_runs_total" && id == workflow)
     }
 
     pub(super) fn has_workflows(&self) -> bool {
-        !self.0.is_empty()
+        !self.samples.is_empty()
     }
 }
 
