@@ -39,8 +39,8 @@ impl From<Bytes> for Body {
     }
 }
 
-/// Higher levels take twice the time for a tenth fewer bytes.
-const LEVEL: Compression = Compression::fast();
+/// Level 1 takes as long for a third more bytes, and level 3 a quarter longer.
+const LEVEL: Compression = Compression::new(2);
 
 /// The start of a gzip member (RFC 1952): no file name, no time.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];

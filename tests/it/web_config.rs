@@ -198,7 +198,7 @@ async fn a_renewed_certificate_is_served_to_new_connections_and_a_broken_one_nev
     assert_eq!(times, 1, "{}", exporter.log());
     site.write("server.key", &new_key);
     assert_eq!((get("new.pem").await, get("ca.pem").await), (200, 0));
-    told(&exporter, "it holds from now on").await;
+    told(&exporter, "is in force from now on").await;
 }
 
 #[tokio::test]
