@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use super::{
     metric::OTHER,
     series::Bounds,
-    state::{Listed, NewsSince, State, WorkflowRecord, WorkflowState},
+    state::{Listed, State, WorkflowRecord, WorkflowState},
 };
 use crate::model::{AppId, WorkflowId};
 
@@ -61,6 +61,7 @@ pub(super) fn overflow_group(state: &State, new_number: i64) -> Arc<WorkflowStat
 
 fn new_group(number: i64) -> WorkflowState {
     let listed = Listed { name: OTHER.into(), ..Listed::default() };
-    let record = WorkflowRecord::new(listed, NewsSince::Beginning);
-    WorkflowState::of(number, WorkflowRecord { followed: true, first_reading: false, ..record })
+    let record = WorkflowRecord::default();
+    let record = WorkflowRecord { listed, followed: true, first_reading: false, ..record };
+    WorkflowState::of(number, record)
 }

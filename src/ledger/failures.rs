@@ -5,6 +5,7 @@ use crate::model::RunId;
 /// The FAILED runs since the last COMPLETED one. Runs may be told in any order, and twice: what
 /// counts is when they ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FailureStreak {
     /// When the latest COMPLETED run ended.
     completed_ms: Option<i64>,

@@ -50,7 +50,8 @@ impl WorkflowsRead<'_> {
             let mut state = known.map_or_else(
                 || {
                     changes.highest_number += 1;
-                    let record = WorkflowRecord::new(workflow.into(), since);
+                    let listed = workflow.into();
+                    let record = WorkflowRecord { listed, ..WorkflowRecord::default() };
                     WorkflowState::of(changes.highest_number, record)
                 },
                 |known| WorkflowState::clone(known),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A distribution of seconds over exponential buckets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NativeHistogram {
     /// How fine the buckets are.
     pub schema: i32,

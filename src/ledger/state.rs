@@ -35,6 +35,7 @@ pub struct AppState {
 
 /// The part of an [`AppState`] that is about the app itself. Milliseconds since the Unix epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AppRecord {
     /// API time of the first complete reading of the list of workflows: what ended before is
     /// history.
@@ -88,6 +89,7 @@ pub struct WorkflowState {
 /// The part of a [`WorkflowState`] that is neither totals nor runs. Milliseconds since the Unix
 /// epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkflowRecord {
     /// As last listed.
     pub listed: Listed,
@@ -114,6 +116,7 @@ pub struct WorkflowRecord {
 
 /// What the list of workflows told about one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Listed {
     /// Its name; may be empty.
     pub name: String,
@@ -222,14 +225,13 @@ pub struct ReadAt {
     pub local_ms: i64,
 }
 
-impl WorkflowRecord {
-    /// Of a workflow of which nothing but this is known.
-    pub(super) fn new(listed: Listed, news_since: NewsSince) -> Self {
+impl Default for WorkflowRecord {
+    fn default() -> Self {
         Self {
-            listed,
+            listed: Listed::default(),
             listed_ms: i64::MIN,
             followed: false,
-            news_since,
+            news_since: NewsSince::Beginning,
             first_reading: true,
             closed_readings: 0,
             reading_begun: false,

@@ -29,6 +29,7 @@ pub struct Workflow {
 
 /// How a workflow's tests stand. Every count may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TestResults {
     /// Under way.
     pub running: Option<u64>,
