@@ -157,3 +157,55 @@ fn merged(versions: BTreeMap<u64, Shares>) -> Shares {
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::metric::Metric;
+
+    fn key(name: &str) -> SeriesKey {
+        SeriesKey::new(Metric::StepCredits, &[name, "model"])
+    }
+
+    /// Series of counters at 0.
+    fn zeros(names: &[&str]) -> SeriesMap {
+        let zero = |name: &&str| (key(name), Series::zero(Value::Counter(0.0), 1, 0));
+        names.iter().map(zero).collect()
+    }
+
+    fn shown(series: &SeriesMap) -> Vec<f64> {
+        series.values().map(|series| series.shown().amount()).collect()
+    }
+
+    #[test]
+    fn the_fifth_version_is_released_with_those_before_it() {
+        let (mut pending, mut series) = (Pending::default(), zeros(&["a"]));
+        for version in 1..=4 {
+            pending.add(&mut series, vec![(key("a"), 1.0)], None, Some(version));
+        }
+        assert!(pending.releases(1) && !pending.releases(0));
+        assert_eq!(pending.release(&mut series, 1), [key("a")]);
+        assert_eq!(shown(&series), [1.0], "up to four are kept apart");
+        for version in 5..=6 {
+            pending.add(&mut series, vec![(key("a"), 1.0)], None, Some(version));
+        }
+        assert!(pending.release(&mut series, 5).is_empty(), "five are held together");
+        assert_eq!((shown(&series), pending.shares()), (vec![1.0], 1));
+        assert_eq!(pending.release(&mut series, 6), [key("a")]);
+        assert_eq!((shown(&series), pending.is_empty()), (vec![6.0], true));
+    }
+
+    #[test]
+    fn a_series_shows_all_only_when_nothing_of_it_is_held() {
+        let (mut pending, mut series) = (Pending::default(), zeros(&["a", "b"]));
+        pending.add(&mut series, vec![(key("a"), 1.0)], None, Some(2));
+        pending.add(&mut series, vec![(key("a"), 2.0), (key("b"), 4.0)], None, Some(3));
+        pending.add(&mut series, vec![(key("a"), 8.0)], None, None);
+        assert_eq!(shown(&series), [8.0, 0.0], "what is not held passes what is");
+        assert_eq!(pending.release(&mut series, 2), [key("a")]);
+        assert_eq!(shown(&series), [9.0, 0.0]);
+        assert_eq!(pending.release(&mut series, u64::MAX), [key("a"), key("b")]);
+        assert_eq!(shown(&series), [11.0, 4.0]);
+        assert!(series.values().all(|series| series.shown.is_none()));
+    }
+}

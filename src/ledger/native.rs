@@ -172,6 +172,36 @@ mod tests {
         native
     }
 
+    /// The definition in Prometheus' protocol (`Histogram.schema` of `metrics.proto`): bounds grow by
+    /// the factor `2^(2^-schema)`, and the bucket with index 0 ends at 1, which it includes.
+    fn defined(seconds: f64, schema: i32) -> i32 {
+        let bound = |index: i32| 2_f64.powf(f64::from(index) * 2_f64.powi(-schema));
+        let index = (-2000..2000).find(|index| seconds <= bound(*index));
+        index.expect("it lies within them")
+    }
+
+    /// A histogram with this schema that has observed one number.
+    fn coarse(seconds: f64, schema: i32) -> NativeHistogram {
+        let mut native = NativeHistogram { schema, ..NativeHistogram::default() };
+        native.observe(seconds, 1);
+        native
+    }
+
+    #[test]
+    fn each_number_lies_in_the_bucket_that_prometheus_defines() {
+        let powers = (-20..20).map(|power| 2_f64.powi(power));
+        let off_the_bounds = [0.001, 0.3, 0.7, 1.01, 1.5, 3.0, 5.0, 59.9, 61.0, 86_399.0];
+        for seconds in powers.chain(off_the_bounds) {
+            for schema in COARSEST..=FINEST {
+                let expected = [(defined(seconds, schema), 1)];
+                assert_eq!(coarse(seconds, schema).buckets, expected, "{seconds} {schema}");
+                let mut reduced = of(&[seconds]);
+                reduced.reduce(schema);
+                assert_eq!(reduced.buckets, expected, "{seconds} reduced to {schema}");
+            }
+        }
+    }
+
     #[test]
     fn a_number_on_a_bound_belongs_to_the_bucket_below() {
         for (seconds, expected) in [
@@ -186,7 +216,32 @@ mod tests {
         ] {
             assert_eq!(index(seconds), expected, "{seconds}");
         }
-        assert_eq!(of(&[0.0, 1e-40]).zero, 2);
+    }
+
+    #[test]
+    fn what_is_not_above_the_threshold_counts_as_zero() {
+        let threshold = NativeHistogram::ZERO_THRESHOLD;
+        let native = of(&[0.0, 1e-40, threshold, threshold * 1.01]);
+        assert_eq!((native.zero, native.buckets.len(), native.count()), (3, 1, 4));
+        let mut nothing = of(&[1.0]);
+        nothing.observe(0.0, 0);
+        nothing.observe(2.0, 0);
+        assert_eq!(nothing, of(&[1.0]));
+    }
+
+    #[test]
+    fn the_161st_bucket_makes_two_of_all_buckets_one() {
+        let mut native = NativeHistogram::default();
+        let upper = |index: i32| 2_f64.powf((f64::from(index) - 0.5) / 8.0);
+        for index in 1..=160 {
+            native.observe(upper(index), 1);
+        }
+        assert_eq!((native.schema, native.buckets.len()), (3, 160));
+        assert!(native.is_valid(160));
+        native.observe(upper(161), 1);
+        assert_eq!((native.schema, native.buckets.len()), (2, 81));
+        assert_eq!((native.buckets[0], native.buckets[80]), ((1, 2), (81, 1)));
+        assert!(native.is_valid(161));
     }
 
     #[test]
@@ -201,13 +256,30 @@ mod tests {
 
     #[test]
     fn what_an_older_version_counted_stands_at_the_upper_bounds_of_its_buckets() {
-        let old = NativeHistogram::of_classic(&[1.0, 2.0], &[3, 0, 1]);
-        assert_eq!(old.buckets, [(0, 3), (16, 1)]);
+        // What lies beyond the last bound stands at twice that bound.
+        let old = NativeHistogram::of_classic(&[1.0, 3.0], &[3, 0, 1]);
+        assert_eq!(old.buckets, [(0, 3), (defined(6.0, 3), 1)]);
         assert!(old.is_valid(4));
+        assert_eq!(NativeHistogram::of_classic(&[], &[2]).buckets, [(0, 2)]);
     }
 
     #[test]
-    fn what_no_histogram_can_hold_is_not_sound() {
+    fn differences_and_sums_are_of_each_bucket_in_the_coarser_schema() {
+        let (mut whole, mut part) = (of(&[0.0, 0.0, 3.0, 3.0, 3.0, 5.0]), of(&[0.0, 3.0]));
+        let rest = whole.since(&part);
+        assert_eq!((rest.zero, &rest.buckets), (1, &of(&[3.0, 3.0, 5.0]).buckets));
+        part.grow(&rest);
+        assert_eq!(part, whole);
+        whole.grow(&coarse(5.0, 0));
+        let (three, five) = (defined(3.0, 0), defined(5.0, 0));
+        assert_eq!((whole.schema, whole.zero), (0, 2));
+        assert_eq!(whole.buckets, [(three, 3), (five, 2)]);
+        let rest = of(&[3.0, 5.0, 5.0]).since(&coarse(5.0, 0));
+        assert_eq!((rest.schema, rest.buckets), (0, vec![(three, 1), (five, 1)]));
+    }
+
+    #[test]
+    fn what_no_histogram_can_hold_is_not_valid() {
         let good = of(&[1.0, 3.0]);
         assert!(good.is_valid(2) && !good.is_valid(3));
         let but = |change: fn(&mut NativeHistogram)| {
@@ -215,10 +287,15 @@ mod tests {
             change(&mut bad);
             bad
         };
+        assert!(but(|coarse| coarse.schema = -4).is_valid(2));
         assert!(!but(|bad| bad.schema = 4).is_valid(2));
+        assert!(!but(|bad| bad.schema = -5).is_valid(2));
         assert!(!but(|bad| bad.buckets.reverse()).is_valid(2));
+        assert!(!but(|bad| bad.buckets[1].0 = bad.buckets[0].0).is_valid(2));
         assert!(!but(|bad| bad.buckets[0].1 = 0).is_valid(1));
         assert!(!but(|bad| bad.zero = u64::MAX).is_valid(2));
+        let many = (0..161).map(|index| (index, 1)).collect();
+        assert!(!NativeHistogram { buckets: many, ..good.clone() }.is_valid(161));
     }
 
     proptest! {
