@@ -90,16 +90,26 @@ pub(super) fn pattern(text: &str) -> Result<Regex, String> {
 
 pub(super) fn state_url(text: &str) -> Result<String, String> {
     let usable = match text.split_once(':') {
-        Some(("sqlite", rest)) => !rest.trim_start_matches('/').is_empty(),
+        Some(("sqlite", _)) => {
+            ledger_path(text).is_none_or(|path| !path.trim_matches('/').is_empty())
+        }
         Some(("postgres" | "postgresql", _)) => {
             Url::parse(text).is_ok_and(|url| url.has_host() || url.query().is_some())
         }
         _ => false,
     };
     // It isn't repeated: it may hold a password.
-    usable.then(|| text.to_owned()).ok_or_else(|| {
-        "use sqlite:FILE, sqlite::memory: or postgres://<user>@<host>/<database>".into()
-    })
+    let expected = "use sqlite:FILE, sqlite::memory: or postgres://<user>@<host>/<database>";
+    if ledger_path(text).is_some_and(|path| path.starts_with("file:")) {
+        return Err(format!("{expected}, where FILE is the path itself, without file:"));
+    }
+    usable.then(|| text.to_owned()).ok_or_else(|| expected.into())
+}
+
+/// The path in a ledger's URL; `None` if it is in memory or on a server.
+pub(super) fn ledger_path(url: &str) -> Option<&str> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(path.strip_prefix("//").unwrap_or(path)).filter(|path| *path != ":memory:")
 }
 
 pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {

@@ -146,8 +146,8 @@ impl<'a> Sources<'a> {
             }
             Kind::Ledger(_) => {
                 let url = walker.string(key, node, expected)?;
-                Some(match url.strip_prefix("sqlite:") {
-                    Some(path) if !path.is_empty() && !path.starts_with([':', '/']) => {
+                Some(match parse::ledger_path(&url) {
+                    Some(path) if !path.is_empty() && !path.starts_with("file:") => {
                         format!("sqlite:{}", walker.directory().join(path).display())
                     }
                     _ => url,

@@ -1,10 +1,10 @@
 //! What `check` tells of a configuration.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use cortex_workflow_exporter::simulator::{Fault, Rule, RunsCount, SimulatedWorkflow};
 
-use crate::support::{Api, ConfigFile, KEY, Process, ledger_url, run};
+use crate::support::{Api, ConfigFile, KEY, Process, ledger_url, python, run};
 
 /// Runs `check` for this API; the exit code and what it wrote.
 async fn check(api: &Api, more: &[&str]) -> (i32, String, String) {
@@ -122,6 +122,41 @@ async fn it_says_whether_the_ledger_s_place_can_be_used() {
     let (code, _, stderr) = check(&api, &[&state]).await;
     assert_eq!(code, 1);
     assert!(stderr.contains("not a ledger of this exporter"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_in_the_log_of_a_ledger_is_seen_and_left_there() {
+    let api = Api::start().await;
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let url = ledger_url(directory.path());
+    let mut exporter = Process::serve(&api, &url, &[]);
+    exporter.ready_url().await;
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+    let state = format!("--state.url={url}");
+    let (code, stdout, stderr) = check(&api, &[&state]).await;
+    assert_eq!((code, stdout.contains("exists, and is free")), (0, true), "{stdout}{stderr}");
+    // A newer version migrates it, and is killed at once.
+    let newer = r#"
+import os, signal, sqlite3, sys
+ledger = sqlite3.connect(sys.argv[1], isolation_level=None)
+ledger.execute(
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)"
+    " VALUES (9999, 'from the future', TRUE, x'00', 0)"
+)
+os.kill(os.getpid(), signal.SIGKILL)"#;
+    let files = ["ledger.db", "ledger.db-wal"].map(|file| directory.path().join(file));
+    let mut command = Command::new(python());
+    command.arg("-c").arg(newer).arg(&files[0]);
+    let mut newer = Process::start(command);
+    assert_eq!(newer.exit_code().await, -1, "{}", newer.log());
+    let contents = || files.each_ref().map(|file| fs::read(file).expect("it is there"));
+    let before = contents();
+    assert!(!before[1].is_empty(), "something is in the log only");
+    let (code, _, stderr) = check(&api, &[&state]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("a newer version of this exporter (schema 9999"), "{stderr}");
+    assert!(contents() == before, "both were left as they are");
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
+use cortex_workflow_exporter::model::Status;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::{Api, KEY, Process, ledger_url, run};
+use crate::support::{Api, KEY, Process, ledger_url, run, scrape, wait_until};
 
 /// A directory with a place for a ledger, and an API to start an exporter for.
 struct Place {
@@ -92,10 +94,62 @@ async fn two_exporters_do_not_share_a_ledger() {
 }
 
 #[tokio::test]
+async fn a_ledger_is_in_use_under_all_its_names() {
+    let place = Place::new().await;
+    let path = |name: &str| place.directory.path().join(name);
+    symlink("ledger.db", path("link.db")).expect("a link can be made");
+    symlink(".", path("here")).expect("a link can be made");
+    // Through a link that leads nowhere yet, the first makes the file.
+    let linked = format!("sqlite:{}", path("link.db").display());
+    let mut first = Process::serve(&place.api, &linked, &[]);
+    let base = first.ready_url().await;
+    fs::hard_link(path("ledger.db"), path("other.db")).expect("a link can be made");
+    let refused = async |(state, why): (&str, &str)| {
+        let mut command = Process::command(&[
+            "serve",
+            &format!("--cortex.api-url={}", place.api.url()),
+            &format!("--state.url={state}"),
+            "--web.listen-address=127.0.0.1:0",
+        ]);
+        command.current_dir(place.directory.path()).env("CORTEX_API_KEY", KEY);
+        let mut second = Process::start(command);
+        assert_eq!(second.exit_code().await, 1, "{state}: {}", second.log());
+        assert!(second.stderr().contains(why), "{state}: {}", second.log());
+    };
+    let absolute = format!("sqlite://{}", path("ledger.db").display());
+    let names = [
+        (absolute.as_str(), "in use by another process"),
+        ("sqlite:ledger.db", "in use by another process"),
+        ("sqlite://./ledger.db", "in use by another process"),
+        ("sqlite:link.db", "in use by another process"),
+        ("sqlite:here/here/link.db", "in use by another process"),
+        ("sqlite:other.db", "a hard link"),
+        ("sqlite:file:ledger.db", "without file:"),
+    ];
+    futures::future::join_all(names.map(refused)).await;
+    fs::remove_file(path("other.db")).expect("it is there");
+    place.api.finish_one("work_one", Status::Failed);
+    let counted = async || {
+        let samples = scrape(&base).await;
+        let failed = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
+        (failed == Some(1.0)).then_some(())
+    };
+    wait_until("the first goes on", counted, || first.log()).await;
+}
+
+#[tokio::test]
 async fn a_database_of_something_else_is_left_untouched() {
     let place = Place::new().await;
     change(&place.file(), "CREATE TABLE app (name TEXT)").await;
     place.is_refused("not a ledger of this exporter").await;
+    let (link, file) = (place.directory.path().join("link.db"), place.file());
+    symlink(&file, &link).expect("a link can be made");
+    let before = fs::read(&file).expect("it is there");
+    let state = format!("--state.url=sqlite:{}", link.display());
+    let (code, _, stderr) = run(&["serve", &state], &[("CORTEX_API_KEY", KEY)]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("not a ledger of this exporter"), "{stderr}");
+    assert!(fs::read(&file).expect("it is there") == before, "the file was changed");
 }
 
 #[tokio::test]
@@ -134,6 +188,26 @@ async fn a_ledger_of_a_newer_version_is_left_as_it_is() {
                  VALUES (9999, 'from the future', TRUE, x'00', 0)";
     change(&place.file(), newer).await;
     place.is_refused("newer version").await;
+}
+
+#[tokio::test]
+async fn rows_of_a_newer_version_are_not_taken_for_damage() {
+    let rows = [
+        "INSERT INTO series (workflow, total, labels, value, start_ms) \
+         VALUES (1, 'from_the_future', '[]', 0, 0)",
+        "UPDATE series SET labels = '{\"status\": \"FAILED\"}' WHERE rowid = 1",
+        "UPDATE workflow SET state = '{\"news_since\": \"whenever\"}'",
+    ];
+    for row in rows {
+        let place = Place::new().await;
+        place.make_ledger().await;
+        change(&place.file(), row).await;
+        place.is_refused("newer version").await;
+    }
+    let place = Place::new().await;
+    place.make_ledger().await;
+    change(&place.file(), "UPDATE workflow SET state = substr(state, 1, 20)").await;
+    place.is_refused("invalid row").await;
 }
 
 #[tokio::test]

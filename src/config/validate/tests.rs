@@ -130,7 +130,16 @@ fn plain_http_is_for_loopback_unless_allowed() {
 fn the_password_of_the_database_is_shown_nowhere() {
     let config = valid(&["--state.url=postgres://me:hunter2@db/exporter"]);
     assert!(!format!("{config:?}").contains("hunter2"));
-    for url in ["postgrs://me:hunter2@db/x", "postgres://me:hunter2@:x", "sqlite:", "sqlite://"] {
+    for url in [
+        "postgrs://me:hunter2@db/x",
+        "postgres://me:hunter2@:x",
+        "sqlite:",
+        "sqlite://",
+        // SQLite would open another file than the one of this name.
+        "sqlite:file:a.db",
+        "sqlite://file:/a.db?mode=ro",
+        "sqlite:file::memory:",
+    ] {
         let error = wrong(&["--state.url", url]);
         assert!(error.contains("use sqlite:FILE"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");

@@ -78,7 +78,6 @@ impl Location {
         let Self::File(path) = self else {
             return Ok(None);
         };
-        check_file(path)?;
         let lock = File::options().create(true).append(true).open(beside(path, ".lock"))?;
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
@@ -91,6 +90,7 @@ impl Location {
                 Err(TryLockError::Error(error)) => return Err(error.into()),
             }
         }
+        check_file(path)?;
         Ok(Some(lock))
     }
 
@@ -163,6 +163,8 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -170,5 +172,58 @@ mod tests {
         let url = "postgres://ada:hunter2@db/ledger?password=hunter3";
         let shown = Location::resolve(url).expect("a server needs no path").to_string();
         assert_eq!(shown, "postgres://ada@db/ledger");
+    }
+
+    #[test]
+    fn all_names_of_a_file_come_to_one_path_whether_it_exists_or_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let real = directory.path().canonicalize().expect("it exists");
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("real")).expect("it can be made");
+        for (link, target) in [
+            ("link.db", "real/ledger.db".into()),
+            ("absolute.db", path("real/ledger.db")),
+            ("further.db", "link.db".into()),
+            ("linked", "real".into()),
+        ] {
+            symlink(target, path(link)).expect("a link can be made");
+        }
+        for exists in [false, true] {
+            if exists {
+                File::create(path("real/ledger.db")).expect("it can be made");
+            }
+            for name in [
+                "real/ledger.db",
+                "real/./ledger.db",
+                "real/../real//ledger.db",
+                "link.db",
+                "absolute.db",
+                "further.db",
+                "linked/ledger.db",
+                "linked/../link.db",
+            ] {
+                for scheme in ["sqlite:", "sqlite://"] {
+                    let url = format!("{scheme}{}/{name}", directory.path().display());
+                    let location = Location::resolve(&url).expect("its directory exists");
+                    assert_eq!(location, Location::File(real.join("real/ledger.db")), "{url}");
+                }
+            }
+        }
+        let here = Location::resolve("sqlite:ledger.db").expect("a directory of the process");
+        let expected = std::env::current_dir().expect("there is one").join("ledger.db");
+        assert_eq!(here, Location::File(expected));
+    }
+
+    #[test]
+    fn in_memory_is_only_what_sqlite_takes_for_it() {
+        for (url, in_memory) in [
+            ("sqlite::memory:", true),
+            ("sqlite://:memory:", true),
+            ("sqlite::memory:.db", false),
+            ("sqlite:./:memory:", false),
+        ] {
+            let location = Location::resolve(url).expect("a directory of the process");
+            assert_eq!(location == Location::Memory, in_memory, "{url}");
+        }
     }
 }

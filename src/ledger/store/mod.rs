@@ -139,4 +139,35 @@ mod tests {
         let rows: i64 = rows.expect("a number");
         assert_eq!(rows, 300_000);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_that_is_named_is_the_one_that_is_opened_and_locked() {
+        for name in [
+            "plain.db",
+            "a b.db",
+            "what?.db",
+            "what.db?mode=ro",
+            "100%.db",
+            "%41.db",
+            "a#b.db",
+            "file:x.db",
+            ":memory:",
+            "vfs=unix.db",
+            "größe.db",
+        ] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let url = format!("sqlite:{}/{name}", directory.path().display());
+            let mut store = Store::open(&url).await.expect("it opens");
+            let again = Store::open(&url).await.err().expect("it is open").to_string();
+            assert!(again.contains("in use by another process"), "{again}");
+            store.close().await.expect("it closes");
+            drop(store);
+            let files = std::fs::read_dir(directory.path()).expect("it can be listed");
+            let mut files: Vec<_> = files.map(|file| file.expect("a file").file_name()).collect();
+            files.sort();
+            let expected = [name.to_owned(), format!("{name}.lock")];
+            assert_eq!(files, expected.map(std::ffi::OsString::from));
+            Store::open(&url).await.expect("it opens again");
+        }
+    }
 }

@@ -38,14 +38,21 @@ pub(crate) async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (i32,
 impl Process {
     /// Starts the binary with these arguments, and no variable of its own but these.
     pub(crate) fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Self::command(arguments);
+        command.envs(variables.iter().copied());
+        Self::start(command)
+    }
+
+    /// The binary with these arguments and no variable of its own, to be started.
+    pub(crate) fn command(arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cortex-workflow-exporter"));
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("CORTEX_") {
                 command.env_remove(name);
             }
         }
-        command.args(arguments).envs(variables.iter().copied());
-        Self::start(command)
+        command.args(arguments);
+        command
     }
 
     /// The same with room for only this number of open files and connections.
