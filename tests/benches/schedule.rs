@@ -39,7 +39,7 @@ fn main() {
     let minutes = numbers.first().copied();
     let only = numbers.get(1).map(|only| *only as usize);
     println!(
-        "| workflows | each has | requests/min: lists | runs | most in any minute | 429s | delay: \
+        "| workflows | each has | requests per minute: lists | runs | most in any minute | 429s | delay: \
          median | 99 % | calculated: requests/min | mean delay |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
