@@ -32,6 +32,9 @@ impl Simulator {
             .route("/apps/{app}/workflows/{workflow}/runs", get(list_runs))
             .route("/apps/{app}/workflows/{workflow}/runs/{run}", get(one_run))
             .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "there is no such endpoint"))
+            .method_not_allowed_fallback(async || {
+                Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the simulated API can only be read")
+            })
             .layer(middleware::from_fn_with_state(self.clone(), gate))
             .merge(control::router())
             .with_state(self.clone())

@@ -8,7 +8,7 @@ use super::{
     workflow::{Form, RunsCount, SimulatedWorkflow},
     world::{Quirk, World},
 };
-use crate::model::Status;
+use crate::model::{Status, TestResults};
 
 /// What decides how something is written, besides what it is.
 #[derive(Clone, Copy)]
@@ -53,12 +53,16 @@ pub(super) fn workflow(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value 
         "created_at": created_at,
         "updated_at": created_at,
         "key": workflow.key,
+        "input": {},
+        "input_default": {},
         "steps": definitions(&workflow.steps),
     });
     if workflow.form != Form::First {
         item["enabled"] = workflow.enabled.into();
         item["deleted"] = workflow.deleted.into();
-        item["tests_stats"] = tests(workflow);
+        if let Some(results) = &workflow.tests {
+            item["tests_stats"] = tests(results);
+        }
         match workflow.runs_count {
             RunsCount::Ever => item["runs_count"] = workflow.runs_ever.into(),
             RunsCount::Listed => item["runs_count"] = workflow.runs.len().into(),
@@ -100,30 +104,41 @@ pub(super) fn run(workflow: &SimulatedWorkflow, run: &SimulatedRun, style: Style
     run.tamper.apply(item)
 }
 
-/// What the newest form adds to a run or says in another way.
+/// What the newest form adds to a run or writes in another way. An absent field is left out, except
+/// in the mixed form, where it is null.
 fn add_newest(
     item: &mut Value,
     workflow: &SimulatedWorkflow,
     run: &SimulatedRun,
     style: Style<'_>,
 ) {
-    let failed = run.status == Status::Failed;
-    let with_type = workflow.form != Form::Mixed;
+    let mixed = workflow.form == Form::Mixed;
     if run.started_at.is_some() {
-        let step = |step| newest_step(step, with_type, style.verbose);
+        let step = |step| newest_step(step, mixed, style.verbose);
         item["output"] = run.steps.iter().map(step).collect::<Map<_, _>>().into();
     }
-    let done = run.status == Status::Completed;
-    item["result"] = if done { json!({ "text": "done" }) } else { Value::Null };
-    item["error"] = if failed { json!({ "message": "a step failed" }) } else { Value::Null };
+    let is = |status| run.status == status;
     item["app_id"] = style.app_id.into();
     item["workflow_app_id"] = style.app_id.into();
-    item["collection_id"] = Value::Null;
-    item["record_id"] = Value::Null;
-    item["version"] = workflow.version.into();
-    item["usage"] = usage(run);
-    item["retention"] = Value::Null;
-    item["retention_due_at"] = Value::Null;
+    for (name, value) in [
+        ("result", is(Status::Completed).then(|| json!({ "text": "done" }))),
+        ("error", is(Status::Failed).then(|| error("a step failed", mixed))),
+        ("version", workflow.version.map(Value::from)),
+        ("usage", run.credits.map(|total| usage(total, run))),
+        ("collection_id", None),
+        ("record_id", None),
+        ("retention", None),
+        ("retention_due_at", None),
+    ] {
+        if value.is_some() || mixed {
+            item[name] = value.into();
+        }
+    }
+}
+
+/// An error's text; the mixed form has an object around it.
+fn error(text: &str, mixed: bool) -> Value {
+    if mixed { json!({ "message": text }) } else { text.into() }
 }
 
 fn first_step(step: &SimulatedStep) -> Value {
@@ -135,17 +150,17 @@ fn first_step(step: &SimulatedStep) -> Value {
     })
 }
 
-fn newest_step(step: &SimulatedStep, with_type: bool, verbose: bool) -> (String, Value) {
+fn newest_step(step: &SimulatedStep, mixed: bool, verbose: bool) -> (String, Value) {
     let mut item = json!({
         "status": step.status.as_str(),
         "key": step.key,
         "start": step.start,
     });
-    if with_type {
+    if !mixed {
         item["type"] = step.step_type.as_str().into();
     }
     if step.status == Status::Failed {
-        item["error"] = json!({ "message": "the step failed" });
+        item["error"] = error("the step failed", mixed);
     }
     if step.status != Status::Running {
         item["output"] = step.output.clone();
@@ -160,27 +175,24 @@ fn newest_step(step: &SimulatedStep, with_type: bool, verbose: bool) -> (String,
     (step.key.clone(), item)
 }
 
-fn usage(run: &SimulatedRun) -> Value {
+fn usage(total: f64, run: &SimulatedRun) -> Value {
     let of_step = |step: &SimulatedStep| {
         let credits = step.credits?;
         Some((step.key.clone(), json!({ "total": credits })))
     };
-    run.credits.map_or(Value::Null, |total| {
-        let steps: Map<_, _> = run.steps.iter().filter_map(of_step).collect();
-        json!({ "total": total, "steps": steps })
-    })
+    let steps: Map<_, _> = run.steps.iter().filter_map(of_step).collect();
+    json!({ "total": total, "steps": steps })
 }
 
-fn tests(workflow: &SimulatedWorkflow) -> Value {
-    workflow.tests.as_ref().map_or(Value::Null, |tests| {
-        let counts = [tests.running, tests.cancelled, tests.passing, tests.failing];
-        json!({
-            "total_count": counts.into_iter().flatten().sum::<u64>(),
-            "running_count": tests.running,
-            "cancelled_count": tests.cancelled,
-            "passing_count": tests.passing,
-            "failing_count": tests.failing,
-        })
+fn tests(results: &TestResults) -> Value {
+    let counts = [results.running, results.cancelled, results.passing, results.failing];
+    let [running, cancelled, passing, failing] = counts.map(Option::unwrap_or_default);
+    json!({
+        "total_count": running + cancelled + passing + failing,
+        "running_count": running,
+        "cancelled_count": cancelled,
+        "passing_count": passing,
+        "failing_count": failing,
     })
 }
 
@@ -214,13 +226,13 @@ fn draft(workflow: &SimulatedWorkflow) -> Value {
 fn definitions(steps: &[StepDefinition]) -> Vec<Value> {
     let definition = |step: &StepDefinition| {
         let text = if step.step_type == "code" { "code" } else { "prompt" };
-        json!({
-            "type": step.step_type,
-            "key": step.key,
-            "conditional": step.conditional,
-            "loop": step.looped,
-            text: step.text,
-        })
+        let mut item = json!({ "type": step.step_type, "key": step.key, text: step.text });
+        for (name, value) in [("conditional", &step.conditional), ("loop", &step.looped)] {
+            if let Some(value) = value {
+                item[name] = value.as_str().into();
+            }
+        }
+        item
     };
     steps.iter().map(definition).collect()
 }

@@ -1,4 +1,4 @@
-use super::{super::*, NOON, Served};
+use super::{super::*, NOON, Served, read};
 use crate::model::{Origin, Status};
 
 const RUNS: &str = "/apps/c/workflows/w/runs";
@@ -94,6 +94,23 @@ async fn what_is_not_there_is_not_found() {
     let by_real_id = api.simulator.world(|world| format!("/apps/{}/workflows/w", world.app_id));
     for path in [&by_real_id, "/apps/c/workflows/w", "/apps/c/workflows/w/runs/r0"] {
         assert_eq!(api.get(path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_would_change_something_is_refused_with_the_documented_body() {
+    let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
+    for (method, path) in [
+        ("POST", RUNS),
+        ("PUT", "/apps/c/workflows/w"),
+        ("DELETE", "/apps/c/workflows/w/runs/r0"),
+        ("PATCH", "/apps/c/workflows"),
+    ] {
+        let method = method.parse().expect("a method");
+        let request = api.client.request(method, format!("{}{path}", api.base));
+        let answer = read(request.bearer_auth("demo-key")).await.expect("the API answers");
+        assert_eq!((answer.status, &answer.json()["status"]), (405, &405.into()), "{path}");
+        assert!(answer.json()["message"].is_string(), "{path}");
     }
 }
 
