@@ -7,13 +7,20 @@ use crate::model::{Phase, Run, Status, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RunRecord {
     pub(super) phase: RunPhase,
-    /// The last millisecond that the start of the attempt last seen can mean.
+    /// The last millisecond that the start of the latest attempt can mean.
     pub(super) started_ms: Option<i64>,
+    /// The last millisecond that the end of the attempt counted last can mean, or [`NO_END`].
+    /// `None`: whatever ends next is another attempt, since none was counted or a later one was
+    /// seen to begin.
+    pub(super) ended_ms: Option<i64>,
     /// What retention goes by; `i64::MAX` if the run's age is unknown.
     pub(super) age_ms: i64,
     /// The reading of the list that met it first, or that counted it.
     pub(super) reading: i64,
 }
+
+/// The end of an attempt that has none.
+const NO_END: i64 = i64::MAX;
 
 /// Where a remembered run stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +100,7 @@ impl Identifier<'_> {
         let replay = match record.map(|record| &record.phase) {
             Some(RunPhase::Open(before)) => before.replay,
             Some(RunPhase::Finished) => true,
-            Some(RunPhase::Vanished) => false,
+            Some(RunPhase::Vanished) => record.is_some_and(|it| it.ended_ms.is_some()),
             None => self.had_finished(run),
         };
         let since = match run.status {
@@ -109,13 +116,18 @@ impl Identifier<'_> {
         let now = RunRecord {
             phase: RunPhase::Open(open),
             started_ms: latest_start(run, record),
+            // An answer that is out of date may show a run that was counted as open again.
+            ended_ms: record
+                .filter(|record| !starts_later(run, record))
+                .and_then(|record| record.ended_ms),
             age_ms: age_ms(run),
             reading: record.map_or(self.current_reading(), |record| record.reading),
         };
         let followed = record.is_some_and(|it| matches!(it.phase, RunPhase::Open(_)));
         let now = Some(now).filter(|now| record != Some(now));
         Identity {
-            news: now.is_some() && !followed,
+            // Otherwise it may be an answer that is out of date.
+            news: now.as_ref().is_some_and(|now| now.ended_ms.is_none()) && !followed,
             submission: record.is_none() && self.submission_is_news(run),
             record: now,
             ..Identity::nothing_new(self.novelty(record, Novelty::Followed))
@@ -124,28 +136,40 @@ impl Identifier<'_> {
 
     fn finished(&self, run: &Run, record: Option<&RunRecord>) -> Identity {
         let Some(before) = record else { return self.finished_first(run) };
+        let is_new = match &before.phase {
+            RunPhase::Finished => starts_later(run, before),
+            RunPhase::Open(OpenRun { replay: true, .. }) if before.ended_ms.is_none() => {
+                !run.ended_at.is_some_and(|at| self.is_past(at))
+            }
+            RunPhase::Open(_) | RunPhase::Vanished => {
+                starts_later(run, before) || ends_later(run, before)
+            }
+        };
+        if !is_new {
+            return self.finished_again(run, before);
+        }
         match &before.phase {
             RunPhase::Open(open) => Identity {
-                news: false,
+                news: before.ended_ms.is_some(),
                 novelty: self.novelty(record, Novelty::Followed),
                 ..self.count(run, record, open.replay)
             },
-            RunPhase::Vanished => self.count(run, record, false),
-            RunPhase::Finished => self.finished_again(run, before),
+            RunPhase::Finished => self.count(run, record, true),
+            RunPhase::Vanished => self.count(run, record, before.ended_ms.is_some()),
         }
     }
 
-    /// A run that is known to have finished: either nothing new, or a replay that was missed while
-    /// it was open. An end that appears or is corrected later is nothing new.
+    /// The attempt that was counted, once more. Its start or end may have appeared, or been
+    /// corrected.
     fn finished_again(&self, run: &Run, before: &RunRecord) -> Identity {
-        let later = |at: Timestamp| before.started_ms.is_some_and(|ms| at.earliest() > ms);
-        if run.started_at.is_some_and(later) {
-            return self.count(run, Some(before), true);
-        }
-        let appeared = before.started_ms.is_none() && run.started_at.is_some();
-        let started_ms = latest_start(run, Some(before));
+        let now = RunRecord {
+            phase: RunPhase::Finished,
+            started_ms: before.started_ms.or_else(|| latest_start(run, None)),
+            ended_ms: Some(latest_end(run, before.ended_ms)),
+            ..before.clone()
+        };
         Identity {
-            record: appeared.then(|| RunRecord { started_ms, ..before.clone() }),
+            record: Some(now).filter(|now| now != before),
             ..Identity::nothing_new(self.novelty(Some(before), Novelty::Settled))
         }
     }
@@ -197,6 +221,7 @@ impl Identifier<'_> {
         RunRecord {
             phase: RunPhase::Finished,
             started_ms: latest_start(run, record),
+            ended_ms: Some(latest_end(run, None)),
             age_ms: age_ms(run),
             // Also of a run that was followed: it may have moved to the young end when it ended,
             // in front of runs that the reading going on has yet to reach.
@@ -210,8 +235,15 @@ impl Identifier<'_> {
     fn had_finished(&self, run: &Run) -> bool {
         let WorkflowRecord { news_since, first_reading, .. } = self.workflow;
         let age = |at: Timestamp| news_since.judge(at.earliest(), at.latest());
-        let is_history = !first_reading && run.created_at.map(age) == Some(Age::History);
+        let begun = run.created_at.or(run.started_at);
+        let is_history = !first_reading && begun.map(age) == Some(Age::History);
         is_history || age_ms(run) < self.pruned_before_ms
+    }
+
+    /// Whether this was before everything that is news.
+    fn is_past(&self, at: Timestamp) -> bool {
+        at.latest() < self.pruned_before_ms
+            || self.workflow.news_since.judge(at.earliest(), at.latest()) == Age::History
     }
 
     /// Whether a run's submission is news, if the run was never met before.
@@ -234,6 +266,26 @@ impl Identifier<'_> {
     fn novelty(&self, record: Option<&RunRecord>, known: Novelty) -> Novelty {
         let is_known = record.is_some_and(|it| it.reading <= self.workflow.closed_readings);
         if is_known { known } else { Novelty::New }
+    }
+}
+
+/// Whether this attempt began after the latest one that was seen.
+fn starts_later(run: &Run, before: &RunRecord) -> bool {
+    let later = |at: Timestamp| before.started_ms.is_some_and(|ms| at.earliest() > ms);
+    run.started_at.is_some_and(later)
+}
+
+/// Whether this attempt ended after the one that was counted, if one was.
+fn ends_later(run: &Run, before: &RunRecord) -> bool {
+    let later = |ms| run.ended_at.is_some_and(|at| ms == NO_END || at.earliest() > ms);
+    before.ended_ms.is_none_or(later)
+}
+
+/// The end of an attempt, which had this one when it was seen before.
+fn latest_end(run: &Run, before: Option<i64>) -> i64 {
+    match before.filter(|ms| *ms != NO_END) {
+        Some(ms) => run.ended_at.and_then(Timestamp::instant).unwrap_or(ms).max(ms),
+        None => run.ended_at.map_or(NO_END, Timestamp::latest),
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::float_cmp, reason = "counts are whole, and sums here are exact")]
 
+mod attempts;
 mod book;
 mod budget;
 mod histograms;
@@ -102,15 +103,16 @@ async fn a_run_listed_twice_on_a_page_while_it_ended_is_counted_once(place: Plac
     assert_eq!(book.counted("COMPLETED"), 1.0);
 }
 
-async fn a_run_seen_open_again_after_it_finished_is_a_new_attempt(place: Place) {
+async fn a_run_seen_open_again_that_ends_later_is_a_new_attempt(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&first)).await;
     book.read(&[Run { status: Status::Running, ended_at: None, ..first.clone() }]).await;
     assert_eq!(book.open_runs(), ["a RUNNING"]);
-    book.read(&[Run { status: Status::Completed, ..first }]).await;
+    let ended_at = Some(Timestamp::Instant(COLD + 21 * SECOND));
+    book.read(&[Run { status: Status::Completed, ended_at, ..first }]).await;
     assert_eq!((book.counted("FAILED"), book.counted("COMPLETED")), (1.0, 1.0));
-    assert_eq!(book.submitted(), 1.0, "a replay creates nothing");
+    assert_eq!(book.submitted(), 1.0, "a replay is no submission");
     assert_eq!(book.total(Metric::QueueDuration, &["WORKFLOW"]), 1.0, "a replay doesn't wait");
 }
 
@@ -375,7 +377,7 @@ on_each_database! {
     a_run_open_at_the_cold_start_counts_when_it_ends
     a_finished_run_is_counted_once_however_often_it_is_listed
     a_run_listed_twice_on_a_page_while_it_ended_is_counted_once
-    a_run_seen_open_again_after_it_finished_is_a_new_attempt
+    a_run_seen_open_again_that_ends_later_is_a_new_attempt
     a_strictly_later_start_is_a_new_attempt
     a_bare_date_is_no_later_start_than_an_instant_of_that_day
     an_end_that_appears_or_is_corrected_later_is_no_new_attempt

@@ -48,7 +48,16 @@ pub(super) const SERIES: Columns = Columns {
 pub(super) const RUN: Columns = Columns {
     table: "run",
     keys: &["workflow", "run_id"],
-    values: &["phase", "started_ms", "age_ms", "reading", "status", "origin", "since_ms"],
+    values: &[
+        "phase",
+        "started_ms",
+        "ended_ms",
+        "age_ms",
+        "reading",
+        "status",
+        "origin",
+        "since_ms",
+    ],
 };
 
 /// A row of `series`.
@@ -74,6 +83,7 @@ pub(super) struct RunRow {
     pub(super) run_id: String,
     phase: String,
     started_ms: Option<i64>,
+    ended_ms: Option<i64>,
     age_ms: i64,
     reading: i64,
     status: Option<String>,
@@ -140,6 +150,7 @@ pub(super) fn bind_run<'q>(
         .bind(id.as_str())
         .bind(phase)
         .bind(record.started_ms)
+        .bind(record.ended_ms)
         .bind(record.age_ms)
         .bind(record.reading)
         .bind(open.map(|open| open.status.as_str()))
@@ -240,8 +251,8 @@ impl RunRow {
                 return Err(Problem::Newer(format!("run {} is {phase:?}", self.run_id)));
             }
         };
-        let Self { started_ms, age_ms, reading, .. } = self;
-        Ok(RunRecord { phase, started_ms, age_ms, reading })
+        let Self { started_ms, ended_ms, age_ms, reading, .. } = self;
+        Ok(RunRecord { phase, started_ms, ended_ms, age_ms, reading })
     }
 }
 

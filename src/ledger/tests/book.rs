@@ -1,5 +1,7 @@
 //! A ledger to try the rules on, and what it is told.
 
+use sqlx::{AnyConnection, Connection as _};
+
 use super::*;
 
 /// How many gauges a workflow is taken to have.
@@ -125,6 +127,17 @@ impl Book {
     pub(super) async fn reopened(self) -> Self {
         let Self { ledger, settings, now_ms, .. } = self;
         drop(ledger);
+        Self { now_ms, ..Self::open(settings).await }
+    }
+
+    /// Opens it again after this statement has changed the database.
+    pub(super) async fn altered(self, sql: &'static str) -> Self {
+        let Self { ledger, settings, now_ms, .. } = self;
+        ledger.close().await.expect("it closes");
+        drop(ledger);
+        let mut connection = AnyConnection::connect(&settings.url).await.expect("it is there");
+        sqlx::raw_sql(sql).execute(&mut connection).await.expect("it is valid");
+        connection.close().await.expect("it closes");
         Self { now_ms, ..Self::open(settings).await }
     }
 
