@@ -112,6 +112,17 @@ impl CommandLine {
     }
 }
 
+/// Whether the words or the variable of this process ask for a log in JSON, for when nothing else can be
+/// made of them.
+pub fn asks_for_json() -> bool {
+    let words: Vec<_> = env::args_os().collect();
+    let separate = words.windows(2).any(|pair| pair[0] == "--log.format" && pair[1] == "json");
+    let variable = env::var_os(Setting::named("log.format").variable());
+    separate
+        || words.iter().any(|word| word == "--log.format=json")
+        || variable.is_some_and(|value| value == "json")
+}
+
 /// The whole command line.
 fn command_line() -> clap::Command {
     let (about, _) = ABOUT.split_once(".\n").unwrap_or_default();

@@ -3,11 +3,12 @@
 //! `settings` is the one table, and each value in it is of a `kind`. `command_line` makes clap's flags
 //! of it, `sources` reads each setting from its flag, its variable, the file (`yaml`, `walker`) or its
 //! default, `parse` turns strings into values, `apps` and `web` read what is more than single values,
-//! and `validate` puts all together.
+//! and `validate` puts all together. `environment` checks variables that libraries read.
 
 mod api_key;
 mod apps;
 mod command_line;
+mod environment;
 mod kind;
 mod parse;
 mod settings;
@@ -22,7 +23,7 @@ mod yaml;
 pub(crate) use parse::RESERVED_PATHS;
 
 pub use api_key::{ApiKey, ApiKeyError};
-pub use command_line::{CommandLine, unknown_variables};
+pub use command_line::{CommandLine, asks_for_json, unknown_variables};
 pub use parse::TAKEN_LABELS;
 pub use settings::{Command, SETTINGS, Setting, needing_restart};
 pub use sources::ConfigErrors;

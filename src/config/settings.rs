@@ -375,7 +375,7 @@ impl Setting {
     /// # Panics
     ///
     /// If there is none, which is a mistake in the code.
-    pub(super) fn named(name: &str) -> &'static Self {
+    pub fn named(name: &str) -> &'static Self {
         let found = SETTINGS.iter().find(|setting| setting.name == name);
         found.unwrap_or_else(|| panic!("there is no setting {name}"))
     }

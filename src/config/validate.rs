@@ -1,8 +1,11 @@
 //! From the command line to a configuration, with everything that is wrong with it at once.
 
+use std::env;
+
 use super::{
     apps,
     command_line::CommandLine,
+    environment,
     settings::{Command, SETTINGS},
     sources::{self, ConfigErrors, Sources},
     types::Config,
@@ -20,6 +23,7 @@ pub fn load(line: &CommandLine) -> Result<Config, ConfigErrors> {
         apps = apps::apps(&mut sources);
     }
     finish(&mut sources);
+    environment(&mut sources);
     let mut config = sources.finish()?.config;
     config.apps = apps;
     Ok(config)
@@ -47,6 +51,16 @@ fn finish(sources: &mut Sources<'_>) {
                 sources.error("web.config.file", &why);
             }
         }
+    }
+}
+
+/// Checks the variables that libraries read for what the command does.
+fn environment(sources: &mut Sources<'_>) {
+    if matches!(sources.line.command, Command::Serve | Command::Check | Command::Once) {
+        sources.errors.extend(environment::client_errors(&|name| env::var_os(name)));
+    }
+    if sources.draft.config.state.url.starts_with("postgres") {
+        sources.errors.extend(environment::postgres_errors(&|name| env::var_os(name)));
     }
 }
 
