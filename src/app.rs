@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::Context;
-use futures::future::BoxFuture;
+use futures::{Stream, future::BoxFuture};
 use prometheus::{GaugeVec, Opts, Registry, process_collector::ProcessCollector};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -20,13 +20,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::Client,
     build_info,
-    config::Config,
+    config::{Config, Setting},
     http::{Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, ReleaseGate, gauges_of},
     model::Clock,
     poller::Poller,
-    shutdown, systemd,
+    systemd,
 };
 pub use shared::counting;
 use shared::{Pollers, Shared};
@@ -61,7 +61,8 @@ impl App {
         reread: Reread,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let server = Server::bind(&config.web).await?;
+        let server = Server::bind(&config.web).await;
+        let server = server.with_context(|| Setting::named("web.listen-address").to_string())?;
         let mut core = Core::build(&config, counting(&config), clock).await?;
         core.exposition = core.exposition.with_created_lines(config.metrics.created_lines);
         Ok(Self { server, core, config, reread })
@@ -72,8 +73,13 @@ impl App {
         self.server.addresses()
     }
 
-    /// Polls and serves until told to stop. The error says what ended by itself.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    /// Polls and serves until told to stop; each item of `hangups` asks for a reload. The error says
+    /// what ended by itself.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        hangups: impl Stream<Item = ()> + Unpin,
+    ) -> anyhow::Result<()> {
         let Self { server, core, config, reread } = self;
         let Core { exposition, pollers, shared } = core;
         let access_control = server.access_control();
@@ -82,7 +88,6 @@ impl App {
         }
         let (apps, rate_limit) = (config.app_ids(), config.rate_limit);
         tracing::info!(apps, rate_limit, interval = ?config.poll.interval, "Polling.");
-        let hangups = shutdown::hangups().context("cannot listen to SIGHUP")?;
         let exposition = Arc::new(exposition);
         let (ledger, clock) = (shared.ledger.clone(), Arc::clone(&shared.clock));
         let hold_timeout = config.metrics.hold_timeout;
@@ -144,7 +149,8 @@ impl Core {
         let registry = Registry::new();
         register_process(&registry)?;
         let ledger_metrics = LedgerMetrics::new(&registry)?;
-        let ledger = Ledger::open(counting, ledger_metrics, gauges_of, clock.now_ms()).await?;
+        let ledger = Ledger::open(counting, ledger_metrics, gauges_of, clock.now_ms()).await;
+        let ledger = ledger.with_context(|| Setting::named("state.url").to_string())?;
         let states = ledger.states();
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;
         let pollers = shared.pollers(&config.apps, &config.poll)?;

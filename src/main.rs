@@ -1,58 +1,73 @@
-//! Arguments, then the log, then the configuration, then the command.
+//! Signals, then arguments, then the command.
 
-use std::process::ExitCode;
-
-use cortex_workflow_exporter::{
-    commands::{self, Failure},
-    config::{self, Command, CommandLine, Log},
-    telemetry,
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
 };
 
+use anyhow::Context as _;
+use cortex_workflow_exporter::{
+    commands::{self, CANNOT_PRINT, Failure},
+    config::{self, CommandLine, ConfigErrors, Log, LogFormat},
+    shutdown::Signals,
+    telemetry,
+};
+use tokio::runtime::Builder;
+
+/// Two threads are plenty for what mostly waits, however many processors there are.
+const WORKERS: usize = 2;
+
 fn main() -> ExitCode {
-    let line = match CommandLine::of_process() {
-        Ok(line) => line,
-        Err(error) => error.exit(),
-    };
-    match run(line) {
-        Ok(()) => ExitCode::SUCCESS,
+    match run() {
+        Ok(code) => code,
         Err(failure) => {
-            eprintln!("cortex-workflow-exporter: {failure}");
+            report(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-fn run(line: CommandLine) -> Result<(), Failure> {
+fn run() -> Result<ExitCode, Failure> {
+    // Before anything that takes time.
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let signals = runtime.block_on(async { Signals::catch() })?;
+    let line = match CommandLine::of_process() {
+        Ok(line) => line,
+        Err(said) => return without_command(&said),
+    };
     // Before any TLS: which implementation all of it uses.
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.install_default().map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
-    let config = config::load(&line)?;
-    let log = config.log;
-    match line.command {
-        Command::Serve if config.check_only => {
-            println!("The configuration is valid.");
-            Ok(())
-        }
-        Command::Serve => start(&log, commands::serve(config, line)),
-        Command::Check => start(&log, commands::check(config)),
-        Command::Once => start(&log, commands::once(config)),
-        Command::Demo => start(&log, commands::demo(config, line)),
-        Command::Simulate => start(&log, commands::simulate(config.simulator)),
-    }
-}
-
-/// Two threads are plenty for what mostly waits, however many processors there are.
-const WORKERS: usize = 2;
-
-fn start(log: &Log, command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    telemetry::init(log)?;
-    for name in config::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
-        tracing::warn!(name, "This variable looks like the exporter's but means nothing to it.");
-    }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
-    let ended = runtime.block_on(command);
+    let ended = runtime.block_on(commands::execute(line, signals));
     // A password may still be being checked, which can take very long; nobody waits for the result.
     runtime.shutdown_background();
-    ended
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Shows the help, or what is wrong with the command line.
+fn without_command(said: &clap::Error) -> Result<ExitCode, Failure> {
+    if said.use_stderr() && config::asks_for_json() {
+        telemetry::init(&Log { format: LogFormat::Json, ..Log::default() })?;
+        tracing::error!(error = %said, "The command line is not valid.");
+    } else {
+        let printed = said.print();
+        // What is wrong with the command line is so, whether that can be said or not.
+        if !said.use_stderr() {
+            printed.context(CANNOT_PRINT)?;
+        }
+    }
+    Ok(ExitCode::from(said.exit_code() as u8))
+}
+
+fn report(failure: &Failure) {
+    if !telemetry::is_json() {
+        // Nothing can be done where this cannot be written either.
+        let _ = writeln!(io::stderr(), "cortex-workflow-exporter: {failure}");
+    } else if let Some(ConfigErrors { errors, .. }) = failure.config_errors() {
+        for error in errors {
+            tracing::error!(error, "The configuration is not valid.");
+        }
+    } else {
+        tracing::error!(error = %failure, "The command failed.");
+    }
 }

@@ -17,20 +17,25 @@ use crate::config::{Log, LogFormat};
 /// Changes the level of what is logged.
 type LevelHandle = Handle<Targets, Registry>;
 
-/// The one of what was installed.
-static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
+/// What was installed.
+static INSTALLED: OnceLock<(LevelHandle, LogFormat)> = OnceLock::new();
 
 /// Sends what is logged to standard error from now on. Fails if something else is installed already.
 pub fn init(log: &Log) -> Result<(), TryInitError> {
     let (subscriber, level) = subscriber(log, std::io::stderr);
     subscriber.try_init()?;
-    LEVEL.get_or_init(|| level);
+    INSTALLED.get_or_init(|| (level, log.format));
     Ok(())
+}
+
+/// Whether messages are written in JSON by now.
+pub fn is_json() -> bool {
+    INSTALLED.get().is_some_and(|(_, format)| *format == LogFormat::Json)
 }
 
 /// Shows messages of this level, and more important ones, from now on.
 pub fn set_level(level: tracing::Level) {
-    if let Some(handle) = LEVEL.get()
+    if let Some((handle, _)) = INSTALLED.get()
         && let Err(error) = handle.reload(filter(level))
     {
         tracing::error!(%error, "The log's level stays as it was; this is a bug.");
@@ -41,10 +46,16 @@ fn subscriber<W>(log: &Log, writer: W) -> (impl Subscriber + Send + Sync + use<W
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    // What cannot be written is lost. By default it would be reported on standard error, which is
+    // where it could not be written, and that panics.
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
-        LogFormat::Logfmt => tracing_logfmt::builder().layer().with_writer(writer).boxed(),
+        LogFormat::Logfmt => {
+            let layer = tracing_logfmt::builder().layer().with_writer(writer);
+            layer.log_internal_errors(false).boxed()
+        }
         LogFormat::Json => {
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true);
+            layer.with_writer(writer).log_internal_errors(false).boxed()
         }
     };
     let (filter, level) = reload::Layer::new(filter(log.level));

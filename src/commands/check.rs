@@ -1,8 +1,13 @@
 //! Says what is wrong with a configuration, and what would be exported by it.
 
-use std::{fmt::Write as _, io::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{Failure, table::TextTable};
+use super::{Failure, print, table::TextTable};
 use crate::{
     api::Client,
     app::{self, Core},
@@ -38,7 +43,7 @@ struct Told<'a> {
 
 /// Asks the API for the lists of workflows, which costs a request for a hundred of them, and tells
 /// what would come of this configuration. Touches no ledger.
-pub async fn check(config: Config) -> Result<(), Failure> {
+pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
     let mut text = String::from("The configuration is valid.\n");
     match ledger::inspect(&config.state.url).await {
@@ -64,9 +69,10 @@ pub async fn check(config: Config) -> Result<(), Failure> {
     if !told.is_empty() {
         text += &report(&config, &core, &told, &mut findings);
     }
-    std::io::stdout().write_all(text.as_bytes())?;
+    print(&text)?;
     for remark in &findings.remarks {
-        eprintln!("note: {remark}");
+        // Nothing can be done where this cannot be written.
+        let _ = writeln!(io::stderr(), "note: {remark}");
     }
     findings.verdict()
 }

@@ -1,16 +1,17 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use futures::Stream;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure,
+    Failure, print,
     simulate::{KEY, listen, lively},
 };
 use crate::{
     app::App,
     config::{self, ApiKey, CommandLine, Config, Poll},
     model::SystemClock,
-    shutdown,
 };
 
 /// Somebody who sees the demo's metrics for the first time sees numbers, not their bases, if it has run
@@ -18,8 +19,12 @@ use crate::{
 const LONGEST_HOLD: Duration = Duration::from_secs(20);
 
 /// Serves what the exporter reads from a simulated API, on a ledger that is thrown away.
-pub async fn demo(config: Config, line: CommandLine) -> Result<(), Failure> {
-    let stop = shutdown::on_signals()?;
+pub(super) async fn demo(
+    config: Config,
+    line: CommandLine,
+    stop: CancellationToken,
+    hangups: impl Stream<Item = ()> + Unpin,
+) -> Result<(), Failure> {
     let (listener, simulator) = listen(config.simulator.listen_address).await?;
     let directory = tempfile::Builder::new().prefix("cortex-workflow-exporter-demo-").tempdir();
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
@@ -33,15 +38,16 @@ pub async fn demo(config: Config, line: CommandLine) -> Result<(), Failure> {
     };
     let app = App::build(config, Arc::new(reread), Arc::new(SystemClock)).await?;
     for address in app.addresses() {
-        let port = address.port();
-        println!("Metrics:   {scheme}://localhost:{port}{path}");
-        println!("Overview:  {scheme}://localhost:{port}/");
+        let url = format!("{scheme}://localhost:{}", address.port());
+        print(&format!("Metrics:   {url}{path}\nOverview:  {url}/\n"))?;
     }
-    println!("Simulated API and what it can do on command: http://{simulator}/_simulator/");
-    println!("A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'");
-    println!("End with Ctrl-C.");
+    print(&format!(
+        "Simulated API and what it can do on command: http://{simulator}/_simulator/\n\
+         A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'\n\
+         End with Ctrl-C.\n"
+    ))?;
     let simulating = tokio::spawn(lively(seed).serve(listener, stop.clone()));
-    app.run(stop).await?;
+    app.run(stop, hangups).await?;
     simulating.await??;
     Ok(())
 }

@@ -1,6 +1,6 @@
-use std::{io::Write, sync::Arc};
+use std::sync::Arc;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::{
     app::{self, Core},
     config::Config,
@@ -11,7 +11,7 @@ use crate::{
 
 /// Polls once, counting every finished run that is listed, and prints the exposition. Prints
 /// nothing if not everything could be read: a part would pass for the whole.
-pub async fn once(config: Config) -> Result<(), Failure> {
+pub(super) async fn once(config: Config) -> Result<(), Failure> {
     let counting = ledger::Settings {
         url: "sqlite::memory:".into(),
         retention: None,
@@ -31,6 +31,5 @@ pub async fn once(config: Config) -> Result<(), Failure> {
             return Err(anyhow::anyhow!("not everything could be read: {error}").into());
         }
     }
-    std::io::stdout().write_all(core.exposition.text().as_bytes())?;
-    Ok(())
+    Ok(print(&core.exposition.text())?)
 }

@@ -1,17 +1,23 @@
 use std::sync::Arc;
 
+use futures::Stream;
+use tokio_util::sync::CancellationToken;
+
 use super::Failure;
 use crate::{
     app::App,
     build_info,
     config::{self, CommandLine, Config},
     model::SystemClock,
-    shutdown,
 };
 
-/// Polls and serves until SIGTERM or SIGINT. A reload reads the files anew.
-pub async fn serve(config: Config, line: CommandLine) -> Result<(), Failure> {
-    let stop = shutdown::on_signals()?;
+/// Polls and serves until told to stop. A reload reads the files anew.
+pub(super) async fn serve(
+    config: Config,
+    line: CommandLine,
+    stop: CancellationToken,
+    hangups: impl Stream<Item = ()> + Unpin,
+) -> Result<(), Failure> {
     tracing::info!(
         version = build_info::VERSION,
         revision = build_info::REVISION,
@@ -19,8 +25,11 @@ pub async fn serve(config: Config, line: CommandLine) -> Result<(), Failure> {
         "Starting cortex-workflow-exporter."
     );
     let reread = move || config::load(&line).map_err(|errors| errors.to_string());
-    let app = App::build(config, Arc::new(reread), Arc::new(SystemClock)).await?;
-    app.run(stop).await?;
+    // It may wait for the ledger's lock.
+    let building = App::build(config, Arc::new(reread), Arc::new(SystemClock));
+    if let Some(app) = stop.run_until_cancelled(building).await {
+        app?.run(stop, hangups).await?;
+    }
     tracing::info!("Stopped.");
     Ok(())
 }

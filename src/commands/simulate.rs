@@ -1,23 +1,33 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
+use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::{
     config,
     model::SystemClock,
-    shutdown,
     simulator::{Simulator, SimulatorSettings},
 };
 
-/// Serves the simulated API until SIGTERM or SIGINT.
-pub async fn simulate(config: config::Simulate) -> Result<(), Failure> {
-    let stop = shutdown::on_signals()?;
+/// Serves the simulated API until told to stop; nothing is left for a SIGHUP to reload.
+pub(super) async fn simulate(
+    config: &config::Simulate,
+    stop: CancellationToken,
+    mut hangups: impl Stream<Item = ()> + Unpin,
+) -> Result<(), Failure> {
     let (listener, address) = listen(config.listen_address).await?;
-    println!("The simulated Cortex API is at http://{address}");
-    println!("Its key is {KEY}; what it can do on command: http://{address}/_simulator/");
-    lively(config.seed).serve(listener, stop).await?;
+    print(&format!(
+        "The simulated Cortex API is at http://{address}\n\
+         Its key is {KEY}; what it can do on command: http://{address}/_simulator/\n"
+    ))?;
+    let serving = lively(config.seed).serve(listener, stop);
+    tokio::select! {
+        served = serving => served?,
+        _ = hangups.next() => {}
+    }
     Ok(())
 }
 

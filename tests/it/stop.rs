@@ -1,5 +1,7 @@
 //! How the exporter ends when it is asked to.
 
+use std::{fs, process::Command};
+
 use cortex_workflow_exporter::{
     model::Status,
     simulator::{Fault, Rule},
@@ -106,4 +108,70 @@ fn stopping(exporter: &Process) -> String {
     let log = exporter.stderr();
     let from = log.find("Stopping").unwrap_or(log.len());
     format!("msg={}", &log[from..])
+}
+
+/// The signals that a process catches, as a set of bits.
+fn caught(exporter: &Process) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", exporter.id()));
+    let status = status.unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    bits.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
+}
+
+/// Waits until it catches SIGHUP, SIGINT and SIGTERM.
+async fn catches_signals(exporter: &Process) {
+    let wanted = [1, 2, 15].iter().fold(0, |set, number| set | 1_u64 << (number - 1));
+    let catches = async || (caught(exporter) & wanted == wanted).then_some(());
+    wait_until("it catches signals", catches, || exporter.log()).await;
+}
+
+#[tokio::test]
+async fn signals_are_obeyed_while_the_configuration_is_still_being_read() {
+    for (arguments, signal, code) in [
+        (&["serve"][..], "TERM", 0),
+        (&["serve"], "INT", 0),
+        (&["check"], "TERM", 143),
+        (&["check"], "HUP", 129),
+        (&["once"], "INT", 130),
+    ] {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        // Reading a pipe lasts until somebody writes to it.
+        let pipe = directory.path().join("config.yml");
+        let made = Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "there is a pipe");
+        let file = format!("--config.file={}", pipe.display());
+        let arguments: Vec<_> = arguments.iter().copied().chain([file.as_str()]).collect();
+        let mut exporter = Process::spawn(&arguments, &[]);
+        catches_signals(&exporter).await;
+        if arguments[0] == "serve" {
+            exporter.signal("HUP");
+        }
+        exporter.signal(signal);
+        assert_eq!(exporter.exit_code().await, code, "{arguments:?} {signal}: {}", exporter.log());
+    }
+}
+
+#[tokio::test]
+async fn signals_are_obeyed_while_the_ledger_is_locked_by_another_process() {
+    let api = Api::start().await;
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let ledger = ledger_url(directory.path());
+    let mut first = Process::serve(&api, &ledger, &[]);
+    first.ready_url().await;
+    let mut second = Process::serve(&api, &ledger, &[]);
+    second.told("Starting", Process::stderr).await;
+    second.signal("HUP");
+    second.terminate();
+    assert_eq!(second.exit_code().await, 0, "{}", second.log());
+    assert!(!second.stderr().contains("in use"), "it did not wait to the end: {}", second.log());
+    // What came too early for a reload is one as soon as there is something to reload.
+    let mut third = Process::serve(&api, &ledger, &[]);
+    third.told("Starting", Process::stderr).await;
+    third.signal("HUP");
+    first.terminate();
+    assert_eq!(first.exit_code().await, 0, "{}", first.log());
+    third.ready_url().await;
+    third.told("message=\"Reloaded", Process::stderr).await;
+    third.terminate();
+    assert_eq!(third.exit_code().await, 0, "{}", third.log());
 }

@@ -54,9 +54,10 @@ impl Location {
         if path == ":memory:" {
             return Ok(Self::Memory);
         }
-        canonical(Path::new(path))
-            .map(Self::File)
-            .map_err(|error| LedgerError { ledger: path.into(), problem: error.into() })
+        canonical(Path::new(path)).map(Self::File).map_err(|error| {
+            let shown = std::path::absolute(path).unwrap_or_else(|_| path.into());
+            LedgerError { ledger: shown.display().to_string(), problem: error.into() }
+        })
     }
 
     /// The URL for the database driver. The path is absolute, so that SQLite takes it for nothing

@@ -187,6 +187,11 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// The number that the system has for it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
