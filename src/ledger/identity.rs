@@ -1,6 +1,6 @@
 //! Whether what was observed of a run is new. Pure.
 
-use super::state::{Age, OpenRun, WorkflowRecord};
+use super::state::{Age, NewsSince, OpenRun, WorkflowRecord};
 use crate::model::{Phase, Run, Status, Timestamp};
 
 /// What the ledger remembers of a run.
@@ -72,6 +72,8 @@ pub(super) struct Identifier<'a> {
     pub(super) workflow: &'a WorkflowRecord,
     /// Runs created before this are forgotten and never news.
     pub(super) pruned_before_ms: i64,
+    /// When the app was met.
+    pub(super) cold_start_ms: i64,
 }
 
 impl Identity {
@@ -184,10 +186,13 @@ impl Identifier<'_> {
         }
         let earliest = run.ended_at.or(run.started_at).or(run.created_at);
         let latest = run.ended_at.or(run.updated_at);
-        let age = self.workflow.news_since.judge(
+        let age = match self.workflow.news_since.judge(
             earliest.map_or(i64::MIN, Timestamp::earliest),
             latest.map_or(i64::MAX, Timestamp::latest),
-        );
+        ) {
+            Age::News if first_reading && self.may_be_history(run) => Age::Unclear,
+            age => age,
+        };
         let replay = self.had_finished(run);
         match age {
             // It may as well be the attempt that had finished.
@@ -227,6 +232,14 @@ impl Identifier<'_> {
             // in front of runs that the reading going on has yet to reach.
             reading: self.current_reading(),
         }
+    }
+
+    /// Whether a run may have ended before its workflow was met, although its end is a later day: the
+    /// day may be one of another time zone.
+    fn may_be_history(&self, run: &Run) -> bool {
+        let is_bare = |at: Timestamp| at.instant().is_none();
+        let NewsSince::About(from) = self.workflow.news_since else { return false };
+        from >= self.cold_start_ms && run.ended_at.is_some_and(is_bare)
     }
 
     /// Whether a run that nothing is remembered of must have finished before, so that another attempt

@@ -7,7 +7,7 @@ use super::{
     changes::Changes,
     metric::{Metric, OTHER},
     series::{Bounds, Series, SeriesKey},
-    state::{NewsSince, ReadAt, UNLISTED_FOR_MS, WorkflowRecord, WorkflowState},
+    state::{AppRecord, NewsSince, ReadAt, UNLISTED_FOR_MS, WorkflowRecord, WorkflowState},
 };
 use crate::{
     config::WorkflowFilter,
@@ -35,9 +35,11 @@ impl WorkflowsRead<'_> {
     pub(super) fn record(&self, changes: &mut Changes) {
         let version = changes.state.version + 1;
         let app = changes.state.apps.entry(self.app.clone()).or_default();
-        let cold_start = app.record.cold_start_ms.is_none();
-        let cold_start_ms = *app.record.cold_start_ms.get_or_insert(self.read_at.api_ms);
+        let before = app.record.clone();
+        let cold_start = before.cold_start_ms.is_none();
+        app.record.cold_start_ms.get_or_insert(self.read_at.api_ms);
         app.record.listed_ms = Some(self.read_at.local_ms);
+        app.record.listed_api_ms = Some(self.read_at.api_ms);
         let there = self.workflows.iter().filter(|workflow| !workflow.deleted);
         // Pages overlap; what was listed twice is as it was listed last.
         let there: BTreeMap<_, _> = there.map(|workflow| (&workflow.id, workflow)).collect();
@@ -46,7 +48,7 @@ impl WorkflowsRead<'_> {
         }
         for workflow in there.into_values() {
             let known = app.workflows.get(&workflow.id);
-            let since = self.news_since(workflow, known.is_some(), cold_start, cold_start_ms);
+            let since = self.news_since(workflow, known.is_some(), &before);
             let mut state = known.map_or_else(
                 || {
                     changes.highest_number += 1;
@@ -82,26 +84,23 @@ impl WorkflowsRead<'_> {
         }
     }
 
-    /// From when on the runs of a workflow are news, if it is followed from this list on.
-    fn news_since(
-        &self,
-        workflow: &Workflow,
-        is_known: bool,
-        cold_start: bool,
-        cold_start_ms: i64,
-    ) -> NewsSince {
-        if cold_start {
-            return self.lookback.map_or(NewsSince::Beginning, |lookback| {
-                NewsSince::About(cold_start_ms.saturating_sub(lookback.as_millis() as i64))
-            });
-        }
-        let is_younger = |workflow: &Workflow| {
-            workflow.created_at.is_none_or(|at| at.latest() >= cold_start_ms.saturating_sub(999))
+    /// From when on the runs of a workflow are news, if it is followed from this list on. `app` is as
+    /// the list before left it.
+    fn news_since(&self, workflow: &Workflow, is_known: bool, app: &AppRecord) -> NewsSince {
+        let now_ms = self.read_at.api_ms;
+        let Some(lookback) = self.lookback else { return NewsSince::Beginning };
+        let history_ms = |ms: i64| ms.saturating_sub(lookback.as_millis() as i64);
+        let Some(cold_start_ms) = app.cold_start_ms else {
+            return NewsSince::About(history_ms(now_ms));
         };
-        if !is_known && is_younger(workflow) {
-            NewsSince::Beginning
-        } else {
-            NewsSince::About(self.read_at.api_ms)
+        match workflow.created_at {
+            _ if is_known => NewsSince::About(now_ms),
+            // It may be as young as the last list, which didn't have it.
+            None => NewsSince::About(app.listed_api_ms.unwrap_or(now_ms)),
+            Some(at) if at.latest() >= cold_start_ms.saturating_sub(999) => {
+                NewsSince::AllSince(history_ms(cold_start_ms))
+            }
+            Some(_) => NewsSince::About(now_ms),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     identity::{Attempt, Identifier, Identity, Novelty, RunPhase, RunRecord},
     increments::{self, Increment},
     series::{Bounds, Series},
-    state::{ReadAt, WorkflowState},
+    state::{AppRecord, ReadAt, WorkflowState},
 };
 use crate::model::{Anomaly, AppId, DAY_MS, Phase, Run, RunId, Status, Timestamp, WorkflowId};
 
@@ -84,8 +84,7 @@ struct Observer<'a> {
     detection_delays: &'a mut Vec<f64>,
     rules: Rules<'a>,
     read_at: ReadAt,
-    /// Runs created before this are forgotten and never news.
-    pruned_before_ms: i64,
+    app: AppRecord,
     /// The version of the state in which new series are published.
     version: u64,
 }
@@ -167,7 +166,7 @@ impl<'a> Observer<'a> {
         let app_state = state.apps.get_mut(app)?;
         Some(Self {
             place: (app.clone(), id.clone()),
-            pruned_before_ms: app_state.record.pruned_before_ms.unwrap_or(i64::MIN),
+            app: app_state.record.clone(),
             workflow: Arc::make_mut(app_state.workflows.get_mut(id)?),
             overflow,
             budget,
@@ -185,7 +184,11 @@ impl<'a> Observer<'a> {
         let phase = run.phase();
         let run = &*without_future_end(run, self.read_at);
         let workflow = &self.workflow.record;
-        let identifier = Identifier { workflow, pruned_before_ms: self.pruned_before_ms };
+        let identifier = Identifier {
+            workflow,
+            pruned_before_ms: self.app.pruned_before_ms.unwrap_or(i64::MIN),
+            cold_start_ms: self.app.cold_start_ms.unwrap_or(i64::MIN),
+        };
         let identity = identifier.identify(run, phase, record);
         if phase == Phase::Finished {
             self.set_last_run(run);

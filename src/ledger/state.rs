@@ -42,6 +42,8 @@ pub struct AppRecord {
     pub cold_start_ms: Option<i64>,
     /// When the list of workflows was last read completely.
     pub listed_ms: Option<i64>,
+    /// The same by API time.
+    pub(super) listed_api_ms: Option<i64>,
     /// When the last complete, successful poll cycle ended.
     pub succeeded_ms: Option<i64>,
     /// API time: runs created before are forgotten and never news.
@@ -136,8 +138,11 @@ pub struct Listed {
 /// only, since it is read off the `Date` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum NewsSince {
-    /// The workflow is younger than the ledger: all of its runs are news.
+    /// All of its runs are news.
     Beginning,
+    /// The workflow is younger than the ledger, so that its runs are news; but for those that
+    /// certainly ended before this millisecond, which it brought along.
+    AllSince(i64),
     /// This millisecond, give or take a second: the estimate may lie on either side, depending on
     /// whether the local clock is behind or ahead.
     About(i64),
@@ -156,9 +161,11 @@ impl NewsSince {
     /// The age of something that happened between these two moments.
     pub(super) fn judge(self, earliest: i64, latest: i64) -> Age {
         match self {
-            Self::Beginning => Age::News,
             Self::About(from) if earliest > from.saturating_add(999) => Age::News,
-            Self::About(from) if latest < from.saturating_sub(999) => Age::History,
+            Self::About(from) | Self::AllSince(from) if latest < from.saturating_sub(999) => {
+                Age::History
+            }
+            Self::Beginning | Self::AllSince(_) => Age::News,
             Self::About(_) => Age::Unclear,
         }
     }
@@ -187,6 +194,7 @@ impl State {
         for (id, app) in &mut self.apps {
             let Some(before) = before.apps.get(id) else { continue };
             app.record.listed_ms = before.record.listed_ms;
+            app.record.listed_api_ms = before.record.listed_api_ms;
             app.record.succeeded_ms = before.record.succeeded_ms;
             app.due = Arc::clone(&before.due);
             for (id, workflow) in &mut app.workflows {

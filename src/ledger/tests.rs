@@ -205,18 +205,25 @@ async fn an_unknown_status_and_origin_are_counted_under_their_own_words(place: P
     assert_eq!(book.anomalies(Anomaly::UnknownOrigin), 1.0);
 }
 
-async fn an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it(
+async fn an_end_told_as_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it(
     place: Place,
 ) {
-    let today = Some(Timestamp::Date(20_000 * DAY_MS));
-    let yesterday = Some(Timestamp::Date(19_999 * DAY_MS));
-    let found = Run { ended_at: today, ..run("a", "FAILED") };
-    let mut book = Book::met(&place, std::slice::from_ref(&found)).await;
-    let later = Run { ended_at: today, ..run("b", "FAILED") };
-    let older = Run { ended_at: yesterday, ..run("c", "FAILED") };
-    book.read(&[later.clone(), found.clone(), older.clone()]).await;
-    book.read(&[later, found, older]).await;
-    assert_eq!(book.counted("FAILED"), 1.0);
+    let on = |day: i64| Some(Timestamp::Date((20_000 + day) * DAY_MS));
+    for (day, counted) in [(-1, 0.0), (0, 1.0), (1, 1.0)] {
+        let found = Run { ended_at: on(day), ..run("found", "FAILED") };
+        let mut book = Book::met(&place, std::slice::from_ref(&found)).await;
+        let later = Run { ended_at: on(day), ..run("later", "FAILED") };
+        for _ in 0..2 {
+            book.read(&[later.clone(), found.clone()]).await;
+            assert_eq!(book.counted("FAILED"), counted, "day {day}");
+        }
+    }
+    let lookback = Some(Duration::from_secs(3 * 86_400));
+    let mut book = Book::open(Settings { lookback, ..settings(&place.url().await) }).await;
+    book.list(&[workflow("w")]).await;
+    let within = [-1, -2].map(|day| Run { ended_at: on(day), ..run(&format!("{day}"), "FAILED") });
+    book.read(&within).await;
+    assert_eq!(book.counted("FAILED"), 2.0, "the lookback asks for them");
 }
 
 async fn what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart(place: Place) {
@@ -384,8 +391,10 @@ on_each_database! {
     everything_that_a_run_moves_moves_together
     a_run_without_a_usable_duration_counts_and_an_anomaly_says_why
     an_unknown_status_and_origin_are_counted_under_their_own_words
-    an_end_told_as_the_cold_starts_day_is_news_unless_the_first_reading_found_it
+    an_end_told_as_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it
     a_workflow_created_after_the_cold_start_counts_in_full
+    what_counts_of_a_workflow_that_appears_later_depends_on_when_it_was_created
+    a_workflow_without_an_age_that_appeared_during_a_downtime_loses_nothing
     an_older_workflow_that_is_met_later_starts_with_its_history_uncounted
     widening_a_filter_makes_no_news_of_history
     what_ended_while_the_exporter_was_down_is_counted_once_after_the_restart

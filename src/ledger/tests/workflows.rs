@@ -11,6 +11,67 @@ pub(super) async fn a_workflow_created_after_the_cold_start_counts_in_full(place
     assert_eq!((book.counted("FAILED"), book.submitted()), (1.0, 1.0));
 }
 
+/// Listed ten minutes after the cold start, and not five minutes after it. A run ended so long after
+/// the cold start; it counts or not, for each way in which the workflow may say how old it is.
+const APPEARING: [(i64, [bool; 4]); 5] = [
+    // Created later, without an age, created earlier, later by a bare date.
+    (-DAY_MS, [false, false, false, false]),
+    (-MINUTE, [false, false, false, false]),
+    (MINUTE, [true, false, false, true]),
+    (7 * MINUTE, [true, true, false, true]),
+    (12 * MINUTE, [true, true, true, true]),
+];
+
+pub(super) async fn what_counts_of_a_workflow_that_appears_later_depends_on_when_it_was_created(
+    place: Place,
+) {
+    let created = [
+        Some(Timestamp::Instant(COLD + 6 * MINUTE)),
+        None,
+        Some(Timestamp::Instant(COLD - MINUTE)),
+        Some(Timestamp::Date(20_000 * DAY_MS)),
+    ];
+    for (at, created_at) in created.into_iter().enumerate() {
+        for (ended_after, counts) in APPEARING {
+            let mut book = Book::met(&place, &[]).await;
+            book.now_ms = COLD + 5 * MINUTE;
+            book.list(&[workflow("w")]).await;
+            book.now_ms = COLD + 10 * MINUTE;
+            book.list(&[workflow("w"), Workflow { created_at, ..workflow("x") }]).await;
+            book.workflow = workflow("x").id;
+            let first = fresh("a", "FAILED", ended_after);
+            book.read(if ended_after < 10 * MINUTE { std::slice::from_ref(&first) } else { &[] })
+                .await;
+            book.now_ms = COLD + 15 * MINUTE;
+            book.read(&[first]).await;
+            let expected = if counts[at] { 1.0 } else { 0.0 };
+            assert_eq!(book.counted("FAILED"), expected, "{created_at:?}, {ended_after}");
+        }
+        // Without any time, a run is news where nothing is history.
+        let mut book = Book::met(&place, &[]).await;
+        book.now_ms = COLD + 10 * MINUTE;
+        book.list(&[Workflow { created_at, ..workflow("x") }]).await;
+        book.workflow = workflow("x").id;
+        book.read(&[Run { created_at: None, started_at: None, ..run("a", "FAILED") }]).await;
+        let expected = if [0, 3].contains(&at) { 1.0 } else { 0.0 };
+        assert_eq!(book.counted("FAILED"), expected, "{created_at:?}, without any time");
+    }
+}
+
+pub(super) async fn a_workflow_without_an_age_that_appeared_during_a_downtime_loses_nothing(
+    place: Place,
+) {
+    let url = place.lasting_url().await;
+    let mut book = Book::open(settings(&url)).await;
+    book.list(&[workflow("w")]).await;
+    book = book.reopened().await;
+    book.now_ms += 2 * DAY_MS;
+    book.list(&[workflow("w"), Workflow { created_at: None, ..workflow("x") }]).await;
+    book.workflow = workflow("x").id;
+    book.read(&[fresh("b", "FAILED", DAY_MS), fresh("a", "FAILED", -DAY_MS)]).await;
+    assert_eq!(book.counted("FAILED"), 1.0);
+}
+
 pub(super) async fn an_older_workflow_that_is_met_later_starts_with_its_history_uncounted(
     place: Place,
 ) {
