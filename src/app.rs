@@ -23,7 +23,7 @@ use crate::{
     config::{Config, Setting},
     http::{Endpoints, Server},
     ledger::{self, Ledger, LedgerMetrics},
-    metrics::{Exposition, ReleaseGate, gauges_of},
+    metrics::{Exposition, ExpositionOptions, ReleaseGate, gauges_of},
     model::Clock,
     poller::Poller,
     systemd,
@@ -63,8 +63,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let server = Server::bind(&config.web).await;
         let server = server.with_context(|| Setting::named("web.listen-address").to_string())?;
-        let mut core = Core::build(&config, counting(&config), clock).await?;
-        core.exposition = core.exposition.with_created_lines(config.metrics.created_lines);
+        let core = Core::build(&config, counting(&config), clock).await?;
         Ok(Self { server, core, config, reread })
     }
 
@@ -154,8 +153,12 @@ impl Core {
         let states = ledger.states();
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;
         let pollers = shared.pollers(&config.apps, &config.poll)?;
-        let exposition =
-            Exposition::new(states, registry, clock).with_labels(&config.metrics.labels);
+        let options = ExpositionOptions {
+            created_lines: config.metrics.created_lines,
+            native_histograms: config.metrics.native_histograms,
+            labels: config.metrics.labels.clone(),
+        };
+        let exposition = Exposition::new(states, registry, clock).with_options(options);
         Ok(Self { exposition, pollers, shared })
     }
 

@@ -82,7 +82,7 @@ const LOGGING: Setting = rows("Logging", &[Serve, Check, Once, Demo, Simulate]);
 const SIMULATOR: Setting = rows("Simulator", &[Demo, Simulate]);
 
 /// All settings, in the order of the help.
-pub static SETTINGS: [Setting; 33] = [
+pub static SETTINGS: [Setting; 34] = [
     Setting {
         name: "config.file",
         kind: Kind::File(|draft, path| draft.file = Some(path)),
@@ -298,6 +298,18 @@ pub static SETTINGS: [Setting; 33] = [
                (created-timestamp-zero-ingestion)",
         reload: Reload::Refused(|now, before| {
             now.metrics.created_lines == before.metrics.created_lines
+        }),
+        ..METRICS
+    },
+    Setting {
+        name: "metrics.native-histograms",
+        kind: Kind::Bool(|draft, on| draft.config.metrics.native_histograms = on),
+        default: "false",
+        help: "In protocol buffers, add native buckets to the classic ones; only for a Prometheus \
+               that takes native histograms and keeps the classic ones \
+               (always_scrape_classic_histograms)",
+        reload: Reload::Refused(|now, before| {
+            now.metrics.native_histograms == before.metrics.native_histograms
         }),
         ..METRICS
     },

@@ -141,6 +141,8 @@ pub struct Metrics {
     pub max_series: usize,
     /// Whether OpenMetrics states start times as samples of their own.
     pub created_lines: bool,
+    /// Whether protocol buffers have native buckets besides the classic ones.
+    pub native_histograms: bool,
     /// The histograms' buckets.
     pub buckets: Buckets,
     /// Labels that every series has besides its own, by name.

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::Registry;
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::{
     encoding::{Body, Encoder, Encoding, FirstPart},
     families::{FAMILIES, Family, Now},
-    format::{Format, Formatter},
+    format::{ExpositionOptions, Format, Formatter},
     sample::{Head, MetricType, Sample, Sink},
     self_metrics,
 };
@@ -36,9 +36,7 @@ pub struct Exposition {
     clock: Arc<dyn Clock>,
     /// When the exporter's own counters were 0.
     start_ms: i64,
-    created_lines: bool,
-    /// Added to the labels of every series.
-    labels: Arc<[(String, String)]>,
+    options: Arc<ExpositionOptions>,
     /// By format and encoding.
     rendered: [[Mutex<Option<Rendered>>; Encoding::ALL.len()]; Format::ALL.len()],
 }
@@ -56,21 +54,14 @@ impl Exposition {
     /// An exposition of these states. `own` has the exporter's own families.
     pub fn new(states: watch::Receiver<Arc<State>>, own: Registry, clock: Arc<dyn Clock>) -> Self {
         let start_ms = clock.now_ms();
-        let (created_lines, labels) = (false, Arc::default());
-        Self { states, own, clock, start_ms, created_lines, labels, rendered: Default::default() }
+        let (options, rendered) = (Arc::default(), Default::default());
+        Self { states, own, clock, start_ms, options, rendered }
     }
 
-    /// The same with these labels, by name, on every series. No family may have one of them.
+    /// The same with these options.
     #[must_use]
-    pub fn with_labels(self, labels: &BTreeMap<String, String>) -> Self {
-        let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone()));
-        Self { labels: labels.collect(), ..self }
-    }
-
-    /// Whether OpenMetrics has the start times of counters and histograms as samples of their own.
-    #[must_use]
-    pub fn with_created_lines(self, created_lines: bool) -> Self {
-        Self { created_lines, ..self }
+    pub fn with_options(self, options: ExpositionOptions) -> Self {
+        Self { options: Arc::new(options), ..self }
     }
 
     /// The exposition as of now, and the version of the state in it. Takes tens of milliseconds of
@@ -136,8 +127,7 @@ impl Exposition {
     }
 
     fn writer<O>(&self, format: Format, out: O) -> FamilyWriter<O> {
-        let labels = Arc::clone(&self.labels);
-        let formatter = Formatter { format, created_lines: self.created_lines, labels };
+        let formatter = Formatter { format, options: Arc::clone(&self.options) };
         FamilyWriter { formatter, out, samples: Vec::new(), series: 0 }
     }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     openmetrics, protobuf,
@@ -34,14 +34,22 @@ impl Format {
     }
 }
 
-/// How a format is written.
-#[derive(Clone, Debug)]
+/// What an exposition may have or not.
+#[derive(Clone, Debug, Default)]
+pub struct ExpositionOptions {
+    /// Whether OpenMetrics has start times as samples of their own.
+    pub created_lines: bool,
+    /// Whether protocol buffers have native buckets besides the classic ones. Without them nothing
+    /// says that a histogram is native, so that Prometheus keeps its classic buckets.
+    pub native_histograms: bool,
+    /// Labels that every series has besides its own, by name. No family may have one of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Writes a format.
 pub(super) struct Formatter {
     pub(super) format: Format,
-    /// Whether OpenMetrics has start times as samples of their own.
-    pub(super) created_lines: bool,
-    /// What every series has besides its own labels.
-    pub(super) labels: Arc<[(String, String)]>,
+    pub(super) options: Arc<ExpositionOptions>,
 }
 
 impl Formatter {
@@ -63,19 +71,22 @@ impl Formatter {
         sample: &Sample<'_>,
     ) {
         let all: Vec<_>;
-        let labels = if self.labels.is_empty() {
+        let labels = if self.options.labels.is_empty() {
             labels
         } else {
-            let more = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let more =
+                self.options.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             all = labels.iter().copied().chain(more).collect();
             &all
         };
         match self.format {
             Format::Text => text::sample(out, head.name, labels, sample),
             Format::OpenMetrics => {
-                openmetrics::sample(out, head, labels, sample, self.created_lines);
+                openmetrics::sample(out, head, labels, sample, self.options.created_lines);
             }
-            Format::Protobuf => protobuf::sample(out, labels, sample),
+            Format::Protobuf => {
+                protobuf::sample(out, labels, sample, self.options.native_histograms);
+            }
         }
     }
 

@@ -18,6 +18,6 @@ mod text_common;
 pub use encoding::{Body, Encoding};
 pub use exposition::{Exposition, Negotiated};
 pub use families::{FAMILIES, Family, Now, gauges_of};
-pub use format::Format;
+pub use format::{ExpositionOptions, Format};
 pub use release_gate::ReleaseGate;
 pub use sample::MetricType;

@@ -193,7 +193,8 @@ async fn an_invalid_configuration_changes_nothing_and_is_told_in_three_places() 
 #[tokio::test]
 async fn what_only_a_restart_can_change_is_refused_by_name() {
     let scene = Scene::start("").await;
-    let more = "metrics: {labels: {a: b}, hold_timeout: 1m, created_lines: true}\n\
+    let more = "metrics: {labels: {a: b}, hold_timeout: 1m, created_lines: true, \
+                native_histograms: true}\n\
                 log: {format: json}";
     let changed = text(&scene.api, more)
         .replace("ledger.db", "other.db")
@@ -209,6 +210,7 @@ async fn what_only_a_restart_can_change_is_refused_by_name() {
         "state.url",
         "metrics.labels",
         "metrics.created_lines",
+        "metrics.native_histograms",
         "metrics.hold_timeout",
         "web.listen_address",
         "web.telemetry_path",

@@ -31,7 +31,8 @@ pub(super) fn head(out: &mut Vec<u8>, head: &Head<'_>, samples: usize) {
     family.encode_raw(out);
 }
 
-pub(super) fn sample(out: &mut Vec<u8>, labels: &Labels<'_>, sample: &Sample<'_>) {
+/// One sample; `native` adds native buckets to histograms that have them.
+pub(super) fn sample(out: &mut Vec<u8>, labels: &Labels<'_>, sample: &Sample<'_>, native: bool) {
     let label = labels.iter().map(|(name, value)| pair(name, value)).collect();
     let mut metric = ProtoMetric { label, ..ProtoMetric::default() };
     match sample {
@@ -43,12 +44,14 @@ pub(super) fn sample(out: &mut Vec<u8>, labels: &Labels<'_>, sample: &Sample<'_>
                 created_timestamp: Some(timestamp(*start_ms)),
             });
         }
-        Sample::Histogram(distribution) => metric.histogram = Some(histogram(distribution)),
+        Sample::Histogram(distribution) => {
+            metric.histogram = Some(histogram(distribution, native));
+        }
     }
     encoding::message::encode(METRIC, &metric, out);
 }
 
-fn histogram(distribution: &Distribution<'_>) -> ProtoHistogram {
+fn histogram(distribution: &Distribution<'_>, native: bool) -> ProtoHistogram {
     let buckets = distribution.buckets().map(|bucket| ProtoBucket {
         cumulative_count: Some(bucket.cumulative),
         upper_bound: Some(bucket.bound),
@@ -61,7 +64,7 @@ fn histogram(distribution: &Distribution<'_>) -> ProtoHistogram {
         created_timestamp: Some(timestamp(distribution.start_ms)),
         ..ProtoHistogram::default()
     };
-    if let Some(native) = distribution.native {
+    if let Some(native) = distribution.native.filter(|_| native) {
         histogram.schema = Some(native.schema);
         histogram.zero_threshold = Some(NativeHistogram::ZERO_THRESHOLD);
         histogram.zero_count = Some(native.zero);

@@ -158,6 +158,7 @@ async fn three_formats_say_the_same_of_one_ledger() {
     assert!(text.exemplars.is_empty());
     assert_eq!(openmetrics.created, protobuf.created, "the start times are the same");
     assert!(openmetrics.created.len() > 20);
+    assert!(protobuf.native.is_empty(), "native histograms are off unless asked for");
 }
 
 #[tokio::test]
@@ -190,7 +191,7 @@ async fn exemplars_name_the_latest_run_of_each_bucket_and_none_whose_id_is_too_l
 
 #[tokio::test]
 async fn native_histograms_hold_what_the_classic_ones_hold() {
-    let (_api, _exporter, base) = counted(&[]).await;
+    let (_api, _exporter, base) = counted(&["--metrics.native-histograms"]).await;
     let told = read("protobuf", &answer(&base, PROTOBUF, true).await.1);
     assert!(told.native.len() > 3);
     for (key, native) in &told.native {
@@ -221,7 +222,11 @@ async fn a_restart_goes_on_with_the_same_histograms_and_start_times() {
     api.add_workflow("work_known");
     let mut before = None;
     for _ in 0..2 {
-        let mut exporter = Process::serve(&api, &url, &["--metrics.hold-timeout=0s"]);
+        let mut exporter = Process::serve(
+            &api,
+            &url,
+            &["--metrics.hold-timeout=0s", "--metrics.native-histograms"],
+        );
         let base = exporter.ready_url().await;
         if before.is_none() {
             api.finish_one("work_known", Status::Failed);

@@ -1,8 +1,10 @@
 //! What a real Prometheus makes of the formats beyond text.
 
+use std::process::Command;
+
 use cortex_workflow_exporter::model::{Origin, Status};
 
-use crate::support::{Api, Prometheus, report_missing, wait_until};
+use crate::support::{Api, Prometheus, newest_prometheus, report_missing, wait_until};
 
 use super::{HOSTILE, counted};
 
@@ -10,9 +12,25 @@ use super::{HOSTILE, counted};
 const FEATURES: &str =
     "--enable-feature=native-histograms,exemplar-storage,created-timestamp-zero-ingestion";
 
+/// Without which Prometheus drops the classic buckets where there are native ones.
+const CLASSIC: &str = "  always_scrape_classic_histograms: true\n";
+
+/// The scrape configuration with which Prometheus takes native histograms: up to 3.7 the feature
+/// does, and the setting is unknown.
+fn taking_native() -> String {
+    let program = newest_prometheus("prometheus");
+    let version = program.and_then(|program| Command::new(program).arg("--version").output().ok());
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let number =
+        version.as_deref().and_then(|text| text.split("version 3.").nth(1)?.split('.').next());
+    let minor = number.and_then(|number| number.parse::<u32>().ok()).unwrap_or(0);
+    let setting = if minor >= 8 { "  scrape_native_histograms: true\n" } else { "" };
+    format!("{setting}{CLASSIC}")
+}
+
 /// A Prometheus that reads all there is. Without one, says what stays untested.
 async fn newest(target: &str) -> Option<Prometheus> {
-    scraping(target, &[FEATURES], "  always_scrape_classic_histograms: true\n").await
+    scraping(target, &[FEATURES], &taking_native()).await
 }
 
 async fn scraping(target: &str, flags: &[&str], scrape: &str) -> Option<Prometheus> {
@@ -30,7 +48,7 @@ async fn scraping(target: &str, flags: &[&str], scrape: &str) -> Option<Promethe
 
 #[tokio::test]
 async fn prometheus_3_computes_quantiles_of_native_histograms() {
-    let (_api, _exporter, base) = counted(&[]).await;
+    let (_api, _exporter, base) = counted(&["--metrics.native-histograms"]).await;
     let Some(prometheus) = newest(&base).await else { return };
     let series = "cortex_workflow_run_duration_seconds{workflow_id=\"work_new\",status=\"FAILED\"}";
     let number = async |query: &str| prometheus.wait_for(query).await.parse::<f64>();
@@ -44,12 +62,82 @@ async fn prometheus_3_computes_quantiles_of_native_histograms() {
     assert!((7.25 / 1.091..7.25 * 1.091).contains(&median), "{median}");
 }
 
+/// A way to scrape that the documentation recommends.
+struct Recommended {
+    /// Whether the exporter has `--metrics.native-histograms`.
+    native: bool,
+    features: &'static str,
+    scrape: String,
+}
+
+#[tokio::test]
+async fn prometheus_3_has_classic_histograms_however_it_is_recommended_to_scrape() {
+    let created = "created-timestamp-zero-ingestion";
+    let classic = || CLASSIC.to_owned();
+    let recommended = [
+        ("", false, String::new()),
+        ("exemplar-storage", false, String::new()),
+        (created, false, String::new()),
+        (created, false, classic()),
+        ("exemplar-storage,created-timestamp-zero-ingestion", false, String::new()),
+        // Somebody who asks for native ones, but not this exporter.
+        ("native-histograms", false, String::new()),
+        ("native-histograms,created-timestamp-zero-ingestion", false, classic()),
+        ("", true, String::new()),
+        ("native-histograms", true, taking_native()),
+        ("native-histograms,created-timestamp-zero-ingestion", true, taking_native()),
+        (
+            "native-histograms,exemplar-storage,created-timestamp-zero-ingestion",
+            true,
+            taking_native(),
+        ),
+    ];
+    let recommended =
+        recommended.map(|(features, native, scrape)| Recommended { native, features, scrape });
+    let (_api, _exporter, without) = counted(&[]).await;
+    let (_api, _exporter, with) = counted(&["--metrics.native-histograms"]).await;
+    let tried = recommended.iter().map(|recommended| recommended.try_on(&without, &with));
+    futures::future::join_all(tried).await;
+}
+
+impl Recommended {
+    async fn try_on(&self, without: &str, with: &str) {
+        let Self { native, features, scrape } = self;
+        let flag = format!("--enable-feature={features}");
+        let flags = if features.is_empty() { vec![] } else { vec![flag.as_str()] };
+        let target = if *native { with } else { without };
+        let Some(prometheus) = scraping(target, &flags, scrape).await else { return };
+        for family in ["run_duration", "run_queue_duration", "step_duration"] {
+            let name = format!("cortex_workflow_{family}_seconds");
+            for suffix in ["_bucket", "_count", "_sum"] {
+                prometheus.wait_for(&format!("count({name}{suffix})")).await;
+            }
+            let natives = format!("count(histogram_count({name})) or vector(0)");
+            let number = prometheus.wait_for(&natives).await;
+            let takes_native = *native && features.contains("native");
+            assert_eq!(number != "0", takes_native, "{features} {native} {scrape}: {name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn prometheus_3_leads_from_a_series_to_a_run() {
-    let (_api, _exporter, base) = counted(&[]).await;
-    let Some(prometheus) = newest(&base).await else { return };
+    for (flags, names) in [
+        (&[][..], &["runs_total", "run_duration_seconds_bucket"][..]),
+        (
+            &["--metrics.native-histograms"],
+            &["runs_total", "run_duration_seconds", "run_duration_seconds_bucket"],
+        ),
+    ] {
+        let (_api, _exporter, base) = counted(flags).await;
+        let Some(prometheus) = newest(&base).await else { return };
+        exemplars_name_a_run(&prometheus, names).await;
+    }
+}
+
+async fn exemplars_name_a_run(prometheus: &Prometheus, names: &[&str]) {
     prometheus.wait_for("cortex_workflow_runs_total > 0").await;
-    for name in ["runs_total", "run_duration_seconds", "run_duration_seconds_bucket"] {
+    for name in names {
         let query = format!("cortex_workflow_{name}{{workflow_id=\"work_new\",status=\"FAILED\"}}");
         // Runs may end a little ahead of the clock here.
         let parameters = [("query", query.as_str()), ("start", "0"), ("end", "4102444800")];
