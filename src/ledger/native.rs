@@ -65,7 +65,7 @@ impl NativeHistogram {
     pub(super) fn observe(&mut self, seconds: f64, count: u64) {
         if count == 0 {
         } else if seconds <= Self::ZERO_THRESHOLD {
-            self.zero += count;
+            self.zero = self.zero.saturating_add(count);
         } else {
             self.add(coarser(index(seconds), FINEST - self.schema), count);
             self.limit();
@@ -97,7 +97,7 @@ impl NativeHistogram {
         let mut more = more.clone();
         self.reduce(more.schema);
         more.reduce(self.schema);
-        self.zero += more.zero;
+        self.zero = self.zero.saturating_add(more.zero);
         for (index, count) in more.buckets {
             self.add(index, count);
         }
@@ -114,7 +114,7 @@ impl NativeHistogram {
 
     fn add(&mut self, index: i32, count: u64) {
         match self.buckets.binary_search_by_key(&index, |(index, _)| *index) {
-            Ok(at) => self.buckets[at].1 += count,
+            Ok(at) => self.buckets[at].1 = self.buckets[at].1.saturating_add(count),
             Err(at) => self.buckets.insert(at, (index, count)),
         }
     }
@@ -129,7 +129,7 @@ impl NativeHistogram {
         for (index, count) in std::mem::take(&mut self.buckets) {
             let index = coarser(index, by);
             match self.buckets.last_mut().filter(|last| last.0 == index) {
-                Some(last) => last.1 += count,
+                Some(last) => last.1 = last.1.saturating_add(count),
                 None => self.buckets.push((index, count)),
             }
         }

@@ -93,8 +93,9 @@ impl Histogram {
     }
 
     fn observe(&mut self, seconds: f64) {
-        self.counts[self.bucket(seconds)] += 1;
-        self.sum += seconds;
+        let bucket = self.bucket(seconds);
+        self.counts[bucket] = self.counts[bucket].saturating_add(1);
+        self.sum = finite_sum(self.sum, seconds);
         self.native.observe(seconds, 1);
     }
 
@@ -105,7 +106,7 @@ impl Histogram {
 
     /// How many observations there are.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 }
 
@@ -120,8 +121,16 @@ impl Value {
 
     pub(super) fn add(&mut self, amount: f64) {
         match self {
-            Self::Counter(value) => *value += amount,
+            Self::Counter(value) => *value = finite_sum(*value, amount),
             Self::Histogram(histogram) => histogram.observe(amount),
+        }
+    }
+
+    /// Whether its sum is one that more can be added to.
+    pub(super) fn is_finite(&self) -> bool {
+        match self {
+            Self::Counter(sum) => sum.is_finite(),
+            Self::Histogram(histogram) => histogram.sum.is_finite(),
         }
     }
 
@@ -164,12 +173,12 @@ impl Value {
     /// Adds what [`Self::since`] gave.
     pub(super) fn grow(&mut self, more: &Self) {
         match (self, more) {
-            (Self::Counter(value), Self::Counter(more)) => *value += more,
+            (Self::Counter(value), Self::Counter(more)) => *value = finite_sum(*value, *more),
             (Self::Histogram(histogram), Self::Histogram(more)) => {
-                histogram.sum += more.sum;
+                histogram.sum = finite_sum(histogram.sum, more.sum);
                 histogram.native.grow(&more.native);
                 for (count, more) in histogram.counts.iter_mut().zip(&more.counts) {
-                    *count += more;
+                    *count = count.saturating_add(*more);
                 }
             }
             _ => {}
@@ -187,6 +196,13 @@ impl Value {
             _ => {}
         }
     }
+}
+
+/// A counter that has become infinite says nothing any more, and stays so: what would make it so is
+/// left out.
+fn finite_sum(sum: f64, more: f64) -> f64 {
+    let new = sum + more;
+    if new.is_finite() { new } else { sum }
 }
 
 /// The bucket bounds in force, by metric.
@@ -224,6 +240,27 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_sum_of_every_metric_stays_finite() {
+        let bounds = Bounds::new(&Buckets::default());
+        for metric in Metric::ALL {
+            let mut value = bounds.zero(metric);
+            for amount in [1.0, f64::MAX, f64::MAX, f64::INFINITY, f64::NAN, 2.0] {
+                value.add(amount);
+                assert!(value.is_finite(), "{metric:?}: {value:?}");
+            }
+            let mut grown = value.clone();
+            grown.grow(&value);
+            assert!(grown.is_finite(), "{metric:?}: {grown:?}");
+            grown.not_below(&value);
+            assert!(grown.is_finite() && grown.since(&value).is_finite(), "{metric:?}: {grown:?}");
+        }
+        let counts = vec![u64::MAX, 1].into();
+        let mut full = Histogram { counts, ..Histogram::new([1.0].as_slice().into()) };
+        full.observe(0.5);
+        assert_eq!((full.counts[0], full.count()), (u64::MAX, u64::MAX));
+    }
 
     #[test]
     fn a_value_on_a_bound_falls_into_that_bucket() {

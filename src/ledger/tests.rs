@@ -360,6 +360,42 @@ async fn a_row_of_failures_is_ended_by_a_completed_run_only(place: Place) {
     assert_eq!(book.state().record.failures.len(), 0);
 }
 
+async fn a_sum_that_is_not_finite_starts_anew_and_nothing_else_does(place: Place) {
+    let url = place.lasting_url().await;
+    let mut book = Book::open(settings(&url)).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[]).await;
+    let labels = ["FAILED", "WORKFLOW"];
+    let infinity = if url.starts_with("sqlite") { "9e999" } else { "'Infinity'" };
+    for (number, (total, column)) in [
+        ("run_credits", "value"),
+        ("run_credits", "shown_value"),
+        ("run_duration", "value"),
+        ("run_duration", "shown_value"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let failed = |id: &str| Run { credits: Some(2.5), ..fresh(id, "FAILED", 20 * SECOND) };
+        book.read(&[failed(&format!("before{number}"))]).await;
+        let sql = format!(
+            "UPDATE series SET {column} = {infinity}, shown_counts = counts, shown_native = native \
+             WHERE total = '{total}'"
+        );
+        book.now_ms += MINUTE;
+        book = book.altered(&sql).await;
+        book.read(&[failed(&format!("after{number}"))]).await;
+        let runs = 2.0 * (number as f64 + 1.0);
+        assert_eq!(book.counted("FAILED"), runs, "{sql}");
+        let metric = Metric::parse(total).expect("it is known");
+        let series = book.series(metric, &labels).expect("it is there");
+        let expected = if metric == Metric::RunCredits { 2.5 } else { 1.0 };
+        assert_eq!(series.value.amount(), expected, "{sql}");
+        assert!(series.value.is_finite() && series.shown().is_finite(), "{sql}");
+        assert_eq!(series.start_ms, book.now_ms, "{sql}");
+    }
+}
+
 async fn other_bucket_bounds_start_the_histograms_anew_and_nothing_else(place: Place) {
     let url = place.lasting_url().await;
     let mut book = Book::open(settings(&url)).await;
@@ -414,6 +450,7 @@ on_each_database! {
     an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days
     a_deleted_workflows_series_end_an_hour_after_it_was_last_listed
     other_bucket_bounds_start_the_histograms_anew_and_nothing_else
+    a_sum_that_is_not_finite_starts_anew_and_nothing_else_does
     what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped
     a_run_that_is_not_held_passes_one_that_is
     what_series_that_were_scraped_gain_is_shown_by_the_next_scrape

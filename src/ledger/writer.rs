@@ -244,8 +244,8 @@ impl Writer {
         if !batch.series.is_empty() {
             tracing::warn!(
                 series = batch.series.len(),
-                "The configured buckets are others than the ledger's: these histograms start \
-                 anew at zero."
+                "These series start anew at zero: the configured buckets are not the ledger's, or \
+                 the ledger holds a sum that is not finite."
             );
             self.store.commit(&batch).await?;
         }

@@ -14,7 +14,7 @@ pub enum Anomaly {
     UnreadableTimestamp,
     /// Something ended before it began; counted without a duration.
     NegativeDuration,
-    /// Credits that are negative or not a number; left out.
+    /// Credits that are negative, not a number, or too many to add up; left out.
     InvalidCredits,
     /// An open run that the API no longer knows; it left the gauges.
     VanishedRun,

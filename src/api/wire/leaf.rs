@@ -93,9 +93,11 @@ impl<'a> Leaf<'a> {
         timestamp
     }
 
-    /// Credits: a number that isn't negative. Anything else that is given is an anomaly.
+    /// Credits: a number that isn't negative, nor so large that a sum with it would no longer change
+    /// by single credits. Anything else that is given is an anomaly.
     pub(super) fn credits(self, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
-        let credits = self.number().filter(|credits| *credits >= 0.0);
+        const MOST: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+        let credits = self.number().filter(|credits| (0.0..MOST).contains(credits));
         if credits.is_none() && self.is_given() {
             anomalies.push(Anomaly::InvalidCredits);
         }

@@ -225,7 +225,7 @@ fn odd_timestamps_are_missing_ones_and_told() {
 
 #[test]
 fn odd_credits_are_missing_ones_and_told() {
-    for odd in ["-1", "1e999", "\"7\"", "[]"] {
+    for odd in ["-1", "1e999", "1.7e308", "9007199254740992", "\"7\"", "[]"] {
         let text = format!(
             r#"[{{"id":"r","status":"FAILED","output":{{"a":{{"status":"FAILED"}}}},
                 "usage":{{"total":{odd},"steps":{{"a":{{"total":{odd}}}}}}}}}]"#

@@ -169,7 +169,7 @@ impl SeriesRow {
     }
 
     /// What it has come to, and how much of that may be shown, where that isn't all; `None` if it
-    /// is a histogram with other bounds than those configured.
+    /// is a histogram with other bounds than those configured, or its sum is not finite.
     pub(super) fn values(
         &self,
         metric: Metric,
@@ -190,8 +190,9 @@ impl SeriesRow {
             }
             _ => None,
         };
+        let is_finite = value.is_finite() && shown.as_ref().is_none_or(Value::is_finite);
         let shown = shown.filter(|shown| *shown != value);
-        Ok(Some((value, shown)))
+        Ok(is_finite.then_some((value, shown)))
     }
 
     /// A value of the same kind as `zero`. Schema 1 had no native buckets.

@@ -51,7 +51,8 @@ pub(in crate::ledger) struct Loaded {
     pub(in crate::ledger) state: State,
     /// The highest number that a workflow has.
     pub(in crate::ledger) highest_number: i64,
-    /// Histograms whose bounds are no longer the configured ones; they start anew.
+    /// Series that start anew: histograms whose bounds are no longer the configured ones, and
+    /// those whose sum is not finite.
     pub(in crate::ledger) restarted: Vec<(i64, SeriesKey)>,
 }
 

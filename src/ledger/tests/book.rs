@@ -1,6 +1,6 @@
 //! A ledger to try the rules on, and what it is told.
 
-use sqlx::{AnyConnection, Connection as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use super::*;
 
@@ -84,12 +84,16 @@ pub(super) fn with_step(key: &str, run: Run) -> Run {
 
 impl Book {
     pub(super) async fn open(settings: Settings) -> Self {
+        Self::open_at(settings, COLD).await
+    }
+
+    async fn open_at(settings: Settings, now_ms: i64) -> Self {
         let registry = Registry::new();
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
         let ledger =
-            Ledger::open(settings.clone(), metrics, |_| GAUGES, COLD).await.expect("it opens");
+            Ledger::open(settings.clone(), metrics, |_| GAUGES, now_ms).await.expect("it opens");
         let workflow = workflow("w").id;
-        Self { ledger, registry, settings, now_ms: COLD, workflow }
+        Self { ledger, registry, settings, now_ms, workflow }
     }
 
     /// A ledger that has met its app, and read the list of runs once.
@@ -131,14 +135,14 @@ impl Book {
     }
 
     /// Opens it again after this statement has changed the database.
-    pub(super) async fn altered(self, sql: &'static str) -> Self {
+    pub(super) async fn altered(self, sql: &str) -> Self {
         let Self { ledger, settings, now_ms, .. } = self;
         ledger.close().await.expect("it closes");
         drop(ledger);
         let mut connection = AnyConnection::connect(&settings.url).await.expect("it is there");
-        sqlx::raw_sql(sql).execute(&mut connection).await.expect("it is valid");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.expect("it is valid");
         connection.close().await.expect("it closes");
-        Self { now_ms, ..Self::open(settings).await }
+        Self { now_ms, ..Self::open_at(settings, now_ms).await }
     }
 
     pub(super) fn state(&self) -> Arc<WorkflowState> {
