@@ -84,7 +84,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| bad(error.to_string()))
 }
 
-/// So many seconds, as far as they are a duration.
+/// A number of seconds as a duration.
 fn seconds(seconds: f64) -> Result<Duration, Refusal> {
     Duration::try_from_secs_f64(seconds).map_err(|_| bad("seconds must be a positive number"))
 }

@@ -57,7 +57,7 @@ fn plain(content_type: &str, text: String) -> Response {
 
 fn refuse(code: u16, retry_after: Option<&str>) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = Refusal::new(status, "the simulator was told to answer so").into_response();
+    let mut response = Refusal::new(status, "the simulator was asked to fail").into_response();
     let retry_after = retry_after.and_then(|text| HeaderValue::from_str(text).ok());
     if let Some(retry_after) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, retry_after);
@@ -89,7 +89,7 @@ fn broken(start: Bytes) -> Response {
     let breakage = async {
         // What came before is only sent once the server has to wait.
         tokio::task::yield_now().await;
-        Err(io::Error::other("the simulator was told to break off"))
+        Err(io::Error::other("the simulator was asked to break off"))
     };
     let body = stream::iter([Ok(start)]).chain(stream::once(breakage));
     Response::new(Body::from_stream(body))

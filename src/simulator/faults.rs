@@ -28,7 +28,7 @@ pub enum Fault {
     Disconnect,
     /// Redirect to this URL.
     Redirect(String),
-    /// Answer 200 with JSON that goes on for so many bytes.
+    /// Answer 200 with this many bytes of JSON.
     Huge(u64),
     /// Answer properly, but late.
     Delay(Duration),
@@ -45,7 +45,7 @@ impl Fault {
         Self::Status { code: 429, retry_after: Some(retry_after.into()) }
     }
 
-    /// Answer 200 with a page for people, as a proxy does.
+    /// Answer 200 with an HTML page, as a proxy does.
     pub fn html() -> Self {
         Self::Body {
             content_type: "text/html; charset=utf-8".into(),
@@ -53,7 +53,7 @@ impl Fault {
         }
     }
 
-    /// Answer 200 with what claims to be JSON and isn't.
+    /// Answer 200 with a body that claims to be JSON and isn't.
     pub fn not_json() -> Self {
         Self::Body { content_type: "application/json".into(), text: "[{\"id\": oops".into() }
     }
@@ -88,7 +88,7 @@ impl Rule {
         self
     }
 
-    /// At the next so many requests only.
+    /// At this number of requests only.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);

@@ -1,4 +1,4 @@
-//! How a run of the lively world will go, decided when it is created.
+//! How a generated run will go, decided when it is created.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub(super) struct RunPlan {
     /// `None` if it ends without having been started.
     pub(super) start: Option<i64>,
     pub(super) end: i64,
-    /// As they will stand in the end.
+    /// As they will be at the end.
     pub(super) steps: Vec<SimulatedStep>,
 }
 

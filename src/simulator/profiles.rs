@@ -1,4 +1,4 @@
-//! The workflows of the world that lives by itself: what each is and how it behaves.
+//! The workflows whose runs are generated: what each is and how it behaves.
 
 use std::ops::Range;
 
@@ -23,14 +23,14 @@ pub(super) struct Profile {
     pub(super) origins: Vec<(Origin, u32)>,
     /// A step whose failure a run survives ("Continue on Error").
     pub(super) tolerated: Option<&'static str>,
-    /// Of a hundred failed runs so many are replayed.
+    /// The percentage of failed runs that are replayed.
     pub(super) replayed: u32,
 }
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
 
-/// Everybody.
+/// All workflows.
 pub(super) fn all() -> Vec<Profile> {
     vec![
         answer_ticket(),
@@ -80,7 +80,7 @@ fn answer_ticket() -> Profile {
     }
 }
 
-/// Over in no time, and it fails often enough to see failures at once.
+/// Takes no time, and fails often enough to see failures at once.
 fn enrich_lead() -> Profile {
     let steps = vec![step("lookup", "http_request"), step("merge", "code")];
     let profile = profile("Enrich lead", Form::First, steps);

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-/// How many requests a world that lives on by itself remembers one by one.
+/// How many requests are remembered one by one where runs are generated.
 const REMEMBERED: usize = 10_000;
 
 /// The length of the window that the rate limit looks at.
@@ -52,7 +52,7 @@ pub struct RequestSeen {
     pub status: Option<u16>,
 }
 
-/// What the requests come to.
+/// Totals of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RequestCounts {
     /// All requests.
@@ -64,7 +64,7 @@ pub struct RequestCounts {
     pub answers: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// The requests so far.
+/// The requests so far, and what they add up to.
 #[derive(Debug, Default)]
 pub(super) struct RequestLog {
     seen: VecDeque<RequestSeen>,
@@ -80,7 +80,7 @@ impl RequestLog {
         Self { forgetful, ..Self::default() }
     }
 
-    /// Notes a request; answers its number.
+    /// Records a request; returns its number.
     pub(super) fn record(&mut self, request: RequestSeen) -> u64 {
         let now_ms = request.at_ms;
         let number = self.taken + self.seen.len() as u64;
@@ -106,7 +106,7 @@ impl RequestLog {
         room
     }
 
-    /// Notes how the request with this number was answered.
+    /// Records how the request with this number was answered.
     pub(super) fn answered(
         &mut self,
         number: u64,

@@ -13,7 +13,7 @@ pub struct SimulatedRun {
     pub status: Status,
     /// What started it.
     pub origin: Origin,
-    /// When it was asked for; `None` becomes now when the run joins the world.
+    /// When it was created; `None` becomes now when the run joins the world.
     pub created_at: Option<i64>,
     /// When its work began.
     pub started_at: Option<i64>,
@@ -21,13 +21,13 @@ pub struct SimulatedRun {
     pub ended_at: Option<i64>,
     /// When it changed last; `None` becomes the latest of the others when the run joins the world.
     pub updated_at: Option<i64>,
-    /// What its steps have come to.
+    /// Its steps so far.
     pub steps: Vec<SimulatedStep>,
     /// Credits that it used; newest form only.
     pub credits: Option<f64>,
-    /// So many bytes of customer's data go into its `input`, to make it as large as real ones are.
+    /// The size of the customer's data in its `input`, in bytes; real runs are large.
     pub padding: usize,
-    /// What goes out in place of it.
+    /// What is sent in place of it.
     pub tamper: Tamper,
 }
 
@@ -65,7 +65,7 @@ impl SimulatedRun {
         self
     }
 
-    /// Whether it still goes on.
+    /// Whether it is open or finished.
     pub fn phase(&self) -> Phase {
         self.status.phase(self.ended_at.is_some())
     }
@@ -74,7 +74,7 @@ impl SimulatedRun {
         self.phase() == Phase::Open
     }
 
-    /// Fills in the times that nobody gave.
+    /// Fills in the times that are missing.
     pub(super) fn settle(&mut self, now_ms: i64) {
         let created = *self.created_at.get_or_insert(now_ms);
         let latest = self.ended_at.or(self.started_at).unwrap_or(created);
@@ -90,7 +90,7 @@ impl SimulatedRun {
         }
     }
 
-    /// Ends it. Steps that nobody gave share its time equally; the last one fails or is cancelled
+    /// Ends it. Without steps of its own, those of the workflow share its time equally; the last one fails or is cancelled
     /// with the run.
     pub(super) fn finish(&mut self, at_ms: i64, status: Status, definitions: &[StepDefinition]) {
         let worked = matches!(status, Status::Completed | Status::Failed);

@@ -18,8 +18,8 @@ use super::Simulator;
 pub(super) struct NoAnswer;
 
 impl Simulator {
-    /// Answers requests on this listener until told to stop; then connections are closed at once,
-    /// for a hanging answer would never end. The error is the listener's.
+    /// Answers requests on this listener until it is stopped. Connections are then closed at once,
+    /// because a hanging answer would never end. The error is the listener's.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let router = self.router();
         let mut connections = JoinSet::new();

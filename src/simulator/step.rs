@@ -12,10 +12,10 @@ pub struct StepDefinition {
     /// Its type: note branch code model `http_request` browser workflow service input.
     #[serde(rename = "type")]
     pub step_type: String,
-    /// On what it depends, if not on nothing.
+    /// What it depends on, if on anything.
     #[serde(default)]
     pub conditional: Option<String>,
-    /// Over what it loops, if it does; its output is then an array.
+    /// What it loops over, if it does; its output is then an array.
     #[serde(default, rename = "loop")]
     pub looped: Option<String>,
     /// Its prompt or code, which every run in a list repeats.
@@ -30,7 +30,7 @@ impl StepDefinition {
     }
 }
 
-/// What one step of a run came to.
+/// One step of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimulatedStep {
     /// Its key in the workflow's definition.
@@ -41,9 +41,9 @@ pub struct SimulatedStep {
     pub status: Status,
     /// When it began, in epoch milliseconds.
     pub start: i64,
-    /// When it ended; the first form can't tell.
+    /// When it ended; newest form only.
     pub end: Option<i64>,
-    /// What it answered: an array if it loops.
+    /// Its output: an array if it loops.
     pub output: Value,
     /// Credits that it used; newest form only.
     pub credits: Option<f64>,

@@ -1,9 +1,9 @@
 use serde_json::{Map, Value};
 
-/// What the API sends in place of what it should, so that hostile items can be made.
+/// What the API sends in place of an item, so that tests can make hostile ones.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Tamper {
-    /// Just what it should.
+    /// The item as it is.
     #[default]
     Not,
     /// These fields are replaced or added.

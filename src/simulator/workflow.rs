@@ -14,9 +14,9 @@ pub struct SimulatedWorkflow {
     pub key: String,
     /// The number of its published version; `None` means that only a draft exists.
     pub version: Option<u32>,
-    /// Whether it is switched on; the first wire form can't tell.
+    /// Whether it is enabled; newest form only.
     pub enabled: bool,
-    /// Whether it was deleted and is listed all the same; the first wire form can't tell.
+    /// Whether it was deleted and is still listed; newest form only.
     pub deleted: bool,
     /// When it was made, in epoch milliseconds; `None` becomes now when it joins the world.
     pub created_at: Option<i64>,
@@ -30,11 +30,11 @@ pub struct SimulatedWorkflow {
     pub steps: Vec<StepDefinition>,
     /// Its tests by result; newest form only.
     pub tests: Option<TestResults>,
-    /// What goes out in place of the list item that it should be.
+    /// What is sent in place of its item in the list.
     pub tamper: Tamper,
     /// Its runs, in the order in which they were created.
     pub runs: Vec<SimulatedRun>,
-    /// How many runs it has ever had, deleted ones included.
+    /// How many runs it has ever had, including deleted ones.
     pub(super) runs_ever: u64,
 }
 
@@ -95,10 +95,10 @@ impl SimulatedWorkflow {
 pub enum Form {
     /// As the reference page shows it: `output` is an array of steps without an end.
     First,
-    /// The newest known: `output` is a map of steps; usage, counts and tests are told.
+    /// The newest known: `output` is a map of steps; there are usage, counts and tests.
     Newest,
-    /// The workflow in the newest form, its runs now in this form and now in that (always the same
-    /// for the same run); no step carries its type.
+    /// The workflow in the newest form, its runs in either form (always the same one for the same
+    /// run). What is absent is null, an error is an object, and no step carries its type.
     Mixed,
 }
 
@@ -137,7 +137,7 @@ pub enum Direction {
     Shuffled,
 }
 
-/// What the list of workflows says in `runs_count`, which is no more than a hint.
+/// What `runs_count` is in the list of workflows; no more than a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunsCount {
     /// How many runs there have ever been.

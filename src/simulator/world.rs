@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{run::SimulatedRun, step::StepDefinition, workflow::SimulatedWorkflow};
 use crate::model::{Clock, Origin, Phase, Status};
 
-/// How many runs there were, by workflow id, status and origin.
+/// Numbers of runs by workflow id, status and origin.
 pub type Totals = BTreeMap<(String, Status, Origin), u64>;
 
 /// Called with the world and a workflow's id after a page of its runs was answered, so that the

@@ -93,7 +93,7 @@ async fn a_spike_of_failures_reaches_the_receiver_with_prometheus_3_as_well() {
 
 async fn spike_reaches_the_receiver(start: impl AsyncFnOnce(TempDir) -> Prometheus) {
     let mut api = Process::spawn(&["simulate", "--simulator.listen-address=127.0.0.1:0"], &[]);
-    let api_url = api.told("The simulated Cortex API is at ", Process::stdout).await;
+    let api_url = api.word_after("The simulated Cortex API is at ", Process::stdout).await;
     let ledger = tempfile::tempdir().expect("there is room for temporary files");
     let mut exporter = Process::spawn(
         &[

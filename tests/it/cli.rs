@@ -163,7 +163,7 @@ async fn variables_that_libraries_would_ignore_are_errors() {
         // They mean nothing to what makes no such request.
         let flags = ["simulate", "--simulator.listen-address=127.0.0.1:0"];
         let mut simulator = Process::spawn(&flags, &variables);
-        simulator.told("is at ", Process::stdout).await;
+        simulator.word_after("is at ", Process::stdout).await;
     }
 }
 

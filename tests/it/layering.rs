@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use source::Sources;
 
-/// What each module may use; nobody may use `commands`, but for `main`.
+/// What each module may use; only `main` may use `commands`.
 const MODULES: [(&str, &[&str]); 14] = [
     ("build_info", &[]),
     ("shutdown", &[]),

@@ -94,7 +94,7 @@ async fn neither_keys_nor_passwords_nor_the_data_of_runs_are_ever_shown() {
         let mut exporter = Process::serve(&api, "sqlite::memory:", &flags);
         let (before, after) =
             if format == "json" { ("\"address\":\"", "\"") } else { ("address=", " ") };
-        let address = exporter.told(before, Process::stderr).await;
+        let address = exporter.word_after(before, Process::stderr).await;
         let address = address.split(after).next().unwrap_or_default();
         let url = format!("http://{address}");
         let ask = async |path: &str, password: &str| {

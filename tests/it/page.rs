@@ -105,7 +105,7 @@ async fn a_browser_shows_the_workflows_of_the_demo_and_leads_to_the_metrics() {
 async fn a_workflow_named_like_a_script_is_shown_and_not_run() {
     let simulated = ["simulate", "--simulator.listen-address=127.0.0.1:0"];
     let mut simulator = Process::spawn(&simulated, &[]);
-    let api = simulator.told("API is at ", Process::stdout).await;
+    let api = simulator.word_after("API is at ", Process::stdout).await;
     let name = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>";
     let made = control(&api, "workflows", &json!({ "id": "work_script", "name": name })).await;
     assert_eq!(made, json!({ "id": "work_script" }));

@@ -10,7 +10,7 @@
 //! scraped, and in the end each server's `increase()` is what was counted, although it misses scrapes,
 //! and although queries don't look back over the time in which the exporter was away.
 //!
-//! Nobody can see everything in a list, so the stories leave out what no exporter can count:
+//! A list doesn't show everything, so the stories leave out what no exporter can count:
 //! - a run that was deleted before a complete cycle saw its end; where pages are too small to overlap, or
 //!   of the server's own size, a cycle in which runs moved from one to another may not have seen it;
 //! - a replay that ends, or whose run is deleted, before a complete cycle saw the attempt before it;
@@ -67,7 +67,7 @@ const SWEEP: Duration = Duration::from_secs(300);
 /// their size too, often none contains both the last run that was read and the next one.
 const LEAST_OVERLAPPING: u32 = 4;
 
-/// A world, an exporter that looks at it, and what both came to.
+/// A world, an exporter that polls it, and what each has counted.
 struct Story {
     conditions: Conditions,
     simulator: Simulator,
@@ -295,7 +295,7 @@ impl Story {
         self.check(false);
     }
 
-    /// What each server's `increase()` tells is what was counted.
+    /// Each server's `increase()` is what was counted.
     async fn check_increases(&mut self) {
         // The first scrape may bring bases, the second shows that they were received. On a busy
         // machine a scrape doesn't wait for what it releases.
@@ -475,12 +475,12 @@ fn play(conditions: &Conditions, script: &[Event]) {
     });
 }
 
-/// As many cases as a minute has room for, unless told otherwise. What is found becomes a test in
+/// As many cases as a minute has room for, unless specified. What is found becomes a test in
 /// `found`, not a file of seeds.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let told = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if told { default.cases } else { 96 };
+    let specified = std::env::var_os("PROPTEST_CASES").is_some();
+    let cases = if specified { default.cases } else { 96 };
     ProptestConfig { cases, failure_persistence: None, max_shrink_time: 120_000, ..default }
 }
 

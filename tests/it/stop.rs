@@ -26,7 +26,7 @@ async fn a_scrape_under_way_does_not_keep_sigterm_from_ending_it_well() {
     scraper.write_all(begun).await.expect("it reads");
     get(&format!("{url}/-/healthy")).await;
     exporter.terminate();
-    exporter.told("msg=", stopping).await;
+    exporter.word_after("msg=", stopping).await;
     // Whether it is still answered is up to the exporter, so neither may fail the test.
     let _ = scraper.write_all(b"\r\n").await;
     let mut answer = String::new();
@@ -159,19 +159,19 @@ async fn signals_are_obeyed_while_the_ledger_is_locked_by_another_process() {
     let mut first = Process::serve(&api, &ledger, &[]);
     first.ready_url().await;
     let mut second = Process::serve(&api, &ledger, &[]);
-    second.told("Starting", Process::stderr).await;
+    second.word_after("Starting", Process::stderr).await;
     second.signal("HUP");
     second.terminate();
     assert_eq!(second.exit_code().await, 0, "{}", second.log());
     assert!(!second.stderr().contains("in use"), "it did not wait to the end: {}", second.log());
     // What came too early for a reload is one as soon as there is something to reload.
     let mut third = Process::serve(&api, &ledger, &[]);
-    third.told("Starting", Process::stderr).await;
+    third.word_after("Starting", Process::stderr).await;
     third.signal("HUP");
     first.terminate();
     assert_eq!(first.exit_code().await, 0, "{}", first.log());
     third.ready_url().await;
-    third.told("message=\"Reloaded", Process::stderr).await;
+    third.word_after("message=\"Reloaded", Process::stderr).await;
     third.terminate();
     assert_eq!(third.exit_code().await, 0, "{}", third.log());
 }

@@ -80,7 +80,7 @@ impl Site {
         let flag = self.flag();
         let arguments: Vec<_> = [flag.as_str()].iter().chain(more).copied().collect();
         let mut exporter = Process::serve(api, "sqlite::memory:", &arguments);
-        let address = exporter.told("address=", Process::stderr).await;
+        let address = exporter.word_after("address=", Process::stderr).await;
         (exporter, address)
     }
 

@@ -1,4 +1,4 @@
-//! Connecting to a database that is ours or new, and what is asked of it before.
+//! Connects to a database that is ours or new, after checking that it is.
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, error::DatabaseError};
 
@@ -24,7 +24,7 @@ pub(super) async fn connect(location: &Location) -> Result<AnyConnection, Proble
     Ok(connection)
 }
 
-/// Connects without asking anything.
+/// Connects without checking anything.
 pub(super) async fn connect_to(
     location: &Location,
     parameters: &str,
@@ -35,7 +35,7 @@ pub(super) async fn connect_to(
 
 /// Prepares a SQLite file, and makes sure that it is whole.
 async fn set_up(connection: &mut AnyConnection) -> Result<(), Problem> {
-    // The application id comes first, since it tells later that the file is ours. Setting it again
+    // The application id comes first, since it marks the file as ours from now on. Setting it again
     // would change a file that may yet be refused.
     let id: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await?;
     if id != i64::from(APPLICATION_ID) {
@@ -57,7 +57,7 @@ async fn set_up(connection: &mut AnyConnection) -> Result<(), Problem> {
 
 /// Waits a little for the lock on a schema: a server needs a moment to notice that its holder is
 /// gone. A host that vanished is noticed by the keep-alives, within a minute. The lock holds as
-/// long as the connection, which is the one that writes: without the lock nobody can write.
+/// long as the connection, which is the one that writes: a process without the lock can't write.
 async fn lock(connection: &mut AnyConnection) -> Result<(), Problem> {
     // Together these are one transaction, which is how long `LOCAL` holds; the lock outlives it.
     let sql = format!(
@@ -72,7 +72,7 @@ async fn lock(connection: &mut AnyConnection) -> Result<(), Problem> {
     })
 }
 
-/// Whether nobody holds the lock on a schema now.
+/// Whether the lock on a schema is free.
 pub(super) async fn is_free(connection: &mut AnyConnection) -> Result<bool, Problem> {
     let sql = format!(
         "SELECT pg_try_advisory_lock({APPLICATION_ID}, hashtext(coalesce(current_schema(), '')))"

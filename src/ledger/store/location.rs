@@ -73,8 +73,8 @@ impl Location {
         }
     }
 
-    /// Makes sure that nobody else has the file open, and that it is ours or new, without changing
-    /// it. The lock holds as long as the returned file lives.
+    /// Makes sure that no other process has the file open, and that it is ours or new, without
+    /// changing it. The lock is held until the returned file is dropped.
     pub(super) async fn claim(&self) -> Result<Option<File>, Problem> {
         let Self::File(path) = self else {
             return Ok(None);

@@ -22,11 +22,11 @@ use location::Location;
 /// A database that holds a ledger.
 pub(super) struct Store {
     location: Location,
-    /// There is none while it could not be connected to anew.
+    /// `None` after reconnecting failed.
     connection: Option<AnyConnection>,
     /// A connection to a file that was given up and has still to end.
     ending: Option<JoinHandle<()>>,
-    /// Held as long as the store lives.
+    /// Held until the store is dropped.
     _lock: Option<File>,
 }
 
@@ -53,9 +53,9 @@ impl Store {
         if matches!(self.location, Location::Memory) {
             return Ok(());
         }
-        // First, since a server's lock is this connection's. A server works on for it and lets go of
-        // the lock afterwards; for a file, a thread of ours may still be at work, so that a commit
-        // which nobody waits for any more would come after what is read now.
+        // First, since a server's lock belongs to this connection. A server finishes its work and
+        // then releases the lock; for a file, a thread of ours may still be at work, and its
+        // abandoned commit would come after what is read now.
         let given_up = self.connection.take();
         if let (Location::File(_), Some(connection)) = (&self.location, given_up) {
             let end = async { drop(connection.close().await) };

@@ -1,4 +1,4 @@
-//! Numbers, and how they are told.
+//! Measurements, and how they are reported.
 
 use std::{fmt, fs};
 
@@ -6,7 +6,7 @@ use std::{fmt, fs};
 pub(crate) struct Samples(Vec<f64>);
 
 impl Samples {
-    /// Measures so many times.
+    /// Measures a number of times.
     pub(crate) fn of(times: usize, mut measure: impl FnMut() -> f64) -> Self {
         let mut samples: Vec<_> = (0..times).map(|_| measure()).collect();
         samples.sort_by(f64::total_cmp);
@@ -38,7 +38,7 @@ pub(crate) fn cpu_seconds() -> f64 {
 /// The most memory that a process ever had, in MiB.
 pub(crate) fn peak_memory(process: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).expect("Linux tells");
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).expect("Linux reports it");
     let kib = peak.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok());
     kib.expect("a number") / 1024.0
 }

@@ -264,8 +264,8 @@ async fn where_few_files_may_be_open_idle_clients_leave_some_for_others() {
             vec!["serve", &url, address, "--state.url=sqlite::memory:", "--poll.interval=1s"];
         arguments.extend(&flags);
         let mut exporter = Process::spawn_limited(FEW_FILES, &arguments);
-        let address = exporter.told("address=", Process::stderr).await;
-        exporter.told("The first poll cycle", Process::stderr).await;
+        let address = exporter.word_after("address=", Process::stderr).await;
+        exporter.word_after("The first poll cycle", Process::stderr).await;
         let connect = async || tls.connect(&address, !flags.is_empty()).await;
         let clients = idle_clients(connect).await;
         assert!(clients.len() >= 300, "{} of 300 could connect", clients.len());
@@ -281,8 +281,8 @@ async fn where_files_run_out_idle_clients_make_room_at_once() {
     for flags in [vec![], vec![tls.flag.as_str()]] {
         let api = Api::start().await;
         let mut exporter = Process::serve(&api, "sqlite::memory:", &flags);
-        let address = exporter.told("address=", Process::stderr).await;
-        exporter.told("The first poll cycle", Process::stderr).await;
+        let address = exporter.word_after("address=", Process::stderr).await;
+        exporter.word_after("The first poll cycle", Process::stderr).await;
         // It takes in up to 512 connections, but now finds that it can't.
         exporter.limit_open_files(FEW_FILES / 2);
         let connect = async || tls.connect(&address, !flags.is_empty()).await;
@@ -333,7 +333,7 @@ async fn clients_that_speak_tls_and_then_fall_silent() {
     let tls = Tls::new();
     let api = Api::start().await;
     let mut exporter = Process::serve(&api, "sqlite::memory:", &[&tls.flag]);
-    let address = exporter.told("address=", Process::stderr).await;
+    let address = exporter.word_after("address=", Process::stderr).await;
     let mut clients = Vec::new();
     for _ in 0..MOST_CONNECTIONS {
         let mut client = tls.connect(&address, true).await.expect("the certificate is right");

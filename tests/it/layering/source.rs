@@ -148,7 +148,7 @@ impl Source {
                     .iter()
                     .for_each(|tree| self.import(tree, path.clone(), passed_on));
             }
-            UseTree::Glob(_) => panic!("nobody can tell what {path:?}::* brings into scope"),
+            UseTree::Glob(_) => panic!("it is unknown what {path:?}::* brings into scope"),
             UseTree::Name(tree) => (name(&tree.ident), name(&tree.ident)),
             UseTree::Rename(tree) => (name(&tree.ident), name(&tree.rename)),
         };
@@ -183,7 +183,7 @@ impl Visit<'_> for Source {
     fn visit_visibility(&mut self, _: &Visibility) {}
 }
 
-/// All paths among tokens that nobody can parse.
+/// All paths among the tokens of a macro, which can't be parsed.
 fn paths(tokens: TokenStream, found: &mut BTreeSet<(Names, bool)>) {
     let mut path = Names::new();
     let mut colons = 0;

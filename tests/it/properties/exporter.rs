@@ -21,7 +21,7 @@ use cortex_workflow_exporter::{
 };
 use prometheus::Registry;
 
-/// A clock that only moves when told to, seen from a place where it goes wrong by so much.
+/// A clock that only moves on command, read with an error.
 #[derive(Clone)]
 pub(super) struct Hand {
     world_ms: Arc<AtomicI64>,
@@ -201,7 +201,7 @@ impl Scrape {
         samples.filter(|((_, sample), _)| is_counter(sample) || sample.0.ends_with("_sum"))
     }
 
-    /// Adds to what grows what it came to under other names that the workflow had.
+    /// Adds to each counter its values under other names that the workflow had.
     pub(super) fn add_former_names(&mut self, last: &BTreeMap<Named, f64>) {
         for (named, value) in last.iter().filter(|(named, _)| !self.named.contains_key(named)) {
             if let Some(sum) = self.samples.get_mut(&named.1) {
@@ -231,7 +231,7 @@ impl Scrape {
     }
 }
 
-/// Reads a line. Labels are told apart by their values, in the order of their names.
+/// Reads a line. Labels are identified by their values, in the order of their names.
 fn named(line: &str) -> Option<(Named, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = series.split_once('{')?;

@@ -64,7 +64,7 @@ pub(super) enum Happening {
     Toggle { workflow: u8 },
     /// A workflow is deleted; the API lists it as such, or no longer.
     DeleteWorkflow { workflow: u8, listed: bool },
-    /// Time goes by.
+    /// Time passes.
     Pass { ms: i64 },
 }
 
@@ -79,11 +79,11 @@ pub(super) enum Event {
     Scrape { aborted: bool },
     /// The process dies between two cycles, and starts again.
     Restart,
-    /// A poll cycle, in which the process dies soon after the API has seen so many requests.
+    /// A poll cycle, in which the process dies soon after the API has seen this number of requests.
     Death { requests: u8, moments: u8, meanwhile: Vec<Vec<Happening>> },
 }
 
-/// The API answers so many requests badly: for this page, if it is a list that is asked for.
+/// The API answers a number of requests badly: for this page, if they are for a list.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
     pub(super) fault: Fault,
@@ -114,7 +114,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
         .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
             let (ignore_take, ignore_status, omit_pagination, omit_date, wrong_by_ms) = quirks;
             let (ignore_page, bare_dates, hints) = rare;
-            // What such a server hides at first is later not to be told from what is new.
+            // What such a server hides at first can't be distinguished later from what is new.
             let bare_dates = bare_dates && !ignore_page;
             // Without the API's clock there is only the exporter's own, so that must be right.
             let wrong_by_ms = if omit_date { 0 } else { wrong_by_ms };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::exporter::{self, Exporter, Named};
 
-/// A Prometheus server: what `increase()` over all of its scrapes would tell.
+/// A Prometheus server: what `increase()` over all of its scrapes would be.
 #[derive(Default)]
 pub(super) struct Server {
     connection: Option<Connection>,
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// What it would tell of each counter, under whatever name its workflow had.
+    /// What it would be for each counter, under whatever name its workflow had.
     pub(super) fn increases(&self) -> BTreeMap<exporter::Sample, f64> {
         let mut sums = BTreeMap::new();
         for ((_, sample), increase) in &self.increase {

@@ -33,7 +33,7 @@ pub(super) struct Truth {
     pub(super) met: bool,
     /// Whether a cycle was complete yet.
     pub(super) complete: bool,
-    /// Whether all that the API tells of a time is its day.
+    /// Whether the API writes only the day of a time.
     pub(super) bare_dates: bool,
     names: u32,
 }
@@ -57,7 +57,7 @@ struct KnownRun {
     origin: Origin,
     replayed: bool,
     /// Whether it was created before the exporter met the workflow. One that the first reading
-    /// missed, because the list moved, can't be told from a replay, which doesn't wait.
+    /// missed, because the list moved, can't be distinguished from a replay, which doesn't wait.
     old: bool,
     /// How often it changed, and how often it had when a complete cycle began.
     changes: u32,

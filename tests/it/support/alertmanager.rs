@@ -1,4 +1,4 @@
-//! A real Alertmanager, and somebody whom it tells.
+//! A real Alertmanager, and a receiver that it notifies.
 
 use std::{
     fs,
@@ -55,7 +55,7 @@ impl Alertmanager {
     }
 }
 
-/// A webhook that keeps the alerts which it is told of. It ends when this is dropped.
+/// A webhook that keeps the alerts that it receives. It ends when this is dropped.
 pub(crate) struct Receiver {
     address: SocketAddr,
     alerts: Alerts,
@@ -72,8 +72,8 @@ impl Receiver {
         let address = listener.local_addr().expect("a listener has an address");
         let alerts = Alerts::default();
         let take = async |State(alerts): State<Alerts>, Json(mut message): Json<Value>| {
-            let told = message["alerts"].as_array_mut().map(std::mem::take);
-            alerts.lock().expect("no holder panics").extend(told.unwrap_or_default());
+            let received = message["alerts"].as_array_mut().map(std::mem::take);
+            alerts.lock().expect("no holder panics").extend(received.unwrap_or_default());
         };
         let router = Router::new().route("/", post(take)).with_state(Arc::clone(&alerts));
         let serving = async { axum::serve(listener, router).await.expect("it serves on") };
@@ -85,7 +85,7 @@ impl Receiver {
         format!("http://{}/", self.address)
     }
 
-    /// Waits until it has been told of an alert in this state that has all these labels.
+    /// Waits until it has received an alert in this state that has all these labels.
     pub(crate) async fn wait_for(
         &self,
         state: &str,
@@ -100,11 +100,11 @@ impl Receiver {
             let alerts = self.alerts.lock().expect("no holder panics");
             alerts.iter().rfind(is_it).cloned()
         };
-        let told = || {
+        let received = || {
             let alerts = self.alerts.lock().expect("no holder panics");
-            format!("told so far: {alerts:#?}\n{}", evidence())
+            format!("received so far: {alerts:#?}\n{}", evidence())
         };
-        wait_until(&format!("an alert is {state}: {labels:?}"), async || find(), told).await
+        wait_until(&format!("an alert is {state}: {labels:?}"), async || find(), received).await
     }
 }
 

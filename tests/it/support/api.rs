@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// The key that it takes. Whatever shows this has leaked it.
 pub(crate) const KEY: &str = "key-8f2c41d9a7-never-to-be-shown";
 
-/// A simulated API on loopback with a world that changes only when told to.
+/// A simulated API on loopback with a world that changes only on command.
 pub(crate) struct Api {
     simulator: Simulator,
     url: String,
@@ -35,7 +35,7 @@ impl Api {
         Self::serve(key, false, Arc::new(SystemClock)).await
     }
 
-    /// The demo's world, which lives by itself, by the system's clock.
+    /// The demo's world, whose runs are generated, by the system's clock.
     pub(crate) async fn lively() -> Self {
         Self::serve(KEY, true, Arc::new(SystemClock)).await
     }

@@ -24,7 +24,7 @@ pub(crate) use scrape::{Samples, Series, parse, scrape};
 pub(crate) use tool::{newest_prometheus, report_missing, tool, victoria_metrics};
 pub(crate) use wait::wait_until;
 
-/// An address on loopback for a program that can't tell which port it chose: one that is free now.
+/// An address on loopback that is free now, for a program that can't report which port it chose.
 pub(crate) fn free_address() -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0");
     let address = listener.and_then(|listener| listener.local_addr());
@@ -45,5 +45,5 @@ pub(crate) async fn get(url: &str) -> (u16, String) {
     let answer = answer.unwrap_or_else(|error| panic!("{url} does not answer: {error}"));
     let status = answer.status().as_u16();
     let body = answer.text().await;
-    (status, body.expect("an answer comes to its end"))
+    (status, body.expect("an answer is complete"))
 }

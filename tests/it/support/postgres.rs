@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Runs a server until its standard input ends, which it does in whatever way the tests end. The
-/// server refuses to work as root, so it is somebody else's then.
+/// server refuses to work as root, so another user runs it then.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP PIPE
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)

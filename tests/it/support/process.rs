@@ -115,9 +115,9 @@ impl Process {
         Self::spawn(&arguments, &[])
     }
 
-    /// Its base URL, without a slash at the end, as soon as it has told it.
+    /// Its base URL, without a slash at the end, as soon as it has logged it.
     pub(crate) async fn url(&mut self) -> String {
-        let address = self.told("address=", Self::stderr).await;
+        let address = self.word_after("address=", Self::stderr).await;
         format!("http://{address}")
     }
 
@@ -131,8 +131,8 @@ impl Process {
     }
 
     /// The word after `mark` in what it wrote, as soon as it is there with its line's end.
-    pub(crate) async fn told(&mut self, mark: &str, of: impl Fn(&Self) -> String) -> String {
-        let what = format!("the process tells what follows {mark:?}");
+    pub(crate) async fn word_after(&mut self, mark: &str, of: impl Fn(&Self) -> String) -> String {
+        let what = format!("the process logs what follows {mark:?}");
         let find = || {
             let text = of(self);
             let complete = text.rsplit_once('\n')?.0;
@@ -164,7 +164,7 @@ impl Process {
         let status = status.expect("it runs, on Linux");
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kibibytes.expect("the system tells the peak") / 1024
+        kibibytes.expect("the system reports the peak") / 1024
     }
 
     /// How many files and connections it has open.

@@ -74,7 +74,7 @@ impl Prometheus {
         let url = format!("{}/api/v1/{endpoint}", self.url);
         let answer = client().get(&url).query(parameters).send().await;
         let answer = answer.expect("Prometheus answers").text().await;
-        let text = answer.expect("an answer comes to its end");
+        let text = answer.expect("an answer is complete");
         let answer: Value = serde_json::from_str(&text).expect("Prometheus speaks JSON");
         assert_eq!(answer["status"], "success", "{parameters:?}: {text}");
         answer
@@ -113,7 +113,7 @@ impl Prometheus {
         found.into_iter().map(series).collect()
     }
 
-    /// What an expression comes to at an instant, by series.
+    /// The values of an expression at an instant, by series.
     pub(crate) async fn at(&self, query: &str, ms: i64) -> BTreeMap<Series, f64> {
         let answer = self.ask("query", &[("query", query), ("time", &seconds(ms))]).await;
         let found: Vec<Now> =

@@ -5,16 +5,16 @@ use std::{
     fmt,
 };
 
-/// The samples of one exposition by their family, and what is told of each family.
+/// The samples of one exposition by their family, and the metadata of each family.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Samples {
-    /// What is told of each family, by its name.
+    /// The metadata of each family, by its name.
     pub(crate) families: BTreeMap<String, Family>,
     /// Values by series.
     pub(crate) values: BTreeMap<Series, f64>,
 }
 
-/// What an exposition tells of a family.
+/// The metadata of a family.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Family {
     /// Its type.
