@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Failure, print, table::TextTable};
+use super::{failure::Failure, output::print, table::TextTable};
 use crate::{
     api::Client,
     app::{self, Core},

@@ -5,7 +5,8 @@ use futures::Stream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, print,
+    failure::Failure,
+    output::print,
     simulate::{KEY, listen, lively},
 };
 use crate::{

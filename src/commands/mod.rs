@@ -2,27 +2,26 @@
 
 mod check;
 mod demo;
+mod failure;
 mod once;
+mod output;
 mod serve;
 mod simulate;
 mod table;
 
-use std::{
-    env, fmt,
-    io::{self, Write as _},
-};
+use std::env;
 
-use anyhow::Context as _;
 use tokio::task::spawn_blocking;
 
+pub use failure::Failure;
+pub use output::CANNOT_PRINT;
+
 use crate::{
-    config::{self, Command, CommandLine, Config, ConfigErrors, LogFormat},
+    config::{self, Command, CommandLine, Config, LogFormat},
     shutdown::Signals,
     telemetry,
 };
-
-/// What is wrong when what was asked for cannot be shown.
-pub const CANNOT_PRINT: &str = "cannot write to standard output";
+use output::print;
 
 /// Does what a command line asks for.
 pub async fn execute(line: CommandLine, signals: Signals) -> Result<(), Failure> {
@@ -62,53 +61,4 @@ async fn start(line: CommandLine) -> Result<Config, Failure> {
         tracing::warn!(name, "This variable looks like the exporter's but means nothing to it.");
     }
     Ok(config)
-}
-
-/// Writes to standard output, to the last byte.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    written.context(CANNOT_PRINT)
-}
-
-/// Why a command ended badly, and so the exit code.
-#[derive(Debug)]
-pub enum Failure {
-    /// The API rejected the key: 4.
-    KeyRejected(String),
-    /// Anything else: 1.
-    Other(anyhow::Error),
-}
-
-impl Failure {
-    /// What is wrong with the configuration, if that is it.
-    pub fn config_errors(&self) -> Option<&ConfigErrors> {
-        match self {
-            Self::KeyRejected(_) => None,
-            Self::Other(error) => error.downcast_ref(),
-        }
-    }
-
-    /// The process' exit code.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::KeyRejected(_) => 4,
-            Self::Other(_) => 1,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::KeyRejected(why) => f.write_str(why),
-            Self::Other(error) => write!(f, "{error:#}"),
-        }
-    }
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
 }

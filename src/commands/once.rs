@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Failure, print};
+use super::{failure::Failure, output::print};
 use crate::{
     app::{self, Core},
     config::Config,

@@ -5,7 +5,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, print};
+use super::{failure::Failure, output::print};
 use crate::{
     config,
     model::SystemClock,

@@ -36,9 +36,9 @@ const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-c
 /// What is wrong with the variables for requests to the API, of which `get` returns the values. No
 /// value is repeated: a proxy's may hold a password.
 pub(super) fn client_errors(get: Get<'_>) -> Vec<String> {
-    let proxies = PROXIES.iter().map(|name| (*name, proxy as Check));
-    let exceptions = EXCEPTIONS.iter().map(|name| (*name, exceptions as Check));
-    let authorities = [(AUTHORITIES, authorities as Check)];
+    let proxies = PROXIES.iter().map(|name| (*name, proxy as VariableCheck));
+    let exceptions = EXCEPTIONS.iter().map(|name| (*name, exceptions as VariableCheck));
+    let authorities = [(AUTHORITIES, authorities as VariableCheck)];
     errors(proxies.chain(exceptions).chain(authorities), get)
 }
 
@@ -50,10 +50,13 @@ pub(super) fn postgres_errors(get: Get<'_>) -> Vec<String> {
 /// The values of variables.
 type Get<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-type Check = fn(&str) -> Result<(), String>;
+type VariableCheck = fn(&str) -> Result<(), String>;
 
-fn errors(variables: impl Iterator<Item = (&'static str, Check)>, get: Get<'_>) -> Vec<String> {
-    let error = |(name, check): (&str, Check)| {
+fn errors(
+    variables: impl Iterator<Item = (&'static str, VariableCheck)>,
+    get: Get<'_>,
+) -> Vec<String> {
+    let error = |(name, check): (&str, VariableCheck)| {
         let value = get(name).filter(|value| !value.is_empty())?;
         let checked = match value.to_str() {
             Some(text) => check(text),
@@ -101,7 +104,7 @@ fn authorities(path: &str) -> Result<(), String> {
     }
 }
 
-fn check_for(name: &str) -> Check {
+fn check_for(name: &str) -> VariableCheck {
     match name {
         "PGPORT" => |text| match text.parse::<u16>() {
             Ok(_) => Ok(()),
