@@ -258,6 +258,17 @@ fn every_relative_link_leads_somewhere() {
 }
 
 #[test]
+fn the_files_that_the_map_of_the_code_names_are_there() {
+    let map = document("src/lib.rs");
+    let map: Vec<_> = map.lines().filter_map(|line| line.strip_prefix("//!")).collect();
+    let map = map.join("\n");
+    let files: Vec<_> = quoted(&map).into_iter().filter(|word| word.contains('/')).collect();
+    assert!(files.len() > 15, "{files:?}");
+    let missing = files.iter().filter(|file| !Path::new(ROOT).join("src").join(file).exists());
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
 fn the_buckets_that_are_named_are_the_default_ones() {
     let metrics = document("src/metrics/README.md");
     let Buckets { runs, queues, steps } = Buckets::default();
