@@ -49,7 +49,7 @@ enum Event {
     Unstuck,
     /// The API answers 503.
     Outage(Duration),
-    /// So many of this workflow's runs fail.
+    /// The share of this workflow's runs that fail.
     Spike(&'static str, Duration, f64),
 }
 

@@ -1,5 +1,5 @@
 //! The whole chain, of real programs: the simulated API, the exporter, Prometheus with the rules as they
-//! are shipped, Alertmanager, and somebody who is told.
+//! are shipped, Alertmanager, and a receiver.
 
 use std::{fs, net::SocketAddr, path::Path};
 

@@ -24,18 +24,18 @@ use crate::support::{
 /// The first document that anybody reads.
 const README: &str = "README.md";
 
-/// What is in one of two maps only, or unlike in both; one line each.
+/// What is in one of two maps only, or different in both; one line each.
 fn differences<T: PartialEq + std::fmt::Debug>(
     documented: &BTreeMap<String, T>,
     real: &BTreeMap<String, T>,
 ) -> Vec<String> {
     let names: BTreeSet<_> = documented.keys().chain(real.keys()).collect();
-    let unlike = names.into_iter().filter(|name| documented.get(*name) != real.get(*name));
+    let different = names.into_iter().filter(|name| documented.get(*name) != real.get(*name));
     let line = |name: &String| {
-        let (told, is) = (documented.get(name), real.get(name));
-        format!("{name}: documented as {told:?}, in the program {is:?}")
+        let (documented, real) = (documented.get(name), real.get(name));
+        format!("{name}: documented as {documented:?}, in the program {real:?}")
     };
-    unlike.map(line).collect()
+    different.map(line).collect()
 }
 
 /// The families of an exposition. Those without samples have no labels.
@@ -123,14 +123,14 @@ fn made_part<'d>(document: &'d str, name: &str) -> &'d str {
 fn the_table_of_settings_is_the_one_of_the_program() {
     let path = "src/config/README.md";
     let text = document(path);
-    let (told, real) = (made_part(&text, "settings"), table_of_settings());
-    if told != real && std::env::var_os("UPDATE_DOCS").is_some() {
+    let (documented, real) = (made_part(&text, "settings"), table_of_settings());
+    if documented != real && std::env::var_os("UPDATE_DOCS").is_some() {
         let marked = |part: &str| format!("<!-- settings -->\n{part}<!-- /settings -->");
-        let text = text.replace(&marked(told), &marked(&real));
+        let text = text.replace(&marked(documented), &marked(&real));
         std::fs::write(Path::new(ROOT).join(path), text).expect("the document can be written");
         return;
     }
-    assert_eq!(told, real, "UPDATE_DOCS=1 puts it into {path}");
+    assert_eq!(documented, real, "UPDATE_DOCS=1 puts it into {path}");
 }
 
 /// The keys of the apps in the configuration file, and what each is set to.
@@ -166,10 +166,11 @@ fn the_table_of_the_web_configuration_lists_exactly_its_keys_with_their_defaults
 /// What is wrong with the table of anomalies.
 fn anomaly_errors(text: &str) -> Vec<String> {
     let table = rows(text, &["reason", "means", "what to do"]);
-    let told: BTreeSet<_> = table.iter().map(|row| row[0].trim_matches('`')).collect();
+    let documented: BTreeSet<_> = table.iter().map(|row| row[0].trim_matches('`')).collect();
     let real = Anomaly::ALL.iter().map(|anomaly| anomaly.as_str()).collect();
-    let unlike = told.symmetric_difference(&real);
-    let mut errors: Vec<_> = unlike.map(|reason| format!("{reason} is on one side only")).collect();
+    let different = documented.symmetric_difference(&real);
+    let mut errors: Vec<_> =
+        different.map(|reason| format!("{reason} is on one side only")).collect();
     let empty = table.iter().filter(|row| row.len() != 3 || row.iter().any(|cell| cell.is_empty()));
     errors.extend(empty.map(|row| format!("a row with an empty cell: {row:?}")));
     errors
@@ -283,7 +284,7 @@ mod the_checks_themselves {
     use super::*;
 
     #[test]
-    fn a_family_that_is_missing_or_has_another_type_or_label_is_told() {
+    fn a_family_that_is_missing_or_has_another_type_or_label_is_reported() {
         let document = "\
             | family | type | more labels | meaning |\n|---|---|---|---|\n\
             | `a_total` | counter | `status` | runs |\n\
@@ -297,10 +298,10 @@ mod the_checks_themselves {
             # TYPE c_seconds histogram\n\
             c_seconds_bucket{other=\"c\",le=\"+Inf\"} 0\nc_seconds_count{other=\"c\"} 0\n\
             # TYPE d gauge\nd 5\n";
-        let unlike =
+        let different =
             differences(&documented_families(document), &exposed_families(&parse(exposition)));
-        let names: Vec<_> = unlike.iter().filter_map(|line| line.split(':').next()).collect();
-        assert_eq!(names, ["b", "c_seconds", "d"], "{unlike:?}");
+        let names: Vec<_> = different.iter().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(names, ["b", "c_seconds", "d"], "{different:?}");
     }
 
     #[test]
@@ -312,7 +313,7 @@ mod the_checks_themselves {
     }
 
     #[test]
-    fn a_key_of_the_web_configuration_that_is_missing_or_has_another_default_is_told() {
+    fn a_key_of_the_web_configuration_that_is_missing_or_has_another_default_is_reported() {
         let right = documented_web_keys(&all_documents());
         assert!(right.len() > 20, "{right:?}");
         for (from, to) in [("`rate_limit.burst`", "`rate_limit.bust`"), ("| `TLS13` |", "| – |")]
@@ -323,7 +324,7 @@ mod the_checks_themselves {
     }
 
     #[test]
-    fn an_anomaly_that_is_missing_or_not_explained_is_told() {
+    fn an_anomaly_that_is_missing_or_not_explained_is_reported() {
         let broken = all_documents().replace("`vanished_run`", "`lost_run`");
         assert_eq!(anomaly_errors(&broken).len(), 2);
         let silent = "| reason | means | what to do |\n|---|---|---|\n| `unknown_status` | | x |\n";
@@ -332,7 +333,7 @@ mod the_checks_themselves {
     }
 
     #[test]
-    fn a_command_below_the_first_screen_is_told() {
+    fn a_command_below_the_first_screen_is_reported() {
         let text = format!("{}cargo run --release -- demo\ntests/run\n", "\n".repeat(39));
         assert_eq!(hidden_command(&text), Some("tests/run"));
     }

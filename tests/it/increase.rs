@@ -68,14 +68,14 @@ struct Script {
     state_url: String,
     exporter: Process,
     base: String,
-    /// One or more; the first one tells the script when to go on.
+    /// One or more; the script waits for the first one.
     servers: Vec<Prometheus>,
     truth: Truth,
 }
 
 impl Script {
-    /// An exporter that has met a workflow with a history, and so many Prometheus servers that know
-    /// it.
+    /// An exporter that has met a workflow with a history, and this number of Prometheus servers that
+    /// know it.
     async fn begins(state_url: String, servers: usize) -> Self {
         let api = Api::start().await;
         api.add_workflow("work_known");
@@ -92,7 +92,7 @@ impl Script {
         Self { api, state_url, exporter, base, servers, truth: Truth::new() }
     }
 
-    /// So many runs end this way.
+    /// This number of runs end with that status.
     fn ends(&mut self, workflow: &str, status: &Status, count: u32) {
         let key = (workflow.to_owned(), status.as_str().to_owned());
         for _ in 0..count {

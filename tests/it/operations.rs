@@ -46,14 +46,14 @@ impl Scene {
         self.exporter = Process::spawn(&["serve", &self.file.flag()], &[]);
     }
 
-    /// The log tells what the chapter quotes, so many times.
-    async fn tells(&self, message: &str, times: usize) {
+    /// Waits until the log contains what the chapter quotes, at least that many times.
+    async fn logs(&self, message: &str, times: usize) {
         assert!(chapter().contains(&format!("`{message}")), "the chapter doesn't quote: {message}");
-        let told = async || {
+        let logged = async || {
             let log = self.exporter.stderr();
             (log.matches(message).count() >= times).then_some(())
         };
-        wait_until(&format!("it tells: {message}"), told, || self.exporter.log()).await;
+        wait_until(&format!("it logs: {message}"), logged, || self.exporter.log()).await;
     }
 
     async fn when(&mut self, what: &str, so: impl Fn(&Samples) -> bool) -> Samples {
@@ -90,14 +90,14 @@ async fn a_wrong_key_is_mended_by_writing_the_right_one() {
     scene.when("it is down", |samples| up(samples) == Some(0.0)).await;
     let message = "A poll cycle could not read everything; what was published stays, and it is \
                    tried again.";
-    scene.tells(message, 1).await;
-    scene.tells("the Cortex API rejected the key with 401", 1).await;
+    scene.logs(message, 1).await;
+    scene.logs("the Cortex API rejected the key with 401", 1).await;
     let (code, _, _) = run(&["check", &scene.file.flag()], &[]).await;
     assert_eq!(code, 4);
     scene.file.write("key", KEY);
-    scene.tells("The API key was changed; the new one is used from now on.", 1).await;
+    scene.logs("The API key was changed; the new one is used from now on.", 1).await;
     scene.when("it is up", |samples| up(samples) == Some(1.0)).await;
-    scene.tells("Poll cycles succeed again.", 1).await;
+    scene.logs("Poll cycles succeed again.", 1).await;
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_key_that_cannot_be_read_leaves_the_former_one_in_use() {
     let mut scene = Scene::start(KEY).await;
     scene.when("it is up", |samples| up(samples) == Some(1.0)).await;
     fs::remove_file(scene.file.path("key")).expect("it is there");
-    scene.tells("There is no usable API key; the former one stays in use.", 1).await;
+    scene.logs("There is no usable API key; the former one stays in use.", 1).await;
     scene.api.finish_one("work_one", Status::Failed);
     scene.counts(1.0).await;
 }
@@ -116,13 +116,13 @@ async fn throttling_is_waited_out_and_the_limit_lowered_without_a_restart() {
     scene.when("it is up", |samples| up(samples) == Some(1.0)).await;
     scene.api.simulator().inject(Rule::new(Fault::throttled("1")).times(1));
     scene.api.finish_one("work_one", Status::Failed);
-    scene.tells("The Cortex API was asked too often: all requests pause.", 1).await;
+    scene.logs("The Cortex API was asked too often: all requests pause.", 1).await;
     scene.counts(1.0).await;
     scene.file.write("config.yml", &configuration(&scene.api, 1234));
     let url = scene.exporter.url().await;
     let answer = client().post(format!("{url}/-/reload")).send().await;
     assert!(answer.expect("it answers").status().is_success(), "{}", scene.exporter.log());
-    scene.tells("Reloaded the configuration.", 1).await;
+    scene.logs("Reloaded the configuration.", 1).await;
     let limit = "cortex_workflow_exporter_api_rate_limit_requests_per_minute";
     let samples = scene.when("the limit holds", |it| it.sum(limit, &[]) == Some(1234.0)).await;
     let throttled = [("code", "429")];
@@ -143,12 +143,12 @@ async fn an_exporter_that_lags_catches_up_once_less_is_to_be_read() {
     let text = configuration(&scene.api, 600);
     scene.file.write("config.yml", &text);
     scene.restart().await;
-    scene.tells("More requests are needed than --cortex.rate-limit allows", 1).await;
+    scene.logs("More requests are needed than --cortex.rate-limit allows", 1).await;
     let lag = "cortex_workflow_exporter_poll_lag_seconds";
     scene.when("the lag shows", |samples| samples.sum(lag, &[]) > Some(1.0)).await;
     scene.file.write("config.yml", &format!("{text}workflows: {{exclude: ['Idle .*']}}\n"));
     scene.exporter.signal("HUP");
-    scene.tells("Reloaded the configuration.", 1).await;
+    scene.logs("Reloaded the configuration.", 1).await;
     let settled = |samples: &Samples| samples.sum(lag, &[]).is_some_and(|lag| lag < 2.0);
     scene.when("the lag is gone", settled).await;
 }
@@ -177,8 +177,8 @@ async fn a_lost_ledger_is_a_first_start_and_a_restored_one_goes_on() {
 #[tokio::test]
 async fn an_upgrade_goes_on_where_the_version_before_ended() {
     let mut scene = Scene::start(KEY).await;
-    scene.tells("Starting cortex-workflow-exporter.", 1).await;
-    scene.tells("The first poll cycle succeeded.", 1).await;
+    scene.logs("Starting cortex-workflow-exporter.", 1).await;
+    scene.logs("The first poll cycle succeeded.", 1).await;
     scene.api.finish_one("work_one", Status::Failed);
     scene.counts(1.0).await;
     scene.restart().await;
@@ -187,7 +187,7 @@ async fn an_upgrade_goes_on_where_the_version_before_ended() {
 }
 
 #[tokio::test]
-async fn check_tells_of_a_ledger_that_this_version_is_too_old_for() {
+async fn check_reports_a_ledger_that_this_version_is_too_old_for() {
     let mut scene = Scene::start(KEY).await;
     scene.when("it is up", |samples| up(samples) == Some(1.0)).await;
     scene.exporter.terminate();
@@ -199,7 +199,7 @@ async fn check_tells_of_a_ledger_that_this_version_is_too_old_for() {
                  (version, description, success, checksum, execution_time) \
                  VALUES (9999, 'from the future', TRUE, x'00', 0); \
                  PRAGMA wal_checkpoint(TRUNCATE)";
-    sqlx::raw_sql(newer).execute(&mut connection).await.expect("SQLite does as it is told");
+    sqlx::raw_sql(newer).execute(&mut connection).await.expect("SQLite executes it");
     connection.close().await.expect("SQLite closes its file");
     let message = "was written by a newer version of this exporter";
     assert!(chapter().contains(message));

@@ -1,5 +1,5 @@
-//! The rules and configurations for Prometheus and Alertmanager as they are shipped: valid, tested, and
-//! about metrics that exist.
+//! The rules and configurations for Prometheus and Alertmanager as shipped: valid, tested, and about
+//! metrics that exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -126,9 +126,9 @@ fn promtools() -> Vec<PathBuf> {
 /// Runs a tool, which must succeed.
 fn succeed(program: &Path, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().expect("it runs");
-    let [told, errors] =
+    let [output_text, errors] =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{} {arguments:?}:\n{told}{errors}", program.display());
+    assert!(output.status.success(), "{} {arguments:?}:\n{output_text}{errors}", program.display());
 }
 
 fn name(path: &Path) -> &str {
@@ -197,9 +197,9 @@ fn untested(alerts: &[String], files: &[TestFile]) -> Vec<String> {
             stays_silent |= cases.iter().any(|(_, firing)| *firing == 0);
             recovers |= cases.windows(2).any(|pair| pair[0].1 > pair[1].1);
         }
-        let told = [(fired, "fires"), (stays_silent, "does not fire"), (recovers, "recovers")];
-        let untold = told.iter().filter(|(tested, _)| !tested);
-        missing.extend(untold.map(|(_, what)| format!("no test in which {alert} {what}")));
+        let aspects = [(fired, "fires"), (stays_silent, "does not fire"), (recovers, "recovers")];
+        let untested = aspects.iter().filter(|(tested, _)| !tested);
+        missing.extend(untested.map(|(_, what)| format!("no test in which {alert} {what}")));
     }
     missing
 }
@@ -293,8 +293,8 @@ fn recording_rules_are_named_by_level_metric_and_operation() {
     }
 }
 
-/// What an alert fails to tell whom it wakes.
-fn untold(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String> {
+/// What an alert does not tell the person that it pages.
+fn omissions(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String> {
     let mut errors = Vec::new();
     let mut demand = |is_there: bool, what: &str| {
         if !is_there {
@@ -320,12 +320,12 @@ fn untold(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String> {
 }
 
 #[test]
-fn every_alert_tells_how_bad_it_is_what_it_is_about_and_where_to_read_on() {
+fn every_alert_states_its_severity_its_subject_and_its_runbook() {
     let anchors = anchors(&document(DOCUMENT));
     let alerts = alerts();
-    let errors = alerts.iter().flat_map(|(name, alert)| untold(name, alert, &anchors));
+    let errors = alerts.iter().flat_map(|(name, alert)| omissions(name, alert, &anchors));
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
-    let silent = untold("Silent", &Rule::default(), &anchors);
+    let silent = omissions("Silent", &Rule::default(), &anchors);
     assert_eq!(silent.len(), 5, "the check itself can fail: {silent:?}");
 }
 
@@ -340,16 +340,16 @@ fn section<'t>(text: &'t str, heading: &str) -> &'t str {
 fn the_alerts_table_lists_exactly_the_alerts_and_each_has_its_runbook() {
     let document = document(DOCUMENT);
     let table = rows(&document, &["alert", "severity", "means"]);
-    let told: BTreeMap<_, _> = table
+    let documented: BTreeMap<_, _> = table
         .iter()
         .map(|row| (quoted(row[0]).concat(), row[1].trim_matches('`').to_owned()))
         .collect();
-    assert_eq!(told.len(), table.len(), "none is listed twice");
+    assert_eq!(documented.len(), table.len(), "none is listed twice");
     let alerts = alerts();
     let severity = |alert: &Rule| alert.labels.get("severity").cloned().unwrap_or_default();
     let real: BTreeMap<_, _> =
         alerts.iter().map(|(name, alert)| (name.clone(), severity(alert))).collect();
-    assert_eq!(told, real);
+    assert_eq!(documented, real);
     for name in real.keys() {
         let text = section(&document, name);
         for part in ["**Means:**", "**Look at:**", "**Do:**"] {
@@ -392,7 +392,7 @@ mod the_checks_themselves {
     use super::*;
 
     #[test]
-    fn a_metric_or_label_that_does_not_exist_is_told_wherever_it_is_used() {
+    fn a_metric_or_label_that_does_not_exist_is_reported_wherever_it_is_used() {
         let record = |name: &str, expression: &str| Rule {
             record: Some(name.into()),
             expr: expression.into(),

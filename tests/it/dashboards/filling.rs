@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use regex::{Captures, Regex};
 
-/// What Prometheus is said to scrape in, where the data source tells nothing else.
+/// What Prometheus is said to scrape in, where the data source specifies nothing else.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A variable, in any of the three ways to write it.

@@ -47,6 +47,6 @@ fn the_command_that_draws_is_a_program() {
     let mode = fs::metadata(&draw).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o111, 0o111, "all may run it");
     let help = Command::new(&draw).arg("--help").output().expect("it runs");
-    let told = String::from_utf8_lossy(&help.stderr);
-    assert!(told.contains(DRAW) && told.contains("--again"), "{told}");
+    let usage = String::from_utf8_lossy(&help.stderr);
+    assert!(usage.contains(DRAW) && usage.contains("--again"), "{usage}");
 }

@@ -23,7 +23,7 @@ const MAY_BE_EMPTY: [(&str, &str); 1] =
 /// The time range that the dashboards are looked at with; much longer than the test runs.
 const RANGE: Duration = Duration::from_secs(1800);
 
-/// The workflow that is looked at where only one can be. It fails, is replayed, and tells of
+/// The workflow that is shown where only one can be. It fails, is replayed, and has
 /// credits and tests.
 const SUBJECT: &str = "Answer support ticket";
 
@@ -172,7 +172,7 @@ fn as_text(result: &Value) -> String {
 }
 
 /// What is wrong with an answer, wherever it comes from.
-fn oddities(question: &Question<'_>, answers: &[Answer]) -> Vec<String> {
+fn anomalies(question: &Question<'_>, answers: &[Answer]) -> Vec<String> {
     let mut odd = Vec::new();
     if answers.iter().flat_map(|it| &it.values).any(|value| !value.is_finite()) {
         odd.push("something was divided by zero");
@@ -233,7 +233,7 @@ async fn every_query_has_an_answer_from_a_real_prometheus() {
         let filling = scene.filled(dashboard, all).await;
         for question in dashboard.questions() {
             let answers = scene.answers(&question, &filling).await;
-            assert_eq!(oddities(&question, &answers), [""; 0]);
+            assert_eq!(anomalies(&question, &answers), [""; 0]);
         }
     }
     renamed_is_one(&scene, &dashboards).await;

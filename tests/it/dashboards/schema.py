@@ -1,4 +1,4 @@
-"""Reads the dashboard on standard input as Grafana's own types have it, writes it again, and tells what was lost."""
+"""Reads the dashboard on standard input as Grafana's own types have it, writes it again, and reports what was lost."""
 
 import json
 import sys

@@ -24,12 +24,12 @@ fn unknown(version: &str, dashboard: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("Python runs");
-    // It may end early, which its exit code tells.
+    // It may end early, which its exit code shows.
     let _ = reader.stdin.take().map(|mut stdin| stdin.write_all(dashboard.as_bytes()));
     let output = reader.wait_with_output().expect("Python ends");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    String::from_utf8(output.stdout).expect("what it tells is text")
+    String::from_utf8(output.stdout).expect("its output is text")
 }
 
 #[test]

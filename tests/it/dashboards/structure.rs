@@ -1,4 +1,4 @@
-//! What can be told of a dashboard without asking Prometheus.
+//! What can be checked of a dashboard without Prometheus.
 
 use std::collections::BTreeSet;
 
@@ -174,7 +174,7 @@ mod the_checks_themselves {
             let json = json.expect("it is JSON still");
             errors_of(&Dashboard { json, ..whole.clone() }, &all, &catalogue)
         };
-        for (from, to, told) in [
+        for (from, to, expected) in [
             (r#""uid":"cortex-workflows-fleet""#, r#""uid":"other""#, "does not follow"),
             (r#""schemaVersion":39"#, r#""schemaVersion":39,"version":7"#, "has version"),
             (r#""schemaVersion":39"#, r#""schemaVersion":16"#, "is not 39"),
@@ -202,7 +202,10 @@ mod the_checks_themselves {
             (r#""Value #B":"#, r#""Value #Z":"#, "has no column Value #Z"),
         ] {
             let errors = after(from, to);
-            assert!(errors.iter().any(|error| error.contains(told)), "{from} is {to}: {errors:?}");
+            assert!(
+                errors.iter().any(|error| error.contains(expected)),
+                "{from} is {to}: {errors:?}"
+            );
         }
     }
 }

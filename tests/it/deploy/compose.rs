@@ -130,9 +130,9 @@ fn prometheus_and_alertmanager_take_what_is_mounted() {
         }
         let flags = items(&service["command"]).iter().map(text);
         let mut files = flags.filter_map(|flag| flag.strip_prefix("--config.file=/"));
-        let file = root.join(files.next().expect("it is told its configuration"));
-        let told = output(Command::new(tool(tool_name)).args(arguments).arg(file));
-        assert!(told.contains("SUCCESS"), "{told}");
+        let file = root.join(files.next().expect("it is given its configuration"));
+        let verdict = output(Command::new(tool(tool_name)).args(arguments).arg(file));
+        assert!(verdict.contains("SUCCESS"), "{verdict}");
     }
 }
 

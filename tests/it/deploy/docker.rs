@@ -230,10 +230,14 @@ async fn the_image_runs_the_demo_whose_spike_can_be_asked_for_from_within() {
     let url = demo.ready_url().await;
     let simulator = demo.word_after("on command: ", Process::stdout).await;
     // As the document has it, but for the port.
-    let told =
+    let documented =
         "busybox wget -qO- --post-data= 'http://127.0.0.1:10059/_simulator/spike?seconds=60'";
-    assert!(read("deploy/README.md").contains(told), "the document no longer says: {told}");
-    let spike = told.replace("http://127.0.0.1:10059/_simulator/", &simulator).replace('\'', "");
+    assert!(
+        read("deploy/README.md").contains(documented),
+        "the document no longer says: {documented}"
+    );
+    let spike =
+        documented.replace("http://127.0.0.1:10059/_simulator/", &simulator).replace('\'', "");
     let spike: Vec<_> =
         spike.split(' ').map(|word| word.replace("busybox", "/usr/bin/busybox")).collect();
     let (done, answer) = verdict(&mut within(image.path(), &spike));

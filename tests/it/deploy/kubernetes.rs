@@ -83,7 +83,7 @@ fn kubernetes_understands_all_of_it() {
     }
     let mut odd = the("Deployment").clone();
     odd["spec"]["replica"] = 1.into();
-    assert!(!judged(VERSIONS[1], &[&odd]).0, "a field that does not exist is told");
+    assert!(!judged(VERSIONS[1], &[&odd]).0, "a field that does not exist is reported");
 }
 
 /// What the operator has against resources.

@@ -1,7 +1,7 @@
 """Tells what the Prometheus operator would not understand of the resources in the JSON list on standard input.
 
 The models are made from the operator's own definitions of its resources. They judge values; a field that they
-do not know they ignore, so what does not come back out of them is told, too.
+do not know they ignore, so what does not come back out of them is reported, too.
 """
 
 import json

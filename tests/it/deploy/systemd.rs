@@ -1,4 +1,4 @@
-//! The unit and its settings, and what the exporter tells systemd.
+//! The unit and its settings, and what the exporter reports to systemd.
 
 use std::{
     fs,
@@ -43,10 +43,10 @@ impl Manager {
     }
 
     /// The next message.
-    async fn told(&self, exporter: &Process) -> String {
+    async fn reported(&self, exporter: &Process) -> String {
         let mut message = [0; 256];
         let next = async || self.socket.try_recv(&mut message).ok();
-        let length = wait_until("systemd is told something", next, || exporter.log()).await;
+        let length = wait_until("something is reported to systemd", next, || exporter.log()).await;
         String::from_utf8_lossy(&message[..length]).trim_end().to_owned()
     }
 }
@@ -59,16 +59,16 @@ async fn systemd_is_told_that_it_serves_that_it_lives_and_that_it_stops() {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let manager = Manager::listen(directory.path());
     let mut exporter = manager.start(&api, &ledger_url(directory.path()), "200000");
-    assert_eq!(manager.told(&exporter).await, "READY=1");
+    assert_eq!(manager.reported(&exporter).await, "READY=1");
     let url = exporter.url().await;
     assert_eq!(get(&format!("{url}/-/ready")).await.0, 503, "nothing was read yet");
     for _ in 0..3 {
-        assert_eq!(manager.told(&exporter).await, "WATCHDOG=1");
+        assert_eq!(manager.reported(&exporter).await, "WATCHDOG=1");
     }
     exporter.terminate();
-    let mut message = manager.told(&exporter).await;
+    let mut message = manager.reported(&exporter).await;
     while message == "WATCHDOG=1" {
-        message = manager.told(&exporter).await;
+        message = manager.reported(&exporter).await;
     }
     assert_eq!(message, "STOPPING=1");
     assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
@@ -81,10 +81,10 @@ async fn a_watchdog_that_asks_for_nothing_gets_nothing() {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let manager = Manager::listen(directory.path());
     let mut exporter = manager.start(&api, "sqlite::memory:", "0");
-    assert_eq!(manager.told(&exporter).await, "READY=1");
+    assert_eq!(manager.reported(&exporter).await, "READY=1");
     exporter.ready_url().await;
     exporter.terminate();
-    assert_eq!(manager.told(&exporter).await, "STOPPING=1");
+    assert_eq!(manager.reported(&exporter).await, "STOPPING=1");
     assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
 }
 
