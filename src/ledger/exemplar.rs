@@ -15,7 +15,7 @@ pub struct Exemplar {
 const LONGEST_RUN_ID: usize = 122;
 
 impl Exemplar {
-    /// `None` for a run that can be none: it isn't told when it ended, or its id is too long.
+    /// `None` for a run that can't be one: when it ended is unknown, or its id is too long.
     pub(super) fn of(run: &Run) -> Option<Self> {
         let ended_ms = run.ended_at.and_then(Timestamp::instant)?;
         let fits = run.id.as_str().chars().count() <= LONGEST_RUN_ID;

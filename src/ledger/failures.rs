@@ -2,25 +2,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::RunId;
 
-/// The FAILED runs since the last COMPLETED one. Runs may be told in any order, and twice: what
+/// The FAILED runs since the last COMPLETED one. Runs may be reported in any order, and twice: what
 /// counts is when they ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FailureStreak {
     /// When the latest COMPLETED run ended.
     completed_ms: Option<i64>,
-    /// When each of the row ended, with a hash of its id; the latest of them.
+    /// When each of the latest of them ended, with a hash of its id.
     latest: Vec<(i64, u32)>,
-    /// How many more there are in the row, and when the last of those ended.
+    /// How many more there are, and when the last of those ended.
     earlier: Option<(u64, i64)>,
 }
 
-/// How many failures are remembered one by one, so that a row of thousands stays small. A
-/// completed run that is told so late that it belongs before these no longer shortens the row.
+/// Maximum number of failures that are remembered one by one, so that a streak of thousands stays
+/// small. A completed run that is reported so late that it belongs before these no longer shortens
+/// the streak.
 const REMEMBERED: usize = 256;
 
 impl FailureStreak {
-    /// A run FAILED. Runs that ended at the same millisecond are taken in the order told.
+    /// A run FAILED. Of runs that ended at the same millisecond, the one reported last is the last.
     pub(super) fn failed(&mut self, ended_ms: i64, run: &RunId) {
         let failure = (ended_ms, crc32fast::hash(run.as_str().as_bytes()));
         let ended_before = |until: Option<i64>| until.is_some_and(|until| ended_ms < until);

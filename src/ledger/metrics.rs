@@ -1,10 +1,14 @@
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, IntCounterVec, IntGauge, Registry, histogram_opts,
+    register_gauge_with_registry, register_histogram_with_registry,
+    register_int_counter_vec_with_registry, register_int_gauge_with_registry,
+};
 
 use crate::model::Anomaly;
 
-/// What the ledger tells of itself.
+/// What the ledger reports about itself.
 #[derive(Clone)]
 pub struct LedgerMetrics {
     commits: IntCounterVec,
@@ -18,67 +22,58 @@ pub struct LedgerMetrics {
 impl LedgerMetrics {
     /// Registers the families. Fails if they are registered already.
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let commits = IntCounterVec::new(
-            Opts::new(
+        let metrics = Self {
+            commits: register_int_counter_vec_with_registry!(
                 "cortex_workflow_exporter_ledger_commits_total",
                 "Transactions of the ledger, by result.",
-            ),
-            &["result"],
-        )?;
-        let commit_duration = Histogram::with_opts(
-            HistogramOpts::new(
-                "cortex_workflow_exporter_ledger_commit_duration_seconds",
-                "How long transactions of the ledger took until they were durable.",
-            )
-            .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]),
-        )?;
-        let detection_delay = Histogram::with_opts(
-            HistogramOpts::new(
-                "cortex_workflow_exporter_detection_delay_seconds",
-                "From the end of a run, by the API's clock, until it was counted.",
-            )
-            .buckets(vec![
-                1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0,
-            ]),
-        )?;
-        let anomalies = IntCounterVec::new(
-            Opts::new(
+                &["result"],
+                registry
+            )?,
+            commit_duration: register_histogram_with_registry!(
+                histogram_opts!(
+                    "cortex_workflow_exporter_ledger_commit_duration_seconds",
+                    "How long transactions of the ledger took until they were durable.",
+                    vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]
+                ),
+                registry
+            )?,
+            detection_delay: register_histogram_with_registry!(
+                histogram_opts!(
+                    "cortex_workflow_exporter_detection_delay_seconds",
+                    "From the end of a run, by the API's clock, until it was counted.",
+                    vec![
+                        1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0
+                    ]
+                ),
+                registry
+            )?,
+            anomalies: register_int_counter_vec_with_registry!(
                 "cortex_workflow_exporter_anomalies_total",
-                "Oddities in what the API told, by reason; each reason is explained in the README.",
-            ),
-            &["reason"],
-        )?;
-        let series_limit = Gauge::new(
-            "cortex_workflow_exporter_series_limit",
-            "Past so many series, what is new is counted together as workflow_id _other.",
-        )?;
-        let folded_workflows = IntGauge::new(
-            "cortex_workflow_exporter_folded_workflows",
-            "Workflows without series of their own, since there was no room for them.",
-        )?;
+                "Anomalies in the API's answers, by reason; each reason is explained in the README.",
+                &["reason"],
+                registry
+            )?,
+            series_limit: register_gauge_with_registry!(
+                "cortex_workflow_exporter_series_limit",
+                "Maximum number of series; beyond it, what is new is counted as workflow_id _other.",
+                registry
+            )?,
+            folded_workflows: register_int_gauge_with_registry!(
+                "cortex_workflow_exporter_folded_workflows",
+                "Workflows without series of their own, since there was no room for them.",
+                registry
+            )?,
+        };
         for result in ["success", "failure"] {
-            commits.with_label_values(&[result]);
+            metrics.commits.with_label_values(&[result]);
         }
         for anomaly in Anomaly::ALL {
-            anomalies.with_label_values(&[anomaly.as_str()]);
+            metrics.anomalies.with_label_values(&[anomaly.as_str()]);
         }
-        registry.register(Box::new(commits.clone()))?;
-        registry.register(Box::new(commit_duration.clone()))?;
-        registry.register(Box::new(detection_delay.clone()))?;
-        registry.register(Box::new(anomalies.clone()))?;
-        registry.register(Box::new(series_limit.clone()))?;
-        registry.register(Box::new(folded_workflows.clone()))?;
-        Ok(Self {
-            commits,
-            commit_duration,
-            detection_delay,
-            anomalies,
-            series_limit,
-            folded_workflows,
-        })
+        Ok(metrics)
     }
 
-    /// Counts an oddity.
+    /// Counts an anomaly.
     pub fn anomaly(&self, anomaly: Anomaly) {
         self.anomalies.with_label_values(&[anomaly.as_str()]).inc();
     }
@@ -94,7 +89,7 @@ impl LedgerMetrics {
         self.commit_duration.observe(took.as_secs_f64());
     }
 
-    /// Runs were counted: with these oddities, so many seconds after they ended.
+    /// Runs were counted: with these anomalies, this many seconds after they ended.
     pub(super) fn observed(&self, anomalies: &[Anomaly], detection_delays: &[f64]) {
         for anomaly in anomalies {
             self.anomaly(*anomaly);

@@ -62,7 +62,7 @@ pub struct Ledger {
     hold: bool,
 }
 
-/// A problem with a ledger, or with what is said to it.
+/// A problem with a ledger.
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
 impl Ledger {
@@ -76,7 +76,7 @@ impl Ledger {
     ) -> Result<Self> {
         let hold = settings.hold;
         let writer = Writer::open(settings, metrics.clone(), gauges, now_ms).await?;
-        let published = Arc::clone(writer.published());
+        let published = Arc::clone(&writer.published);
         Ok(Self { writer: Arc::new(Mutex::new(writer)), published, metrics, hold })
     }
 
@@ -96,7 +96,7 @@ impl Ledger {
         Arc::clone(&self.published.borrow())
     }
 
-    /// The ledger's own metrics, which also count oddities.
+    /// The ledger's own metrics, which also count anomalies.
     pub fn metrics(&self) -> &LedgerMetrics {
         &self.metrics
     }
@@ -129,9 +129,10 @@ impl Ledger {
         };
         list.record(&mut changes);
         writer.commit(changes).await?;
-        writer.measure();
+        writer.report_overflow();
         let admitted = workflows.iter().filter(|one| filter.admits(&one.id, &one.name));
-        writer.report_shared(app, admitted.map(|one| &one.id), &elsewhere);
+        let (ids, reported) = (admitted.map(|one| &one.id), &mut writer.reported_shared);
+        ownership::report_shared(app, ids, &elsewhere, reported, &self.metrics);
         Ok(())
     }
 
@@ -214,7 +215,7 @@ impl Ledger {
     /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any
     /// more.
     pub async fn close(&self) -> Result<()> {
-        self.writer.lock().await.close().await
+        self.writer.lock().await.store.close().await
     }
 
     /// The writer, sure of what the database holds.

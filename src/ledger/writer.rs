@@ -51,7 +51,7 @@ pub(super) struct Writer {
     pub(super) store: Store,
     /// What the database holds, as far as it concerns the next change.
     pub(super) state: Arc<State>,
-    published: Arc<watch::Sender<Arc<State>>>,
+    pub(super) published: Arc<watch::Sender<Arc<State>>>,
     metrics: LedgerMetrics,
     /// The highest number that a workflow has in the database.
     highest_number: i64,
@@ -65,7 +65,7 @@ pub(super) struct Writer {
     /// How many workflows had none when that was reported last.
     overflowed: usize,
     /// The apps and workflows of which it was reported that another app shows them.
-    reported_shared: BTreeSet<WorkflowKey>,
+    pub(super) reported_shared: BTreeSet<WorkflowKey>,
 }
 
 impl Writer {
@@ -94,10 +94,6 @@ impl Writer {
         writer.load(now_ms).await?;
         writer.publish(State::clone(&writer.state));
         Ok(writer)
-    }
-
-    pub(super) fn published(&self) -> &Arc<watch::Sender<Arc<State>>> {
-        &self.published
     }
 
     /// Counts on by other settings; the URL and the hold stay as they are. If this fails, nothing
@@ -190,10 +186,16 @@ impl Writer {
         self.published.send_replace(Arc::clone(&self.state));
     }
 
-    /// Measures what room there is for more series, and reports when it begins and ceases to be
-    /// too small.
-    pub(super) fn measure(&mut self) {
-        self.budget = self.budget_left();
+    /// Measures what room there is for more series.
+    fn measure(&mut self) {
+        let max_series = self.settings.max_series;
+        self.budget = SeriesBudget::left_by(&self.state, &self.bounds, self.gauges, max_series);
+    }
+
+    /// Measures what room there is for more series, and reports when that begins and ceases to be
+    /// too little.
+    pub(super) fn report_overflow(&mut self) {
+        self.measure();
         let overflowed = self.state.overflowed();
         let before = std::mem::replace(&mut self.overflowed, overflowed);
         self.metrics.folded_workflows.set(overflowed as i64);
@@ -207,27 +209,6 @@ impl Writer {
         } else if overflowed == 0 && before > 0 {
             tracing::info!("Every workflow has series of its own again.");
         }
-    }
-
-    /// Reports workflows of this app that another app shows already.
-    pub(super) fn report_shared<'a>(
-        &mut self,
-        app: &AppId,
-        workflows: impl Iterator<Item = &'a WorkflowId>,
-        elsewhere: &BTreeMap<WorkflowId, AppId>,
-    ) {
-        let reported = &mut self.reported_shared;
-        ownership::report_shared(app, workflows, elsewhere, reported, &self.metrics);
-    }
-
-    /// Ends the store in order.
-    pub(super) async fn close(&mut self) -> Result<(), LedgerError> {
-        self.store.close().await
-    }
-
-    fn budget_left(&self) -> SeriesBudget {
-        let max_series = self.settings.max_series;
-        SeriesBudget::left_by(&self.state, &self.bounds, self.gauges, max_series)
     }
 
     /// Takes over what the database holds.
@@ -261,7 +242,7 @@ impl Writer {
         state.keep_what_is_not_written(&self.state);
         self.highest_number = loaded.highest_number;
         self.state = Arc::new(state);
-        self.budget = self.budget_left();
+        self.measure();
         Ok(())
     }
 }

@@ -110,7 +110,7 @@ const OTHER_GAUGES: [Family; 2] = [
     },
     Family {
         name: "cortex_workflow_info",
-        help: "What the list of workflows tells of the workflow, as of the last poll; always 1.",
+        help: "What the list of workflows says about the workflow, as of the last poll; always 1.",
         more_labels: &["app_id", "app", "key", "version", "enabled"],
         source: Source::Workflow(info, 1),
     },
