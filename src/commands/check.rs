@@ -1,6 +1,7 @@
 //! Says what is wrong with a configuration, and what would be exported by it.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     io::{self, Write as _},
     sync::Arc,
@@ -38,6 +39,7 @@ struct Told<'a> {
     app: &'a AppConfig,
     workflows: Vec<Workflow>,
     read_at_ms: i64,
+    list_requests: u32,
     skew_ms: Option<i64>,
 }
 
@@ -114,24 +116,25 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
 /// Reads an app's list of workflows.
 async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<Told<'a>, ReadError> {
     let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
-    let WorkflowList { workflows, read_at_ms, .. } = list;
-    Ok(Told { app, workflows, read_at_ms, skew_ms: client.clock_skew_ms() })
+    let WorkflowList { workflows, read_at_ms, requests } = list;
+    let skew_ms = client.clock_skew_ms();
+    Ok(Told { app, workflows, read_at_ms, list_requests: requests, skew_ms })
 }
 
 /// The tables, and what is to be said about them.
 fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
     let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
     let mut apps = TextTable::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
-    let mut workload =
-        Workload { page_size: config.apps[0].cortex.page_size, ..Workload::default() };
+    let mut workload = Workload::default();
     let (mut rows, mut left_out) = (0, 0);
     for one in told {
         let id = one.app.cortex.app_id.as_str();
         let followed = followed(core, &one.app.cortex.app_id);
+        workload.list_requests += one.list_requests;
         let there = one.workflows.iter().filter(|workflow| !workflow.deleted);
         for workflow in there.clone() {
-            let is_followed = followed.contains(&workflow.id);
-            account_for(&mut workload, workflow, is_followed, one.read_at_ms);
+            let is_followed = followed.get(&workflow.id);
+            account_for(&mut workload, workflow, is_followed.is_some(), one.read_at_ms);
             rows += 1;
             if rows > MOST_ROWS {
                 left_out += 1;
@@ -139,7 +142,11 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
             }
             let name = Label::new(&workflow.name).to_string();
             let runs = workflow.runs_count.map_or("?".into(), |count| count.to_string());
-            let exported = if is_followed { "yes" } else { "no" };
+            let exported = match is_followed {
+                Some(true) => "yes",
+                Some(false) => "as _other",
+                None => "no",
+            };
             let row = [id, workflow.id.as_str(), &name, &runs, exported];
             workflows.row(row.map(str::to_owned));
         }
@@ -158,22 +165,21 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
     text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
     _ = writeln!(
         text,
-        "Series: {} at the start; each status, origin and step that comes up later adds some",
-        series(core)
+        "Series: {} before any run is read; each time, status, origin and step that comes up adds some",
+        core.exposition.series()
     );
     text
 }
 
-/// The workflows of an app that would be exported.
-fn followed(core: &Core, app: &AppId) -> Vec<WorkflowId> {
+/// The workflows of an app that would be exported, and whether each has series of its own.
+fn followed(core: &Core, app: &AppId) -> BTreeMap<WorkflowId, bool> {
     let state = core.ledger().state();
     let app = state.apps.get(app);
     let followed = app.into_iter().flat_map(ledger::AppState::published);
-    followed.map(|(id, _)| id.clone()).collect()
+    followed.map(|(id, workflow)| (id.clone(), !workflow.is_overflowed())).collect()
 }
 
 fn account_for(workload: &mut Workload, workflow: &Workflow, followed: bool, now_ms: i64) {
-    workload.listed += 1;
     if !followed {
         return;
     }
@@ -224,15 +230,8 @@ fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Find
          {sweeps:.1})\nA run is counted {} s after its end on average, {} s at the most; {} s where \
          the list of workflows does not tell of it\n",
         estimate.requests(),
-        seconds(&estimate.mean_delay),
+        estimate.mean_delay.as_secs_f64().round(),
         seconds(&estimate.longest_delay),
         seconds(&estimate.longest_unannounced_delay)
     )
-}
-
-/// How many series there are before any run has ended.
-fn series(core: &Core) -> String {
-    let text = core.exposition.text();
-    let line = text.lines().find(|line| line.starts_with("cortex_workflow_exporter_series"));
-    line.and_then(|line| line.rsplit(' ').next()).unwrap_or("?").to_owned()
 }

@@ -68,8 +68,14 @@ impl Exposition {
     /// processor time if the state is new.
     pub fn render(&self, negotiated: Negotiated) -> (Body, u64) {
         let (rendered, state) = self.ledger_families(negotiated);
-        let live = self.live_families(&state, negotiated.format, rendered.series);
+        let (live, _) = self.live_families(&state, negotiated.format, rendered.series);
         (rendered.part.followed_by(live), rendered.version)
+    }
+
+    /// How many series it has now.
+    pub fn series(&self) -> usize {
+        let (rendered, state) = self.ledger_families(Negotiated::PLAIN);
+        self.live_families(&state, Negotiated::PLAIN.format, rendered.series).1
     }
 
     /// The exposition as of now in the text format.
@@ -110,8 +116,8 @@ impl Exposition {
     }
 
     /// The families that differ at each scrape: the exporter's own, those that move with the clock,
-    /// and the one that counts the others. Ends the exposition.
-    fn live_families(&self, state: &State, format: Format, series: usize) -> Vec<u8> {
+    /// and the one that counts the others. Ends the exposition. Also returns the number of all series.
+    fn live_families(&self, state: &State, format: Format, series: usize) -> (Vec<u8>, usize) {
         let mut writer = self.writer(format, Vec::new());
         for family in self.own.gather() {
             let head = self_metrics::head(&family);
@@ -120,10 +126,10 @@ impl Exposition {
         for family in FAMILIES.iter().filter(|family| family.is_live()) {
             writer.ledger_family(family, state, self.now());
         }
-        let series = (series + writer.series + 1) as f64;
-        writer.family(&SERIES, |sink| sink(&[], &Sample::Gauge(series)));
+        let series = series + writer.series + 1;
+        writer.family(&SERIES, |sink| sink(&[], &Sample::Gauge(series as f64)));
         writer.out.extend_from_slice(writer.formatter.end());
-        writer.out
+        (writer.out, series)
     }
 
     fn writer<O>(&self, format: Format, out: O) -> FamilyWriter<O> {

@@ -42,16 +42,12 @@ impl Estimate {
     }
 }
 
-/// How many requests the first page of a list leaves for the second: pages overlap.
-const OVERLAP: f64 = 0.95;
-
 /// What polling this workload costs at so many requests a minute.
 pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
     let (interval, sweep) = (minutes(poll.interval), minutes(poll.sweep_interval));
     let sweep = sweep.max(interval);
-    let pages = f64::from(workload.listed) / (f64::from(workload.page_size) * OVERLAP);
-    let lists = pages.ceil().max(1.0) / interval;
+    let lists = f64::from(workload.list_requests) / interval;
     let limit = f64::from(rate_limit.max(1));
     // The lists have at most half of it.
     let room = (limit - lists).max(limit / 2.0);
@@ -139,7 +135,9 @@ mod tests {
     };
 
     fn idle(workflows: u32) -> Workload {
-        Workload { listed: workflows, followed: workflows, page_size: 100, ..Workload::default() }
+        // Pages of a hundred overlap.
+        let list_requests = workflows.div_ceil(95).max(1);
+        Workload { list_requests, followed: workflows, ..Workload::default() }
     }
 
     #[test]

@@ -60,11 +60,10 @@ fn workload(pollers: &[Poller]) -> Workload {
     let mut sum = Workload::default();
     for poller in pollers {
         let workload = poller.with_schedule(|schedule, _| schedule.workload());
-        sum.listed += workload.listed;
+        sum.list_requests += workload.list_requests;
         sum.followed += workload.followed;
         sum.open += workload.open;
         sum.uncounted += workload.uncounted;
-        sum.page_size = poller.reader.settings.page_size;
     }
     sum
 }

@@ -17,8 +17,8 @@ pub(super) const TURNS: usize = 4;
 /// What there is to poll, over all apps together, as far as it decides what that costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Workload {
-    /// Workflows that the API lists, those included that filters leave out.
-    pub listed: u32,
+    /// Requests that it takes to read the list of workflows of each app once.
+    pub list_requests: u32,
     /// Workflows that are followed.
     pub followed: u32,
     /// Those of the followed ones that have open runs at any one time.
@@ -27,8 +27,6 @@ pub struct Workload {
     pub uncounted: u32,
     /// Runs that are created in a minute.
     pub runs_per_minute: f64,
-    /// `--cortex.page-size`.
-    pub page_size: u32,
 }
 
 /// When the workflows of one app are to be read.
@@ -44,8 +42,8 @@ pub(super) struct Schedule {
     list_due_ms: i64,
     listing: bool,
     cycle: Option<CurrentCycle>,
-    /// How many workflows the last list had, those included that aren't followed.
-    listed: usize,
+    /// How many requests the last list took.
+    list_requests: u32,
 }
 
 /// The cycle that goes on.
@@ -145,7 +143,9 @@ pub(super) struct Activity {
 pub(super) struct Listing {
     /// Each workflow's number of runs, if that is listed.
     pub(super) counts: HashMap<WorkflowId, Option<u64>>,
-    /// How long its requests take at the rate limit.
+    /// How many requests it took.
+    pub(super) requests: u32,
+    /// How long these take at the rate limit.
     pub(super) cost_ms: i64,
 }
 
@@ -164,7 +164,7 @@ impl Schedule {
             list_due_ms: now_ms,
             listing: false,
             cycle: None,
-            listed: 0,
+            list_requests: 0,
         }
     }
 
@@ -209,7 +209,7 @@ impl Schedule {
         if let Some(listing) = listing {
             let least_ms = listing.cost_ms.saturating_mul(LIST_SHARE).max(self.periods.interval_ms);
             self.list_due_ms = begun_ms + least_ms;
-            self.listed = listing.counts.len();
+            self.list_requests = listing.requests;
         }
         let Some(cycle) = self.cycle else { return };
         let mut before = std::mem::take(&mut self.workflows);
@@ -330,7 +330,7 @@ impl Schedule {
         };
         let often = |task: &Task| task.period_ms <= self.periods.interval_ms;
         Workload {
-            listed: self.listed.max(self.workflows.len()) as u32,
+            list_requests: self.list_requests,
             followed: self.workflows.len() as u32,
             open: count(&|it| often(it) && it.active),
             uncounted: count(&|it| often(it) && !it.active),

@@ -79,7 +79,8 @@ impl AppReader {
         let there = workflows.into_iter().filter(|workflow| !workflow.deleted);
         let counts = there.map(|workflow| (workflow.id, workflow.runs_count)).collect();
         let limit = i64::from(self.client.rate_limiter().limit());
-        Ok(Listing { counts, cost_ms: i64::from(requests).saturating_mul(60_000) / limit })
+        let cost_ms = i64::from(requests).saturating_mul(60_000) / limit;
+        Ok(Listing { counts, requests, cost_ms })
     }
 
     /// The workflows to follow, as they were when last read.

@@ -103,12 +103,11 @@ fn expected(setting: &Setting) -> poller::Estimate {
     let open = workflows * (1.0 - (-each * OPEN_MINUTES).exp());
     let uncounted = setting.runs_count == RunsCount::Absent;
     let account = Workload {
-        listed: setting.workflows as u32,
+        list_requests: setting.workflows.div_ceil(95) as u32,
         followed: setting.workflows as u32,
         open: open as u32,
         uncounted: if uncounted { (workflows - open) as u32 } else { 0 },
         runs_per_minute: workflows * each,
-        page_size: 100,
     };
     let (interval, sweep_interval) = (Duration::from_secs(30), setting.sweep_interval);
     estimate(&account, &Poll { interval, sweep_interval }, 400)

@@ -2,9 +2,14 @@
 
 use std::{fs, process::Command};
 
-use cortex_workflow_exporter::simulator::{Fault, Rule, RunsCount, SimulatedWorkflow};
+use cortex_workflow_exporter::{
+    model::Status,
+    simulator::{Fault, Rule, RunsCount, SimulatedWorkflow},
+};
 
-use crate::support::{Api, ConfigFile, KEY, Process, ledger_url, python, run};
+use crate::support::{
+    Api, ConfigFile, KEY, Process, Samples, ledger_url, python, run, scrape, wait_until,
+};
 
 /// Runs `check` for this API; the exit code and what it wrote.
 async fn check(api: &Api, more: &[&str]) -> (i32, String, String) {
@@ -170,11 +175,163 @@ async fn what_may_not_be_as_intended_is_noted() {
     let (code, stdout, stderr) = check(&api, &flags).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("… and 10 more"), "{stdout}");
+    assert!(stdout.contains("\nLedger: in memory (forgets everything at the end)\n"), "{stdout}");
     for part in ["note: app c: the API's clock", "than --cortex.rate-limit allows"] {
         assert!(stderr.contains(part), "{part} is missing: {stderr}");
     }
+    let full = ["--state.url=sqlite::memory:", "--metrics.max-series=100"];
+    let (_, stdout, _) = check(&api, &full).await;
+    let others = stdout.lines().filter(|line| line.ends_with("as _other")).count();
+    assert_eq!(others, 48, "there is room for two of the fifty that are shown: {stdout}");
     let nothing = ["--state.url=sqlite::memory:", "--workflows.include=nothing"];
     let (code, _, stderr) = check(&api, &nothing).await;
     assert_eq!(code, 0);
     assert!(stderr.contains("note: app c: nothing would be exported"), "{stderr}");
+}
+
+/// Two apps, of which everything is known: their workflows, runs, clocks and rates.
+struct World {
+    apis: [Api; 2],
+    file: ConfigFile,
+}
+
+impl World {
+    async fn start() -> Self {
+        let apis = [Api::start().await, Api::start().await];
+        apis[0].simulator().world(|world| {
+            for (id, count) in [("work_one", RunsCount::Ever), ("work_two", RunsCount::Absent)] {
+                let mut workflow = SimulatedWorkflow::new(&format!("Name of {id}")).with_id(id);
+                workflow.runs_count = count;
+                world.add_workflow(workflow);
+            }
+            world.date_skew_ms = -90_000;
+        });
+        apis[0].add_workflow("work_skipped");
+        for _ in 0..3 {
+            apis[0].finish_one("work_one", Status::Failed);
+        }
+        apis[1].simulator().world(|world| {
+            world.app_id = "app_2".into();
+            for number in 0..150 {
+                let workflow = SimulatedWorkflow::new(&format!("Number {number}"));
+                world.add_workflow(workflow.with_id(&format!("other_{number:03}")));
+            }
+        });
+        let file = ConfigFile::new("");
+        file.write("key", KEY);
+        let world = Self { apis, file };
+        world.configure("work_skipped", "interval: 30s, sweep_interval: 5m", 400);
+        world
+    }
+
+    /// Leaves these workflows out, and polls like this.
+    fn configure(&self, exclude: &str, poll: &str, rate_limit: u32) {
+        let [one, other] = self.apis.each_ref().map(Api::url);
+        let text = format!(
+            "cortex: {{api_key_file: key, rate_limit: {rate_limit}}}\nstate: {{url: 'sqlite:ledger.db'}}\n\
+             workflows: {{exclude: [{exclude}]}}\nweb: {{listen_address: '127.0.0.1:0'}}\n\
+             poll: {{{poll}}}\napps:\n\
+             - app_id: c\n  api_url: {one}\n- app_id: app_2\n  api_url: {other}\n"
+        );
+        self.file.write("config.yml", &text);
+    }
+
+    async fn check(&self) -> (String, String) {
+        let (code, stdout, stderr) = run(&["check", &self.file.flag()], &[]).await;
+        assert_eq!(code, 0, "{stderr}");
+        (stdout, stderr)
+    }
+}
+
+/// The number behind these words.
+fn number(text: &str, before: &str) -> f64 {
+    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before:?} in:\n{text}"));
+    let end = rest.find(|c: char| !c.is_ascii_digit() && !".+-".contains(c)).unwrap_or(rest.len());
+    rest[..end].parse().unwrap_or_else(|error| panic!("{before}{rest}: {error}"))
+}
+
+#[tokio::test]
+async fn every_line_is_true_of_a_world_that_is_known() {
+    let world = World::start().await;
+    let (stdout, stderr) = world.check().await;
+    let (lines, numbers) = stdout.split_once("\nAPP    WORKFLOWS ").expect("two tables");
+    let mut expected = format!(
+        "The configuration is valid.\n\
+         Ledger: {} (does not exist yet; the first start makes it)\n\n\
+         APP    WORKFLOW      NAME                   RUNS  EXPORTED\n\
+         c      work_one      Name of work_one       3     yes\n\
+         c      work_skipped  Workflow work_skipped  0     no\n\
+         c      work_two      Name of work_two       ?     yes\n",
+        world.file.path("ledger.db").display()
+    );
+    for number in 0..47 {
+        let name = format!("Number {number}");
+        expected.extend([&*format!("app_2  other_{number:03}     {name:21}  0     yes"), "\n"]);
+    }
+    assert_eq!(lines, expected + "… and 103 more\n");
+    assert_eq!(row(numbers, &["c"])[1..3], ["3", "2"]);
+    assert_eq!(row(numbers, &["app_2"])[1..3], ["150", "150"]);
+    // The API's clock is told in whole seconds.
+    let skews = [("c      3          2         ", -90.0), ("app_2  150        150       ", 0.0)];
+    for (before, skew) in skews {
+        assert!((number(numbers, before) - skew).abs() <= 1.5, "{numbers}");
+    }
+    // Every 30 seconds one page of workflows, and two of the other app; the workflow without a number
+    // of runs; in five minutes, each of the other 151.
+    let requests = "Requests: 38.2 a minute of 400 (lists 6.0, readings 2.0, sweeps 30.2)\n";
+    assert!(numbers.contains(requests), "{numbers}");
+    let delays = "A run is counted 15 s after its end on average, 31 s at the most; 303 s where the \
+                  list of workflows does not tell of it\n";
+    assert!(numbers.contains(delays), "{numbers}");
+    let note = "note: app c: the API's clock and this one differ by ";
+    assert!(stderr.starts_with(note) && stderr.lines().count() == 1, "{stderr}");
+    assert!((number(&stderr, note) + 90.0).abs() <= 1.5, "{stderr}");
+}
+
+/// What it announces of series and requests is what `serve` comes to.
+#[tokio::test]
+async fn what_it_announces_is_what_comes() {
+    let world = World::start().await;
+    let poll = "interval: 1s, sweep_interval: 1h";
+    world.configure("work_skipped, other_000", poll, 100_000);
+    let fewer = number(&world.check().await.0, "Series: ");
+    world.configure("work_skipped", poll, 100_000);
+    let (stdout, _) = world.check().await;
+    let series = number(&stdout, "Series: ");
+    assert!(stdout.contains("(lists 180.0, readings 60.0, sweeps 2.5)"), "{stdout}");
+    let mut exporter = Process::spawn(&["serve", &world.file.flag()], &[]);
+    let url = exporter.ready_url().await;
+    let before = scrape(&url).await;
+    // When a workflow was read, and when its runs ended, is not known before.
+    let there = before.values.keys().filter(|series| !series.name.ends_with("_timestamp_seconds"));
+    let (of_workflows, own): (Vec<_>, Vec<_>) =
+        there.partition(|series| series.labels.contains_key("workflow_id"));
+    let of_one = of_workflows.iter().filter(|it| it.labels["workflow_id"] == "other_000").count();
+    assert_eq!(series - fewer, of_one as f64, "{stdout}");
+    // What the exporter counts of itself differs by what it has done.
+    let difference = series - (of_workflows.len() + own.len()) as f64;
+    assert!(
+        difference.abs() < 60.0,
+        "{series} are announced: {} and {}",
+        of_workflows.len(),
+        own.len()
+    );
+    // A page of workflows and one of runs in each cycle; two pages in those of the other app.
+    let polls = |samples: &Samples, app: &str| {
+        samples.sum("cortex_workflow_exporter_polls_total", &[("app_id", app)]).unwrap_or(0.0)
+    };
+    let counts = || world.apis.each_ref().map(|api| api.simulator().request_counts().total as f64);
+    let first = counts();
+    let before = scrape(&url).await;
+    let more = async || {
+        let samples = scrape(&url).await;
+        let polled = ["c", "app_2"].map(|app| polls(&samples, app) - polls(&before, app));
+        (polled[0].min(polled[1]) >= 6.0).then_some((polled, counts()))
+    };
+    let (polled, last) = wait_until("it polls", more, || exporter.log()).await;
+    for app in 0..2 {
+        let requests = (last[app] - first[app]) / polled[app];
+        // What is under way at either end counts for one of the two only.
+        assert!((1.5..2.5).contains(&requests), "{requests} requests in each cycle");
+    }
 }

@@ -74,7 +74,7 @@ impl Scenario {
     fn list(&mut self) {
         self.schedule.begin_list(self.now_ms);
         let counts = self.workflows.iter().map(|(id, it)| (id.clone(), it.count)).collect();
-        let listing = Listing { counts, cost_ms: 100 };
+        let listing = Listing { counts, requests: 1, cost_ms: 100 };
         let seen = self.workflows.iter().map(|(id, it)| {
             let Simulated { open, failed, .. } = *it;
             Activity { id: id.clone(), open, failed }
@@ -344,7 +344,7 @@ fn what_could_not_be_read_stays_overdue() {
 fn the_list_takes_no_more_than_its_part_of_the_budget() {
     let mut scenario = Scenario::many(1, IDLE);
     scenario.schedule.begin_list(0);
-    let listing = Listing { counts: HashMap::new(), cost_ms: 40_000 };
+    let listing = Listing { counts: HashMap::new(), requests: 1, cost_ms: 40_000 };
     scenario.schedule.listed(Some(&listing), Vec::new(), 0, 40_000);
     assert_eq!(scenario.schedule.list_due_ms(), Some(80_000));
 }
@@ -355,7 +355,7 @@ fn a_workflow_that_is_not_listed_any_more_is_read_for_its_open_runs_only() {
     scenario.pass(30);
     let gone = |scenario: &mut Scenario, open| {
         scenario.schedule.begin_list(scenario.now_ms);
-        let listing = Listing { counts: HashMap::new(), cost_ms: 0 };
+        let listing = Listing { counts: HashMap::new(), requests: 1, cost_ms: 0 };
         let seen = vec![Activity { id: id("work_0"), open, failed: false }];
         scenario.schedule.listed(Some(&listing), seen, scenario.now_ms, scenario.now_ms);
         scenario.schedule.next(Policy::Urgent, scenario.now_ms).is_some()
