@@ -217,28 +217,27 @@ impl Writer {
         let version = self.state.version;
         let loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
         let mut state = loaded.state;
+        let dropped = ownership::drop_all_but_first(&mut state, &self.settings.apps);
         let workflows = || state.apps.values().flat_map(|app| app.workflows.values());
         let numbers: BTreeMap<_, _> = workflows().map(|it| (it.number, it)).collect();
         let restarted = loaded.restarted.iter();
         let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
-        let batch = Batch { series: series.collect(), ..Batch::default() };
+        let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
+        let batch =
+            Batch { series: series.collect(), workflows: workflows.collect(), ..Batch::default() };
         if !batch.series.is_empty() {
             tracing::warn!(
                 series = batch.series.len(),
                 "These series start anew at zero: the configured buckets are not the ledger's, or \
                  the ledger holds a sum that is not finite."
             );
+        }
+        if !batch.is_empty() {
             self.store.commit(&batch).await?;
         }
-        state.version = version;
         let (group, _) = &*GROUP;
         state.apps.retain(|app, _| self.settings.apps.contains(app) || app == group);
-        let dropped = ownership::drop_all_but_first(&mut state, &self.settings.apps);
-        let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
-        let batch = Batch { workflows: workflows.collect(), ..Batch::default() };
-        if !batch.workflows.is_empty() {
-            self.store.commit(&batch).await?;
-        }
+        state.version = version;
         state.keep_what_is_not_written(&self.state);
         self.highest_number = loaded.highest_number;
         self.state = Arc::new(state);
