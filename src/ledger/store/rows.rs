@@ -10,54 +10,36 @@ use crate::{
         metric::Metric,
         native::NativeHistogram,
         series::{Bounds, Series, SeriesKey, Value},
-        state::{AppRecord, OpenRun, WorkflowState},
+        state::OpenRun,
     },
-    model::{AppId, Label, Origin, RunId, Status, WorkflowId},
+    model::{Label, Origin, RunId, Status},
 };
 
 /// A statement with some of its values.
 pub(super) type Statement<'q> = Query<'q, Any, AnyArguments>;
 
-/// The columns of a table, in the order in which they are bound.
+/// A table's columns, in the order in which they are bound.
 pub(super) struct Columns {
     pub(super) table: &'static str,
-    pub(super) keys: &'static [&'static str],
-    pub(super) values: &'static [&'static str],
+    pub(super) keys: &'static str,
+    pub(super) values: &'static str,
 }
 
-pub(super) const APP: Columns = Columns { table: "app", keys: &["app_id"], values: &["state"] };
+pub(super) const APP: Columns = Columns { table: "app", keys: "app_id", values: "state" };
 
 pub(super) const WORKFLOW: Columns =
-    Columns { table: "workflow", keys: &["workflow"], values: &["app_id", "workflow_id", "state"] };
+    Columns { table: "workflow", keys: "workflow", values: "app_id, workflow_id, state" };
 
 pub(super) const SERIES: Columns = Columns {
     table: "series",
-    keys: &["workflow", "total", "labels"],
-    values: &[
-        "value",
-        "bounds",
-        "counts",
-        "native",
-        "start_ms",
-        "shown_value",
-        "shown_counts",
-        "shown_native",
-    ],
+    keys: "workflow, total, labels",
+    values: "value, bounds, counts, native, start_ms, shown_value, shown_counts, shown_native",
 };
 
 pub(super) const RUN: Columns = Columns {
     table: "run",
-    keys: &["workflow", "run_id"],
-    values: &[
-        "phase",
-        "started_ms",
-        "ended_ms",
-        "age_ms",
-        "reading",
-        "status",
-        "origin",
-        "since_ms",
-    ],
+    keys: "workflow, run_id",
+    values: "phase, started_ms, ended_ms, age_ms, reading, status, origin, since_ms",
 };
 
 /// A row of `series`.
@@ -89,20 +71,6 @@ pub(super) struct RunRow {
     status: Option<String>,
     origin: Option<String>,
     since_ms: Option<i64>,
-}
-
-pub(super) fn bind_app<'q>(
-    query: Statement<'q>,
-    (id, record): &(&'q AppId, &'q AppRecord),
-) -> Statement<'q> {
-    query.bind(id.as_str()).bind(json(*record))
-}
-
-pub(super) fn bind_workflow<'q>(
-    query: Statement<'q>,
-    (app, id, workflow): &(&'q AppId, &'q WorkflowId, &'q WorkflowState),
-) -> Statement<'q> {
-    query.bind(workflow.number).bind(app.as_str()).bind(id.as_str()).bind(json(&workflow.record))
 }
 
 pub(super) fn bind_series<'q>(
@@ -258,7 +226,7 @@ impl RunRow {
 }
 
 /// Our own types are written as JSON, which can't fail: their maps have text for keys.
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).expect("maps have text for keys, and nothing else can fail")
 }
 

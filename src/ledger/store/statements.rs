@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
 use super::rows::{
-    APP, Columns, RUN, RunRow, SERIES, SeriesRow, Statement, WORKFLOW, bind_app, bind_run,
-    bind_series, bind_workflow, parse,
+    APP, Columns, RUN, RunRow, SERIES, SeriesRow, Statement, WORKFLOW, bind_run, bind_series, json,
+    parse,
 };
 use crate::{
     ledger::{
@@ -177,8 +177,15 @@ pub(super) fn write<'a>(
 ) -> BoxFuture<'a, Result<(), Problem>> {
     Box::pin(async move {
         let mut transaction = connection.begin().await?;
-        put(&mut transaction, &APP, &batch.apps, bind_app).await?;
-        put(&mut transaction, &WORKFLOW, &batch.workflows, bind_workflow).await?;
+        put(&mut transaction, &APP, &batch.apps, |query, (id, record)| {
+            query.bind(id.as_str()).bind(json(*record))
+        })
+        .await?;
+        put(&mut transaction, &WORKFLOW, &batch.workflows, |query, (app, id, workflow)| {
+            let query = query.bind(workflow.number).bind(app.as_str()).bind(id.as_str());
+            query.bind(json(&workflow.record))
+        })
+        .await?;
         put(&mut transaction, &SERIES, &batch.series, bind_series).await?;
         put(&mut transaction, &RUN, &batch.runs, bind_run).await?;
         if let Some((app, before_ms)) = batch.prune {
@@ -207,14 +214,14 @@ async fn put<'q, T>(
 /// An `INSERT … ON CONFLICT … DO UPDATE` of a number of rows.
 fn upsert(columns: &Columns, rows: usize) -> String {
     let Columns { table, keys, values } = columns;
-    let width = keys.len() + values.len();
+    let width = keys.split(", ").chain(values.split(", ")).count();
     let row = |row| {
         let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
         format!("({})", marks.join(", "))
     };
     let marks: Vec<_> = (0..rows).map(row).collect();
-    let updates: Vec<_> = values.iter().map(|name| format!("{name} = excluded.{name}")).collect();
-    let (keys, values) = (keys.join(", "), values.join(", "));
+    let updates = values.split(", ").map(|name| format!("{name} = excluded.{name}"));
+    let updates: Vec<_> = updates.collect();
     format!(
         "INSERT INTO {table} ({keys}, {values}) VALUES {} ON CONFLICT ({keys}) DO UPDATE SET {}",
         marks.join(", "),
@@ -246,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_upsert_numbers_its_values_row_by_row() {
-        let sql = upsert(&Columns { table: "t", keys: &["a"], values: &["b", "c"] }, 2);
+        let sql = upsert(&Columns { table: "t", keys: "a", values: "b, c" }, 2);
         let expected = "INSERT INTO t (a, b, c) VALUES ($1, $2, $3), ($4, $5, $6) \
                         ON CONFLICT (a) DO UPDATE SET b = excluded.b, c = excluded.c";
         assert_eq!(sql, expected);
