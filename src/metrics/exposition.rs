@@ -134,7 +134,7 @@ impl Exposition {
 
     fn writer<O>(&self, format: Format, out: O) -> FamilyWriter<O> {
         let formatter = Formatter { format, options: Arc::clone(&self.options) };
-        FamilyWriter { formatter, out, samples: Vec::new(), series: 0 }
+        FamilyWriter { formatter, out, buffer: Vec::new(), series: 0 }
     }
 
     fn now(&self) -> Now {
@@ -146,11 +146,14 @@ impl Exposition {
 struct FamilyWriter<O> {
     formatter: Formatter,
     out: O,
-    /// Of the family that is being written.
-    samples: Vec<u8>,
+    /// What is written next.
+    buffer: Vec<u8>,
     /// How many series have been written.
     series: usize,
 }
+
+/// The buffer's usual length.
+const BUFFER: usize = 64 << 10;
 
 impl<O: io::Write> FamilyWriter<O> {
     fn ledger_family(&mut self, family: &Family, state: &State, now: Now) {
@@ -159,20 +162,32 @@ impl<O: io::Write> FamilyWriter<O> {
 
     /// Writes a family, unless it has no samples.
     fn family(&mut self, head: &Head<'_>, collect: impl FnOnce(&mut Sink<'_>)) {
-        let Self { formatter, out, samples, series } = self;
-        samples.clear();
+        let Self { formatter, out, buffer, series } = self;
+        // In protocol buffers a family begins with its length, so all of it is buffered.
+        let is_text = formatter.format != Format::Protobuf;
+        let mut is_first = true;
         collect(&mut |labels, sample| {
-            formatter.sample(samples, head, labels, sample);
-            *series += sample.series();
-        });
-        if !samples.is_empty() {
-            let mut beginning = Vec::new();
-            formatter.head(&mut beginning, head, samples.len());
-            for bytes in [&beginning, samples] {
-                out.write_all(bytes).expect("memory takes everything");
+            if is_text && std::mem::take(&mut is_first) {
+                formatter.head(buffer, head, 0);
             }
+            formatter.sample(buffer, head, labels, sample);
+            *series += sample.series();
+            if is_text && buffer.len() >= BUFFER {
+                write(out, buffer);
+            }
+        });
+        if !is_text && !buffer.is_empty() {
+            let mut beginning = Vec::new();
+            formatter.head(&mut beginning, head, buffer.len());
+            write(out, &mut beginning);
         }
+        write(out, buffer);
     }
+}
+
+fn write(out: &mut impl io::Write, buffer: &mut Vec<u8>) {
+    out.write_all(buffer).expect("memory takes everything");
+    buffer.clear();
 }
 
 /// The family that counts the others, and so can only be written when they are. It counts what the
