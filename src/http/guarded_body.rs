@@ -7,8 +7,9 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// A body that keeps a guard until it is dropped. hyper drops a body that it has no room for in its
-/// buffer of 16 KiB once the system has taken all of it, or the connection ends.
+/// A body that keeps a guard until it is dropped. hyper drops it when the connection ends, or when
+/// the system has taken all of it but for what fits into hyper's buffer. So it must not report its
+/// end (`is_end_stream`) with the last frame: hyper would drop it before sending that.
 pub(super) struct GuardedBody<G> {
     body: Body,
     _guard: G,
@@ -29,11 +30,6 @@ impl<G: Unpin> http_body::Body for GuardedBody<G> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    /// Never: at the end hyper would drop the body before it has sent the last frame.
-    fn is_end_stream(&self) -> bool {
-        false
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -260,21 +260,7 @@ fn words_for(ms: i64) -> String {
     format!("{number} {unit}")
 }
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8886; --bad: #c62828; --warn: #b26a00; }
-@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --warn: #ffb74d; } }
-body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 0 1rem 2rem; }
-nav a { display: inline-block; padding: .4rem .8rem .4rem 0; }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { border-bottom: 1px solid var(--line); padding: .4rem .6rem; text-align: left; vertical-align: top; white-space: nowrap; }
-.text { min-width: 12rem; overflow-wrap: anywhere; white-space: normal; unicode-bidi: isolate; }
-small { font-family: ui-monospace, monospace; font-weight: normal; }
-.bad td:first-child, .bad th:first-child { box-shadow: inset .25rem 0 var(--bad); }
-.warn td:first-child { box-shadow: inset .25rem 0 var(--warn); }
-.bad { color: var(--bad); font-weight: bold; }
-.warn { color: var(--warn); }
-";
+const STYLE: &str = include_str!("landing.css");
 
 #[cfg(test)]
 mod tests;
