@@ -24,11 +24,9 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use faults::{Fault, Rule};
@@ -101,7 +99,7 @@ impl Simulator {
 
     /// Looks at the world as it is now, or changes it. Not to be called from within itself.
     pub fn world<R>(&self, change: impl FnOnce(&mut World) -> R) -> R {
-        let (world, generator) = &mut *lock(&self.0.world);
+        let (world, generator) = &mut *self.0.world.lock();
         if let Some(generator) = generator {
             generator.advance(world);
         }
@@ -111,7 +109,7 @@ impl Simulator {
     /// For this long, this part (0 to 1) of the generated runs that would complete fail: those of
     /// one workflow, or of all. `false` if no runs are generated or there is no such workflow.
     pub fn spike(&self, workflow: Option<&str>, duration: Duration, ratio: f64) -> bool {
-        let (world, generator) = &mut *lock(&self.0.world);
+        let (world, generator) = &mut *self.0.world.lock();
         let Some(generator) = generator else { return false };
         generator.advance(world);
         let until_ms = world.now_ms().saturating_add(duration.as_millis() as i64);
@@ -125,42 +123,37 @@ impl Simulator {
 
     /// Has the API misbehave. Where several rules apply the oldest does.
     pub fn inject(&self, rule: Rule) {
-        lock(&self.0.faults).add(rule);
+        self.0.faults.lock().add(rule);
     }
 
     /// Has the API answer 503 to everything for so long.
     pub fn outage(&self, duration: Duration) {
         let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
-        lock(&self.0.faults).outage(until_ms);
+        self.0.faults.lock().outage(until_ms);
     }
 
     /// Ends every misbehaviour and every outage, and lets hanging requests be answered.
     pub fn clear_faults(&self) {
-        lock(&self.0.faults).clear();
+        self.0.faults.lock().clear();
         self.0.faults_cleared.notify_waiters();
     }
 
     /// The requests that the API saw, the oldest first. Where runs are generated, the latest 10,000.
     pub fn requests(&self) -> Vec<RequestSeen> {
-        lock(&self.0.request_log).seen()
+        self.0.request_log.lock().seen()
     }
 
     /// The same, and forgets them.
     pub fn take_requests(&self) -> Vec<RequestSeen> {
-        lock(&self.0.request_log).take()
+        self.0.request_log.lock().take()
     }
 
     /// What all requests come to, those taken included.
     pub fn request_counts(&self) -> RequestCounts {
-        lock(&self.0.request_log).counts()
+        self.0.request_log.lock().counts()
     }
 
     fn now_ms(&self) -> i64 {
         self.0.clock.now_ms()
     }
-}
-
-/// Locks. What a test broke by panicking inside is still good enough to go on with.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

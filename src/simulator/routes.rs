@@ -13,7 +13,6 @@ use serde_json::Value;
 use super::{
     Simulator, control, fault_response,
     listing::{Paging, RunFilter},
-    lock,
     refusal::Refusal,
     request_log::{ApiEndpoint, RequestSeen},
     wire::{self, Style},
@@ -49,7 +48,7 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
     let path_and_query = request.uri().to_string();
     let now_ms = seen.at_ms;
     let (number, granted) = {
-        let mut request_log = lock(&simulator.0.request_log);
+        let mut request_log = simulator.0.request_log.lock();
         let limit = simulator.0.settings.rate_limit;
         (request_log.record(seen), request_log.grant(now_ms, limit))
     };
@@ -63,7 +62,7 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
     };
     // Made before the fault is taken, or a clearing in between would be missed.
     let cleared = simulator.0.faults_cleared.notified();
-    let fault = lock(&simulator.0.faults).take(now_ms, endpoint, &path_and_query);
+    let fault = simulator.0.faults.lock().take(now_ms, endpoint, &path_and_query);
     let mut response = match fault {
         _ if !granted => {
             Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests").into_response()
@@ -73,7 +72,7 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
     };
     stamp(&simulator, response.headers_mut());
     let status = fault_response::is_answered(&response).then(|| response.status().as_u16());
-    lock(&simulator.0.request_log).answered(number, endpoint, status);
+    simulator.0.request_log.lock().answered(number, endpoint, status);
     response
 }
 
