@@ -66,3 +66,37 @@ fn seconds_between(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<f64
     }
     Ok((to - from) as f64 / 1000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Label, Status, Step};
+
+    #[test]
+    fn a_run_that_has_everything_adds_to_every_metric_with_the_labels_of_its_row() {
+        let step = Step {
+            key: Label::new("ask"),
+            step_type: Label::new("model"),
+            status: Status::Completed,
+            duration: StepDuration::Seconds(1.0),
+            credits: Some(1.5),
+        };
+        let [created_at, started_at, ended_at] = [1, 2, 3].map(|ms| Some(Timestamp::Instant(ms)));
+        let run = Run {
+            created_at,
+            started_at,
+            ended_at,
+            steps: vec![step],
+            credits: Some(2.5),
+            ..Run::completed("a")
+        };
+        let (mut increments, anomalies) = of_attempt(&run, false);
+        increments.push(of_submission(&run));
+        for (key, _) in &increments {
+            assert_eq!(key.labels.len(), key.metric.row().labels.len(), "{key:?}");
+        }
+        let metrics: BTreeSet<_> = increments.iter().map(|(key, _)| key.metric).collect();
+        assert_eq!(metrics, BTreeSet::from(Metric::ALL));
+        assert!(anomalies.is_empty(), "{anomalies:?}");
+    }
+}

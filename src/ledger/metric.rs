@@ -151,3 +151,37 @@ pub(super) fn overflow<'a>(label: &str, value: &'a str) -> &'a str {
         _ => OTHER,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_metric_has_an_id_and_a_name_of_its_own() {
+        let rows = Metric::ALL.map(Metric::row);
+        let ids: BTreeSet<_> = rows.iter().map(|row| row.id).collect();
+        let names: BTreeSet<_> = rows.iter().map(|row| row.name).collect();
+        assert_eq!((ids.len(), names.len()), (rows.len(), rows.len()));
+        for metric in Metric::ALL {
+            assert_eq!(Metric::parse(metric.row().id), Some(metric));
+        }
+        assert_eq!(Metric::parse("of a newer version"), None);
+    }
+
+    #[test]
+    fn the_overflow_group_keeps_known_words_only() {
+        for (label, value, expected) in [
+            ("status", "FAILED", "FAILED"),
+            ("status", "MADE_UP", "OTHER"),
+            ("origin", "RECORD", "RECORD"),
+            ("origin", "FAILED", "OTHER"),
+            ("step", "ask", OTHER),
+            ("step_type", "model", OTHER),
+            ("of a newer version", "FAILED", OTHER),
+        ] {
+            assert_eq!(overflow(label, value), expected, "{label} {value}");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use super::*;
 
 /// How many gauges a workflow is taken to have.
-const GAUGES: usize = 19;
+pub(super) const GAUGES: usize = 19;
 
 /// A ledger, and the time at which it is told of things.
 pub(super) struct Book {

@@ -1,6 +1,7 @@
 //! What there is no room for.
 
 use super::*;
+use crate::metrics::{Exposition, gauges_of};
 
 on_each_database! {
     past_the_budget_a_new_workflow_is_counted_in_the_group
@@ -8,6 +9,7 @@ on_each_database! {
     what_is_new_in_a_known_workflow_is_counted_in_the_group_too
     what_one_run_moves_here_and_in_the_group_is_shown_together
     a_workflow_that_is_called_like_the_group_is_not_followed
+    as_many_series_are_reserved_for_gauges_as_a_workflow_shows_or_usually_has
 }
 
 /// Room for one workflow as it is first listed, and for nothing else.
@@ -114,4 +116,30 @@ async fn a_workflow_that_is_called_like_the_group_is_not_followed(place: Place) 
     let state = book.ledger.state();
     let followed: Vec<_> = state.apps[&app()].published().map(|(id, _)| id.as_str()).collect();
     assert_eq!(followed, ["w"]);
+}
+
+async fn as_many_series_are_reserved_for_gauges_as_a_workflow_shows_or_usually_has(place: Place) {
+    let mut book = book(&place, usize::MAX, false).await;
+    book.list(&[workflow("w")]).await;
+    book.read(&[]).await;
+    assert_eq!(gauges_of(&book.state()), GAUGES);
+    let word = |n: usize| "A".repeat(n + 1);
+    let open = (0..31).flat_map(|n| {
+        let origins = [Origin::Workflow, Origin::Test, Origin::Record];
+        origins.map(move |origin| {
+            let id = format!("{n}{}", origin.as_str());
+            Run { origin, ..run(&id, &word(n)) }
+        })
+    });
+    let ended = (0..31).map(|n| fresh(&format!("ended{n}"), &word(n), 20 * SECOND));
+    book.read(&open.chain(ended).collect::<Vec<_>>()).await;
+    let clock = Arc::new(crate::model::SystemClock);
+    let text = Exposition::new(book.ledger.states(), Registry::new(), clock).text();
+    let counted = text.lines().filter(|line| line.contains("workflow_id=\"w\""));
+    let is_gauge = |line: &&str| {
+        !["_total{", "_bucket{", "_sum{", "_count{"].iter().any(|it| line.contains(it))
+    };
+    let shown = counted.filter(is_gauge).count();
+    assert!(shown > 100, "{shown} gauges are shown");
+    assert!((shown..shown + GAUGES).contains(&gauges_of(&book.state())), "{shown} are shown");
 }
