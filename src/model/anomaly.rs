@@ -1,5 +1,5 @@
 /// What was odd about something the API told. A closed set: each is a value of the label `reason` of
-/// `cortex_workflow_exporter_anomalies_total` and is explained in the README.
+/// `cortex_workflow_exporter_anomalies_total` and is explained in `src/metrics/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Anomaly {
     /// A status outside the known ones; its own word, or `OTHER`, became the label.
@@ -31,7 +31,7 @@ pub enum Anomaly {
 }
 
 impl Anomaly {
-    /// All of them, in the order of the README's table.
+    /// All of them, in the order of the table in `src/metrics/README.md`.
     pub const ALL: [Self; 13] = [
         Self::UnknownStatus,
         Self::UnknownOrigin,

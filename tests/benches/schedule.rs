@@ -1,4 +1,5 @@
-//! What polling costs in requests, and how late it finds the end of runs: the table in src/poller/README.md.
+//! What polling costs in requests, and how late it finds the end of runs: the table in
+//! src/poller/README.md.
 //!
 //! `cargo bench --bench schedule` prints it, in an hour or so; `-- 30 5000` measures 30 minutes of
 //! 5,000 workflows only. Time is simulated, so the machine's speed changes nothing in it.

@@ -1,4 +1,5 @@
-//! What the chapter on operations in deploy/README.md says to do, done. Each message that it quotes has to come.
+//! What the chapter on operations in deploy/README.md says to do, done. Each message that it quotes
+//! has to be logged.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! What polling and scraping cost, as the rows of the table in tests/README.md, beside what a script costs
-//! that people would write instead.
+//! What polling and scraping cost, as the rows of the table in tests/README.md, beside the cost of a
+//! script that people would write instead.
 //!
 //! `cargo bench --bench cost` runs it all; `cargo bench --bench cost -- scraping` one part.
 
