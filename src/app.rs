@@ -1,6 +1,7 @@
 //! The composition root: opens and checks everything, then starts it, then drains it. Uses all
 //! modules below it.
 
+mod progress;
 mod shared;
 mod supervisor;
 mod view;
@@ -28,6 +29,7 @@ use crate::{
     poller::Poller,
     systemd,
 };
+pub use progress::report as report_progress;
 pub use shared::counting;
 use shared::{Pollers, Shared};
 pub use supervisor::Reread;
@@ -95,6 +97,9 @@ impl App {
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
         let supervisor =
             Supervisor::start(shared, config, pollers, reread, access_control, stop.clone());
+        let first = supervisor.health().borrow().apps.iter().map(|(_, it)| it.clone()).collect();
+        let (reporting, stopped) = (progress::report(first), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(reporting).await });
         let view = View {
             ledger: ledger.clone(),
             clock,

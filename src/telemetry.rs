@@ -1,7 +1,11 @@
 //! The exporter's own log, on standard error.
 
-use std::sync::OnceLock;
+use std::{
+    io::{self, IsTerminal as _},
+    sync::{LazyLock, OnceLock},
+};
 
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
@@ -22,10 +26,36 @@ static INSTALLED: OnceLock<(LevelHandle, LogFormat)> = OnceLock::new();
 
 /// Sends what is logged to standard error from now on. Fails if something else is installed already.
 pub fn init(log: &Log) -> Result<(), TryInitError> {
-    let (subscriber, level) = subscriber(log, std::io::stderr);
+    let (subscriber, level) = subscriber(log, || Stderr);
     subscriber.try_init()?;
     INSTALLED.get_or_init(|| (level, log.format));
     Ok(())
+}
+
+/// What is drawn on standard error, below the messages.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Standard error, for messages: a bar makes room for them.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        BARS.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A bar for workflows that are read, if standard error is a terminal.
+pub fn progress_bar() -> Option<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len} workflows, {msg}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    Some(BARS.add(ProgressBar::new(0).with_style(style)))
 }
 
 /// Whether messages are written in JSON by now.
@@ -93,14 +123,14 @@ mod tests {
 
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut sink = self.0.lock().expect("no writer panicked");
             sink.extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

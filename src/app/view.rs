@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::supervisor::PollHealth;
+use super::{progress, supervisor::PollHealth};
 use crate::{
     http::{AppView, Overview, WorkflowView},
     ledger::{AppState, Ledger, State},
@@ -68,6 +68,7 @@ fn app_view(id: &AppId, status: &poller::PollerStatus, state: &State) -> AppView
     AppView {
         id: id.clone(),
         up: last.map(|last| last.result == CycleResult::Success),
+        first_poll: progress::words(&status.progress),
         last_success_ms: state.apps.get(id).and_then(|app| app.record.succeeded_ms),
         last_error: last.and_then(|last| last.error.clone()),
     }

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+
 use super::{failure::Failure, output::print};
 use crate::{
     app::{self, Core},
     config::Config,
     ledger,
     model::SystemClock,
-    poller::CycleResult,
+    poller::{CycleResult, Poller},
 };
 
 /// Polls once, counting every finished run that is listed, and prints the exposition. Prints
@@ -21,7 +23,17 @@ pub(super) async fn once(config: Config) -> Result<(), Failure> {
         ..app::counting(&config)
     };
     let core = Core::build(&config, counting, Arc::new(SystemClock)).await?;
-    for poller in core.pollers() {
+    let reporting = app::report_progress(core.pollers().iter().map(Poller::status).collect());
+    tokio::select! {
+        read = read_all(core.pollers()) => read?,
+        // It may notice the end first.
+        () = reporting.then(|()| std::future::pending()) => {}
+    }
+    Ok(print(&core.exposition.text())?)
+}
+
+async fn read_all(pollers: &[Poller]) -> Result<(), Failure> {
+    for poller in pollers {
         let cycle = poller.cycle().await;
         let error = cycle.error.unwrap_or_default();
         if cycle.refused {
@@ -31,5 +43,5 @@ pub(super) async fn once(config: Config) -> Result<(), Failure> {
             return Err(anyhow::anyhow!("not everything could be read: {error}").into());
         }
     }
-    Ok(print(&core.exposition.text())?)
+    Ok(())
 }

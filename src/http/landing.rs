@@ -36,6 +36,8 @@ pub struct AppView {
     pub id: AppId,
     /// Whether the last poll cycle succeeded; `None` before the first one has ended.
     pub up: Option<bool>,
+    /// How far the first one has got.
+    pub first_poll: String,
     /// The end of the last complete, successful cycle.
     pub last_success_ms: Option<i64>,
     /// What went wrong in the last cycle, if something did; without secrets and customers' data.
@@ -172,7 +174,7 @@ fn apps(overview: &Overview) -> Markup {
             thead { tr { th { "App" } th { "API" } th { "Last success" } th { "Last error" } } }
             tbody { @for app in &overview.apps {
                 @let (class, words) = match app.up {
-                    None => ("", "… first poll under way"),
+                    None => ("", &*format!("… first poll under way: {}", app.first_poll)),
                     Some(true) => ("", "✔ reachable"),
                     Some(false) => ("bad", "✖ last poll failed"),
                 };

@@ -1,6 +1,6 @@
 //! Polls one app: what is to be read next, and how each cycle went.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
 
 use tokio::sync::watch;
 
@@ -8,7 +8,7 @@ use super::{
     cycle::{Cycle, CycleStats},
     metrics::PollerMetrics,
     reader::{AppReader, PollerSettings},
-    schedule::{Begun, Policy, Priority, Schedule},
+    schedule::{Begun, CycleProgress, Policy, Priority, Schedule},
     watchdog::Heartbeat,
 };
 use crate::{
@@ -34,6 +34,10 @@ pub struct PollerStatus {
     pub cycles: u64,
     /// How the last one ended.
     pub last: Option<Cycle>,
+    /// How far the present one has got, or the last one got.
+    pub progress: CycleProgress,
+    /// How many runs have been read so far, those included that were known.
+    pub runs_read: Arc<AtomicU64>,
 }
 
 /// What changes from one reading to the next.
@@ -73,11 +77,13 @@ impl Poller {
             key_error: None,
             refused: 0,
         };
+        let status = PollerStatus::default();
+        let runs_read = Arc::clone(&status.runs_read);
         Self {
             heartbeat: Heartbeat::new(client.clone(), Arc::clone(&clock)),
-            reader: AppReader::new(client, ledger, clock, settings),
+            reader: AppReader::new(client, ledger, clock, settings, runs_read),
             metrics,
-            status: watch::Sender::default(),
+            status: watch::Sender::new(status),
             progress: Mutex::new(progress),
         }
     }
@@ -136,6 +142,9 @@ impl Poller {
         match job {
             Job::List => self.refresh_workflows().await,
             Job::Workflow(id, begun) => self.poll_workflow(&id, begun).await,
+        }
+        if let Some(progress) = self.with_schedule(|schedule, now_ms| schedule.progress(now_ms)) {
+            self.status.send_modify(|status| status.progress = progress);
         }
         let ended = {
             let Progress { schedule, stats, .. } = &mut *self.progress();
@@ -222,7 +231,10 @@ impl Poller {
         self.metrics.cycle_ended(self.app_id(), cycle.result, seconds);
         let before = self.status.borrow().clone();
         self.log(&stats, &cycle, before.last.as_ref(), seconds);
-        self.status.send_replace(PollerStatus { cycles: before.cycles + 1, last: Some(cycle) });
+        self.status.send_modify(|status| {
+            status.cycles += 1;
+            status.last = Some(cycle);
+        });
     }
 
     fn log(&self, stats: &CycleStats, cycle: &Cycle, before: Option<&Cycle>, seconds: f64) {

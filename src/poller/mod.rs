@@ -28,6 +28,6 @@ pub use estimate::{Estimate, estimate};
 pub use metrics::{CycleResult, PollerMetrics};
 pub use polling::Polling;
 pub use reader::PollerSettings;
-pub use schedule::Workload;
+pub use schedule::{CycleProgress, Workload};
 pub use watchdog::Watchdog;
 pub use workflows::{WorkflowList, list_workflows};

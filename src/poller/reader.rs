@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
 use super::{page_size::PageSizes, reading::LastPage};
@@ -32,6 +32,8 @@ pub(super) struct AppReader {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: PollerSettings,
+    /// How many runs have been read so far.
+    pub(super) runs_read: Arc<AtomicU64>,
     memory: Mutex<Memory>,
 }
 
@@ -54,9 +56,10 @@ impl AppReader {
         ledger: Ledger,
         clock: Arc<dyn Clock>,
         settings: PollerSettings,
+        runs_read: Arc<AtomicU64>,
     ) -> Self {
         let memory = Memory { page_sizes: PageSizes::new(settings.page_size), ..Memory::default() };
-        Self { client, ledger, clock, settings, memory: Mutex::new(memory) }
+        Self { client, ledger, clock, settings, runs_read, memory: Mutex::new(memory) }
     }
 
     pub(super) fn read_at(&self, api_ms: i64) -> ReadAt {

@@ -1,6 +1,6 @@
 //! Reads the runs of a workflow.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::atomic::Ordering::Relaxed};
 
 use super::{
     cycle::{CycleStats, ReadError},
@@ -107,6 +107,7 @@ impl AppReader {
                 old_end: outcome.old_end,
             };
             let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
+            self.runs_read.fetch_add(page.items.len() as u64, Relaxed);
             seen.add(page.items, recorded.news);
             if outcome.shift != Shift::None {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
@@ -248,6 +249,8 @@ impl AppReader {
             stop_when: StopWhen::Never,
             old_end: false,
         };
-        Ok(self.ledger.record_runs(&self.settings.app_id, id, read).await?.news)
+        let news = self.ledger.record_runs(&self.settings.app_id, id, read).await?.news;
+        self.runs_read.fetch_add(runs.len() as u64, Relaxed);
+        Ok(news)
     }
 }

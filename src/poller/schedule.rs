@@ -1,7 +1,10 @@
 //! What of one app is to be read next, and since when. Pure: it is given the time, what the list of
 //! workflows said, and how readings ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use super::{cycle::DOWN_AFTER, hint::Hint};
 use crate::{config, model::WorkflowId};
@@ -46,12 +49,33 @@ pub(super) struct Schedule {
     list_requests: u32,
 }
 
+/// How far a cycle has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CycleProgress {
+    /// The workflows that are read in it.
+    pub workflows: usize,
+    /// Those of them that have been read, or tried.
+    pub read: usize,
+    /// Since it began.
+    pub elapsed: Duration,
+}
+
+impl CycleProgress {
+    /// About how long the rest takes, once that can be said.
+    pub fn remaining(&self) -> Option<Duration> {
+        let left = self.workflows.checked_sub(self.read)? as f64;
+        (self.read > 0).then(|| self.elapsed.mul_f64(left / self.read as f64))
+    }
+}
+
 /// The cycle that goes on.
 #[derive(Clone, Copy, Debug)]
 struct CurrentCycle {
     begun_ms: i64,
     /// Whether its first list has ended, well or not.
     listed: bool,
+    /// How many workflows that list made due.
+    workflows: usize,
     /// Whether it was broken off, so that nothing more is begun in it.
     broken_off: bool,
 }
@@ -192,7 +216,8 @@ impl Schedule {
     pub(super) fn begin_list(&mut self, now_ms: i64) {
         self.listing = true;
         self.list_due_ms = now_ms + self.periods.interval_ms;
-        let cycle = CurrentCycle { begun_ms: now_ms, listed: false, broken_off: false };
+        let cycle =
+            CurrentCycle { begun_ms: now_ms, listed: false, workflows: 0, broken_off: false };
         self.cycle.get_or_insert(cycle);
     }
 
@@ -237,7 +262,8 @@ impl Schedule {
                 task.in_cycle = task.state != TaskState::Resting;
             }
         }
-        self.cycle = Some(CurrentCycle { listed: true, ..cycle });
+        let workflows = if cycle.listed { cycle.workflows } else { self.left_in_cycle() };
+        self.cycle = Some(CurrentCycle { listed: true, workflows, ..cycle });
     }
 
     /// What was read together at the start would be swept together ever after. So each list makes the
@@ -308,10 +334,23 @@ impl Schedule {
         left_out
     }
 
+    /// How many workflows are still to be read in the cycle.
+    fn left_in_cycle(&self) -> usize {
+        let waits_for = |it: &&Task| it.in_cycle && it.state != TaskState::Resting;
+        self.workflows.values().filter(waits_for).count()
+    }
+
+    /// How far the cycle has got.
+    pub(super) fn progress(&self, now_ms: i64) -> Option<CycleProgress> {
+        let CurrentCycle { begun_ms, workflows, .. } = self.cycle.filter(|cycle| cycle.listed)?;
+        let read = workflows.saturating_sub(self.left_in_cycle());
+        let elapsed = Duration::from_millis((now_ms - begun_ms).max(0) as u64);
+        Some(CycleProgress { workflows, read, elapsed })
+    }
+
     /// Ends the cycle if all of it has been tried. Returns when it began.
     pub(super) fn end_cycle(&mut self) -> Option<i64> {
-        let waits_for = |it: &Task| it.in_cycle && it.state != TaskState::Resting;
-        if self.listing || self.workflows.values().any(waits_for) {
+        if self.listing || self.left_in_cycle() > 0 {
             return None;
         }
         let cycle = self.cycle.take_if(|cycle| cycle.listed)?;

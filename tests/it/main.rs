@@ -24,6 +24,7 @@ mod operations;
 mod page;
 mod postgres;
 mod power_cut;
+mod progress;
 mod prometheus;
 mod properties;
 mod reload;

@@ -21,6 +21,7 @@ fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> LandingPage {
         apps: vec![AppView {
             id: AppId::new("app_1").expect("an id"),
             up: Some(last_error.is_none()),
+            first_poll: String::new(),
             last_success_ms: Some(NOW - 180_000),
             last_error: last_error.map(String::from),
         }],
