@@ -77,7 +77,10 @@ impl WorkflowsRead<'_> {
             }
             app.workflows.insert(workflow.id.clone(), Arc::new(state));
         }
-        let prune = self.retention.and_then(|it| app.record.forget(it, self.read_at));
+        let ends = app.workflows.values().flat_map(|workflow| workflow.record.last_run_ms.values());
+        let latest_end_ms = ends.copied().max();
+        let prune =
+            self.retention.and_then(|it| app.record.forget(it, self.read_at, latest_end_ms));
         changes.rows.prune = prune.map(|before_ms| (self.app.clone(), before_ms));
         if cold_start || prune.is_some() {
             changes.rows.apps.insert(self.app.clone());

@@ -54,11 +54,21 @@ pub struct AppRecord {
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
 impl AppRecord {
-    /// If it is time to forget runs that were created so long ago: those created before this.
-    pub(super) fn forget(&mut self, retention: Duration, read_at: ReadAt) -> Option<i64> {
+    /// If it is time to forget runs that were created so long ago: those created before this. No
+    /// clock is believed beyond the latest end of a run.
+    pub(super) fn forget(
+        &mut self,
+        retention: Duration,
+        read_at: ReadAt,
+        latest_end_ms: Option<i64>,
+    ) -> Option<i64> {
         // Whichever clock is behind: a clock that is ahead must not make runs forgotten that are
         // still listed.
         let now_ms = read_at.api_ms.min(read_at.local_ms);
+        let now_ms = match self.pruned_before_ms {
+            Some(_) => now_ms.min(latest_end_ms?),
+            None => now_ms,
+        };
         let before_ms = now_ms.saturating_sub(retention.as_millis() as i64);
         let last = self.pruned_before_ms;
         if last.is_some_and(|ms| ms.saturating_add(FORGET_EVERY_MS) > before_ms) {

@@ -275,10 +275,20 @@ async fn pruned_runs_are_never_news_again(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     let early = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&early)).await;
-    book.now_ms += 31 * DAY_MS;
-    book.list(&[workflow("w")]).await;
+    book.forget().await;
     book.read(&[early]).await;
     assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+async fn clocks_that_run_ahead_together_make_no_run_forgotten(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    // The local clock is set wrong, and the API doesn't tell its own.
+    book.now_ms += 400 * DAY_MS;
+    book.list(&[workflow("w")]).await;
+    book.now_ms -= 400 * DAY_MS;
+    book.read(&[fresh("b", "FAILED", 30 * SECOND), fresh("a", "FAILED", 20 * SECOND)]).await;
+    assert_eq!(book.counted("FAILED"), 2.0);
 }
 
 async fn a_cycle_without_an_answer_makes_no_run_forgotten(place: Place) {
@@ -324,8 +334,7 @@ async fn the_replay_of_a_run_that_was_forgotten_waits_for_nothing(place: Place) 
     let mut book = Book::met(&place, &[]).await;
     let first = fresh("a", "FAILED", 20 * SECOND);
     book.read(std::slice::from_ref(&first)).await;
-    book.now_ms += 31 * DAY_MS;
-    book.list(&[workflow("w")]).await;
+    book.forget().await;
     let started_at = Some(Timestamp::Instant(book.now_ms));
     let replay = Run { started_at, ended_at: None, status: Status::Running, ..first };
     book.read(std::slice::from_ref(&replay)).await;
@@ -438,6 +447,7 @@ on_each_database! {
     a_vanished_run_leaves_the_gauges_and_counts_if_it_comes_back
     pruned_runs_are_never_news_again
     an_api_clock_that_runs_ahead_makes_no_run_forgotten
+    clocks_that_run_ahead_together_make_no_run_forgotten
     a_cycle_without_an_answer_makes_no_run_forgotten
     an_end_in_days_to_come_is_none
     history_that_never_ended_is_no_news_when_it_comes_into_view

@@ -115,6 +115,14 @@ impl Book {
         listed.expect("the list is recorded");
     }
 
+    /// A month goes by, after which another run ends and the runs until now are forgotten.
+    pub(super) async fn forget(&mut self) {
+        self.now_ms += 31 * DAY_MS;
+        let later = fresh("a month later", "SKIPPED", self.now_ms - COLD);
+        self.read(&[Run { started_at: None, ..later }]).await;
+        self.list(&[workflow("w")]).await;
+    }
+
     /// A whole reading of the list, in one page.
     pub(super) async fn read(&mut self, runs: &[Run]) -> bool {
         self.page(runs, StopWhen::Always).await
