@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::Duration,
@@ -8,23 +8,24 @@ use std::{
 
 use reqwest::{
     StatusCode, Url,
-    header::{DATE, HeaderMap, HeaderValue},
+    header::{AGE, DATE, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
+    clock::{ApiClock, Moment},
     error::{ApiError, ServerMessage},
     exchange::{self, Handler, RawAnswer, Transport},
     metrics::{ApiMetrics, RequestKind},
     page::{Page, PageRequest, Undecodable},
     rate_limiter::RateLimiter,
-    retry::{self, Reason},
+    retry,
     wire::{self, DecodedList, WireItem},
 };
 use crate::{
     config,
-    model::{Clock, Label, Run, RunId, Status, Workflow, WorkflowId},
+    model::{Clock, DAY_MS, Label, ReadAt, Run, RunId, Status, Workflow, WorkflowId},
 };
 
 /// Reads one app's workflows and runs. Clones share everything.
@@ -38,7 +39,7 @@ struct Inner {
     rate_limiter: Arc<RateLimiter>,
     metrics: ApiMetrics,
     clock: Arc<dyn Clock>,
-    skew_ms: Mutex<Option<i64>>,
+    api_clock: Mutex<ApiClock>,
     /// When a request was last answered or failed, by the clock that nobody sets.
     heard_ms: AtomicI64,
 }
@@ -52,7 +53,7 @@ struct ApiKeys {
 /// An answer that can be used, and when it was asked for.
 struct Read {
     answer: RawAnswer,
-    at_ms: i64,
+    at: ReadAt,
 }
 
 impl Client {
@@ -98,8 +99,8 @@ impl Client {
             rate_limiter,
             metrics,
             heard_ms: AtomicI64::new(clock.steady_ms()),
+            api_clock: Mutex::new(ApiClock::new(Moment::now(&clock))),
             clock,
-            skew_ms: Mutex::new(None),
         })))
     }
 
@@ -157,17 +158,21 @@ impl Client {
         self.0.settings.timeout + self.0.rate_limiter.longest_wait(concurrent)
     }
 
-    /// Now, by the API's clock: the local one, corrected by what the answers' `Date` tells. In
-    /// milliseconds since the Unix epoch.
-    pub fn now_ms(&self) -> i64 {
-        self.0.clock.now_ms() + self.clock_skew_ms().unwrap_or(0)
+    /// Now, by the API's clock and the local one.
+    pub fn now(&self) -> ReadAt {
+        self.0.api_clock().at(Moment::now(&self.0.clock))
     }
 
     /// How far the API's clock is at least ahead of the local one; negative if it is behind.
     /// `None` until an answer had a `Date`.
     pub fn clock_skew_ms(&self) -> Option<i64> {
-        *self.0.skew_ms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.api_clock().skew_ms(Moment::now(&self.0.clock))
     }
+}
+
+/// The last moment that can have passed when this was read. No clocks differ by more than a day.
+fn latest_ms(read_at: ReadAt) -> i64 {
+    read_at.latest_ms().saturating_add(DAY_MS)
 }
 
 fn none_if_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
@@ -184,11 +189,12 @@ impl Inner {
     /// - 5xx, no connection or a broken one, no answer in time, a body that is cut off or isn't what
     ///   was asked for: up to three retries, after half a second, a second, two seconds, less up to
     ///   half of it by chance.
-    /// - 429: all clients of the process pause for as long as it asks (1 second to 5 minutes), else
-    ///   for 2, 4, 8 … 60 seconds; then this request is tried again, up to three times.
+    /// - 429, or another 4xx than 401 and 404 that asks to wait: up to three retries, after a pause.
     /// - Anything else, above all 401, 403, 404, redirects and answers that are too large: none.
     ///
-    /// Every attempt waits for the rate limiter and counts by itself in the metrics.
+    /// Whatever the status, an answer with `Retry-After` makes all clients of the process pause for as
+    /// long as it asks (1 second to 5 minutes); a 429 without it for 2, 4, 8 … 60 seconds. Every
+    /// attempt waits for the rate limiter and counts by itself in the metrics.
     async fn request<T>(
         &self,
         kind: RequestKind,
@@ -203,76 +209,88 @@ impl Inner {
                 Ok(decoded) => return Ok(decoded),
                 Err(error) => error,
             };
-            if let ApiError::Throttled { asked } = error {
-                self.pause(asked);
-            }
             let Some(reason) = error.retry_reason().filter(|_| retries < retry::MAX_RETRIES) else {
                 return Err(error);
             };
             retries += 1;
             self.metrics.retry(reason);
             tracing::debug!(endpoint = kind.as_str(), %error, retries, "A request is retried.");
-            if reason != Reason::Throttled {
+            // A pause takes the place of our own wait.
+            if self.rate_limiter.pause_left().is_none() {
                 let delay = self.rate_limiter.backoff().delay(retries, rand::random());
                 tokio::time::sleep(delay).await;
             }
         }
     }
 
-    fn pause(&self, asked: Option<Duration>) {
-        if let Some(length) = self.rate_limiter.refused(asked) {
-            tracing::warn!(
-                seconds = length.as_secs(),
-                app_id = %self.settings.app_id,
-                "The Cortex API was asked too often: all requests pause. Its limit is shared by \
-                 everything behind one address."
-            );
-        }
-    }
-
     async fn attempt(&self, kind: RequestKind, url: &Url) -> Result<Read, ApiError> {
-        let (started, sent_ms) = (Instant::now(), self.clock.now_ms());
+        let (started, sent) = (Instant::now(), Moment::now(&self.clock));
         let timeout = self.settings.timeout;
         let outcome = exchange::get(&self.transport, url, self.authorization()?, timeout).await;
         let code = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
         self.metrics.attempt(kind, code, started.elapsed());
         self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
-        let skew_ms = self.learn_skew(&answer.headers, sent_ms);
-        if answer.status != StatusCode::TOO_MANY_REQUESTS {
+        let at = {
+            let mut api_clock = self.api_clock();
+            // The `Date` of an answer that a cache kept is not of now.
+            if !answer.headers.contains_key(AGE)
+                && let Some(date_ms) = retry::date(&answer.headers, &DATE)
+            {
+                api_clock.answered(date_ms, sent, Moment::now(&self.clock));
+            }
+            api_clock.at(sent)
+        };
+        let refused = answer.status == StatusCode::TOO_MANY_REQUESTS;
+        let asked = retry::retry_after(&answer.headers, at.api_ms);
+        // "Now" is what anybody may do anyway, unless it comes with a refusal.
+        let asked = asked.filter(|wait| refused || !wait.is_zero());
+        if refused || asked.is_some() {
+            self.pause(answer.status, asked);
+        } else {
             self.rate_limiter.went_through();
         }
-        if answer.status.is_success() {
-            return Ok(Read { answer, at_ms: sent_ms + skew_ms });
+        if answer.status.is_success() && answer.status != StatusCode::PARTIAL_CONTENT {
+            return Ok(Read { answer, at });
         }
-        Err(self.refusal(&answer, url, sent_ms + skew_ms))
+        Err(self.refusal(&answer, url, asked))
     }
 
-    fn refusal(&self, answer: &RawAnswer, url: &Url, now_ms: i64) -> ApiError {
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            let asked = retry::retry_after(&answer.headers, now_ms);
-            ApiError::Throttled { asked }
-        } else if let Some(to) = answer.redirects_to(url) {
-            ApiError::Redirect { to: self.showable(&to) }
-        } else {
-            let message = wire::error_message(&answer.body);
-            let message = ServerMessage(message.map(|message| self.showable(&message)));
-            ApiError::of_status(answer.status, message)
+    fn pause(&self, status: StatusCode, asked: Option<Duration>) {
+        if let Some(length) = self.rate_limiter.refused(asked) {
+            tracing::warn!(
+                code = status.as_u16(),
+                seconds = length.as_secs(),
+                app_id = %self.settings.app_id,
+                "The Cortex API asks to wait: all requests pause. Its limit is shared by everything \
+                 behind one address."
+            );
         }
+    }
+
+    fn refusal(&self, answer: &RawAnswer, url: &Url, asked: Option<Duration>) -> ApiError {
+        if let Some(to) = answer.redirects_to(url) {
+            return ApiError::Redirect { to: self.showable(&to) };
+        }
+        let message = wire::error_message(&answer.body);
+        let message = ServerMessage(message.map(|message| self.showable(&message)));
+        ApiError::of_status(answer.status, asked.is_some(), message)
     }
 
     fn page<T: WireItem>(&self, read: &Read) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
-        let list = wire::list(&answer.body).ok_or_else(|| self.not_json("a list", answer))?;
+        let list = wire::list(answer.json(), latest_ms(read.at));
+        let list = list.ok_or_else(|| self.not_json("a list", answer))?;
         let DecodedList { items, keys, undecodable } = list;
         let total = answer.number("pagination-count");
-        let (bytes, read_at_ms) = (answer.body.len(), read.at_ms);
-        Ok(Page { items, keys, undecodable, bytes, total, read_at_ms })
+        let (bytes, read_at) = (answer.body.len(), read.at);
+        Ok(Page { items, keys, undecodable, bytes, total, read_at })
     }
 
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {
         let answer = &read.answer;
-        let run = wire::single(&answer.body).ok_or_else(|| self.not_json("a run", answer))?;
+        let run = wire::single(answer.json(), latest_ms(read.at));
+        let run = run.ok_or_else(|| self.not_json("a run", answer))?;
         let run: Run = run.map_err(ApiError::Undecodable)?;
         if run.id == *id {
             return Ok(run);
@@ -302,17 +320,9 @@ impl Inner {
         Ok(value)
     }
 
-    /// Corrects the skew as little as an answer's `Date` demands. That names a second, and the answer
-    /// was made at some moment between its request and now: any skew in between agrees with it, so
-    /// clocks that agree have none.
-    fn learn_skew(&self, headers: &HeaderMap, sent_ms: i64) -> i64 {
-        let mut skew_ms = self.skew_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(date_ms) = retry::date(headers, &DATE) {
-            let least = date_ms - self.clock.now_ms().max(sent_ms);
-            let most = date_ms + 999 - sent_ms;
-            *skew_ms = Some(skew_ms.unwrap_or(0).clamp(least, most));
-        }
-        skew_ms.unwrap_or(0)
+    fn api_clock(&self) -> MutexGuard<'_, ApiClock> {
+        // What it holds is right whatever a panicking thread did.
+        self.api_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `…/apps/{app_id}/workflows/` and more.

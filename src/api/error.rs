@@ -26,14 +26,16 @@ pub enum ApiError {
         /// What the API said about it.
         message: ServerMessage,
     },
-    /// 429, still after the retries: the API was asked too often.
+    /// 429, or another status with which the API asked to wait, still after the retries.
     #[error(
-        "the Cortex API refuses further requests for now (429); its limit is shared by everything \
-         behind one address, so lower --cortex.rate-limit if this goes on"
+        "the Cortex API refuses further requests for now ({code}){message}; its limit is shared by \
+         everything behind one address, so lower --cortex.rate-limit if this goes on"
     )]
     Throttled {
-        /// How long it asked to wait.
-        asked: Option<Duration>,
+        /// The status code.
+        code: u16,
+        /// What the API said about it.
+        message: ServerMessage,
     },
     /// 404 where that isn't a run's or a workflow's normal end.
     #[error(
@@ -95,6 +97,15 @@ pub enum ApiError {
         /// The most bytes that are read.
         limit: usize,
     },
+    /// The answer is compressed in a way that wasn't asked for.
+    #[error(
+        "the Cortex API's answer is encoded as {encoding}, which was not asked for (only gzip is); \
+         check for a proxy that compresses"
+    )]
+    Encoding {
+        /// Its `Content-Encoding`.
+        encoding: String,
+    },
     /// The answer is something else than was asked for, such as a proxy's page.
     #[error(
         "the Cortex API's answer is not {expected} in JSON but {content_type}; check that \
@@ -133,14 +144,20 @@ impl ApiError {
         }
     }
 
-    /// What a status other than 2xx, 3xx and 429 means.
-    pub(super) fn of_status(status: StatusCode, message: ServerMessage) -> Self {
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Self::Unauthorized { code: status.as_u16(), message }
-            }
-            StatusCode::NOT_FOUND => Self::NotFound { message },
-            _ => Self::Status { code: status.as_u16(), message },
+    /// What a status other than 2xx means; `asks_to_wait` says whether there was a `Retry-After`.
+    pub(super) fn of_status(
+        status: StatusCode,
+        asks_to_wait: bool,
+        message: ServerMessage,
+    ) -> Self {
+        let code = status.as_u16();
+        match code {
+            401 => Self::Unauthorized { code, message },
+            404 => Self::NotFound { message },
+            429 => Self::Throttled { code, message },
+            400..500 if asks_to_wait => Self::Throttled { code, message },
+            403 => Self::Unauthorized { code, message },
+            _ => Self::Status { code, message },
         }
     }
 }

@@ -5,10 +5,15 @@ use std::{error::Error, sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use reqwest::{
     Client, Method, Request, Response, StatusCode, Url,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+    },
 };
 
-use super::error::ApiError;
+use super::{
+    encoding::{self, DecodeError},
+    error::ApiError,
+};
 use crate::config;
 
 const USER_AGENT: &str = concat!("cortex-workflow-exporter/", env!("CARGO_PKG_VERSION"));
@@ -25,7 +30,7 @@ const LARGEST_TRUST: u64 = 1024 * 1024;
 pub(super) struct RawAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Empty where it says nothing worth waiting for: in a redirect or a 429.
+    /// Decoded. Empty where it says nothing worth waiting for: in a redirect or a 429.
     pub(super) body: Vec<u8>,
 }
 
@@ -35,10 +40,22 @@ impl RawAnswer {
         self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 
+    /// The JSON in it. No content is an empty list, and a byte order mark says nothing.
+    pub(super) fn json(&self) -> &[u8] {
+        match self.status {
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => b"[]",
+            _ => self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body),
+        }
+    }
+
     /// What it says it is.
     pub(super) fn content_type(&self) -> &str {
-        let told = self.headers.get(CONTENT_TYPE);
-        told.and_then(|told| told.to_str().ok()).unwrap_or("an unnamed type")
+        let content_type = self.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        if self.body.is_empty() {
+            "an empty body"
+        } else {
+            content_type.unwrap_or("an unnamed type")
+        }
     }
 
     /// The host that a redirect points to.
@@ -75,6 +92,8 @@ impl Transport {
     pub(super) fn network(settings: &config::Cortex) -> Result<Self, ApiError> {
         let mut http = Client::builder()
             .user_agent(USER_AGENT)
+            // It would read no more than the first member of a gzip file.
+            .no_gzip()
             .redirect(reqwest::redirect::Policy::none())
             // Every attempt must wait for the rate limiter, so none may happen out of sight.
             .retry(reqwest::retry::never())
@@ -107,31 +126,40 @@ pub(super) async fn get(
         error.is_timeout().then(|| ApiError::Timeout { host: host(), timeout })
     };
     let mut request = Request::new(Method::GET, url.clone());
-    request.headers_mut().insert(AUTHORIZATION, authorization);
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let headers = request.headers_mut();
+    headers.insert(AUTHORIZATION, authorization);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     *request.timeout_mut() = Some(timeout);
     let mut response = transport.send(request).await.map_err(|error| {
         failed(&error).unwrap_or_else(|| ApiError::Network { host: host(), cause: causes(&error) })
     })?;
     let status = response.status();
+    let headers = std::mem::take(response.headers_mut());
     let body = if status.is_success() {
         let body = read(&mut response, LARGEST_BODY).await;
         let body = body.map_err(|error| {
             failed(&error)
                 .unwrap_or_else(|| ApiError::CutOff { host: host(), cause: causes(&error) })
         })?;
-        body.ok_or(ApiError::TooLarge { limit: LARGEST_BODY })?
+        let body = body.ok_or(ApiError::TooLarge { limit: LARGEST_BODY })?;
+        encoding::decode(body, &headers, LARGEST_BODY).map_err(|error| match error {
+            DecodeError::TooLarge => ApiError::TooLarge { limit: LARGEST_BODY },
+            DecodeError::Unknown(encoding) => ApiError::Encoding { encoding },
+            DecodeError::Broken(cause) => ApiError::CutOff { host: host(), cause },
+        })?
     } else if status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
         Vec::new()
     } else {
         // The status says enough, if the message can't be had.
-        let body = read(&mut response, LARGEST_ERROR_BODY).await;
-        body.ok().flatten().unwrap_or_default()
+        let body = read(&mut response, LARGEST_ERROR_BODY).await.ok().flatten();
+        let body = body.unwrap_or_default();
+        encoding::decode(body, &headers, LARGEST_ERROR_BODY).unwrap_or_default()
     };
-    Ok(RawAnswer { status, headers: std::mem::take(response.headers_mut()), body })
+    Ok(RawAnswer { status, headers, body })
 }
 
-/// Reads the body, decompressed; `None` if it is larger than that.
+/// Reads the body as it comes; `None` if it is larger than that.
 async fn read(response: &mut Response, most: usize) -> reqwest::Result<Option<Vec<u8>>> {
     let announced = response.content_length().unwrap_or(0);
     if announced > most as u64 {

@@ -2,6 +2,8 @@
 //! its answers take. Uses `config` and `model`.
 
 mod client;
+mod clock;
+mod encoding;
 mod error;
 mod exchange;
 mod metrics;

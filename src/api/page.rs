@@ -1,6 +1,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::model::Label;
+use crate::model::{Label, ReadAt};
 
 /// Which part of a list to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,8 @@ pub struct Page<T> {
     pub bytes: usize,
     /// How many items the whole list has according to the API (`pagination-count`).
     pub total: Option<u64>,
-    /// When it was asked for, in milliseconds by the API's clock: whatever the API knew by then is
-    /// in it.
-    pub read_at_ms: i64,
+    /// When it was asked for: whatever the API knew by then is in it.
+    pub read_at: ReadAt,
 }
 
 /// An item that is not what its list is of.

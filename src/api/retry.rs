@@ -1,8 +1,7 @@
 //! The decisions behind [`Client`](super::Client)'s retries.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// The maximum number of retries of one request.
@@ -56,24 +55,24 @@ impl Backoff {
     }
 }
 
-/// How long a refused request was asked to wait: `Retry-After` in seconds, or as a date, which is
+/// How long an answer asks to wait, if it does: `Retry-After` in seconds, or as a date, which is
 /// compared with the answer's own `Date`, since the local clock may be wrong.
 pub(super) fn retry_after(headers: &HeaderMap, now_ms: i64) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<f64>() {
         // No wait is longer than a day; this only keeps huge numbers representable.
-        return Duration::try_from_secs_f64(seconds.min(86_400.0)).ok();
+        let seconds = Some(seconds).filter(|it| it.is_finite() && *it >= 0.0)?.min(86_400.0);
+        return Some(Duration::from_secs_f64(seconds));
     }
     let at = date(headers, &RETRY_AFTER)?;
     let now = date(headers, &DATE).unwrap_or(now_ms);
     Some(Duration::from_millis(at.saturating_sub(now).max(0) as u64))
 }
 
-/// A header's HTTP-date, in milliseconds since the Unix epoch.
+/// A header's HTTP-date in any of its three forms, in milliseconds since the Unix epoch.
 pub(super) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
-    let text = headers.get(name)?.to_str().ok()?;
-    let at = DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(at.as_millisecond())
+    let at = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()?;
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_millis() as i64)
 }
 
 #[cfg(test)]
@@ -102,6 +101,10 @@ mod tests {
         assert_eq!(asked(&[(RETRY_AFTER, "1e300")]), Some(86_400));
         let date = (RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(asked(std::slice::from_ref(&date)), Some(37));
+        for other in ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(asked(&[(RETRY_AFTER, other)]), Some(37), "{other}");
+        }
+        assert_eq!(asked(&[(RETRY_AFTER, "0")]), Some(0));
         let past = (RETRY_AFTER, "Sun, 06 Nov 1994 08:00:00 GMT");
         assert_eq!(asked(&[past]), Some(0));
         let answered = (DATE, "Sun, 06 Nov 1994 08:49:30 GMT");
@@ -110,7 +113,9 @@ mod tests {
 
     #[test]
     fn what_asks_for_no_wait_that_makes_sense_is_ignored() {
-        for text in ["", "soon", "-5", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+        for text in
+            ["", "soon", "-5", "nan", "-nan", "inf", "-inf", "Sun, 99 Nov 1994 08:49:37 GMT"]
+        {
             assert_eq!(asked(&[(RETRY_AFTER, text)]), None, "{text}");
         }
         assert_eq!(asked(&[]), None);

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::{ApiError, exchange::LARGEST_BODY};
 use crate::{
     config::ApiKey,
-    model::{AppId, Status, WorkflowId},
+    model::{AppId, ReadAt, Status, WorkflowId},
 };
 use fixture::{Fixture, KEY, NOW_MS, PAGE, RUN, empty_list, run, workflow};
 use stub_server::{Reply, answer};
@@ -71,27 +71,29 @@ async fn a_page_tells_what_the_headers_say_of_the_list() {
     assert_eq!((page.total, page.keys.len()), (Some(1234), 2));
     assert_eq!((page.items.len(), page.undecodable.len()), (1, 1));
     let page = fixture.runs().await.expect("an answer").expect("a list");
-    assert_eq!((page.total, page.read_at_ms), (None, NOW_MS));
+    assert_eq!(page.total, None);
     assert_eq!(fixture.client.clock_skew_ms(), None);
 }
 
 #[tokio::test]
-async fn the_apis_clock_is_learnt_from_the_date_of_answers() {
-    let dated = |date| answer("200 OK", &[date], b"[]");
-    let fixture = Fixture::new([
-        dated("Date: Fri, 02 Jan 2026 03:04:05 GMT"),
-        dated("Date: Fri, 02 Jan 2026 03:14:05 GMT"),
-        dated("Date: Fri, 02 Jan 2026 03:14:06 GMT"),
-        dated("Date: whenever"),
-    ])
-    .await;
-    let mut skews = Vec::new();
-    for _ in 0..4 {
+async fn the_apis_clock_is_learnt_from_answers_that_no_cache_kept() {
+    let cases: [(&[&str], Option<i64>); 7] = [
+        (&["Date: Fri, 02 Jan 2026 02:04:05 GMT", "Age: 3600"], None),
+        (&["Date: Fri, 02 Jan 2026 03:04:05 GMT", "Age: 0"], None),
+        (&["Date: whenever"], None),
+        (&["Date: Thu, 01 Jan 1970 00:00:00 GMT"], None),
+        (&["Date: Fri, 02 Jan 2026 03:04:05 GMT"], Some(0)),
+        (&["Date: Fri, 02 Jan 2026 03:04:08 GMT"], Some(2500)),
+        (&["Date: Friday, 02-Jan-26 03:04:08 GMT"], Some(2500)),
+    ];
+    for (headers, skew_ms) in cases {
+        let fixture = Fixture::new([answer("200 OK", headers, b"[]")]).await;
         let page = fixture.runs().await.expect("an answer").expect("a list");
-        assert_eq!(page.read_at_ms, fixture.client.now_ms());
-        skews.extend(fixture.client.clock_skew_ms());
+        assert_eq!(fixture.client.clock_skew_ms(), skew_ms, "{headers:?}");
+        let api_ms = NOW_MS + skew_ms.unwrap_or(0);
+        assert_eq!(page.read_at, ReadAt { api_ms, local_ms: NOW_MS });
+        assert_eq!(page.read_at, fixture.client.now());
     }
-    assert_eq!(skews, [0, 599_500, 600_500, 600_500]);
 }
 
 #[tokio::test]
@@ -186,10 +188,16 @@ async fn an_answer_that_does_not_end_is_given_up() {
     fixture.assert_metrics(&[r#"retries_total{reason="network"} 3"#]);
 }
 
-/// How long everything is held back after a 429 with these headers.
-async fn pause_after(headers: &[&str]) -> f64 {
-    let fixture = Fixture::new([answer("429 Slow Down", headers, b"")]).await;
-    let request = fixture.runs();
+/// How long everything is held back after an answer with this status and these headers.
+async fn pause_after(status: &str, headers: &[&str]) -> f64 {
+    let fixture = Fixture::new([answer(status, headers, b"[]")]).await;
+    let request = async {
+        let outcome = fixture.runs().await;
+        match fixture.rate_limiter.pause_left() {
+            Some(_) => std::future::pending().await,
+            None => outcome,
+        }
+    };
     let pause = async {
         loop {
             if let Some(left) = fixture.rate_limiter.pause_left() {
@@ -216,9 +224,73 @@ async fn a_refusal_pauses_everything_as_long_as_it_asks() {
         (&[], 2.0),
     ];
     for (headers, length) in cases {
-        let left = pause_after(headers).await;
+        let left = pause_after("429 Slow Down", headers).await;
         // It has been running for a moment, on a slow machine for a long one.
         assert!(left <= length && left > length / 4.0, "{left} of {length}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_status_a_server_that_asks_to_wait_gets_its_wait() {
+    for status in [
+        "200 OK",
+        "202 Accepted",
+        "301 Moved",
+        "304 Not Modified",
+        "400 Bad",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "409 Conflict",
+        "418 Teapot",
+        "420 Calm",
+        "429 Slow Down",
+        "500 Oops",
+        "502 Bad Gateway",
+        "503 Busy",
+        "529 Overloaded",
+        "599 Odd",
+    ] {
+        for (asked, length) in [
+            ("10", 10.0),
+            ("0.5", 1.0),
+            ("1e9", 300.0),
+            ("99999999999999999999", 300.0),
+            ("Fri, 02 Jan 2026 03:04:15 GMT", 10.0),
+            ("Friday, 02-Jan-26 03:04:15 GMT", 10.0),
+            ("Fri Jan  2 03:04:15 2026", 10.0),
+        ] {
+            let left = pause_after(status, &[&format!("Retry-After: {asked}")]).await;
+            assert!(left <= length && left > length / 4.0, "{status}, {asked}: {left}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_asks_for_no_wait_makes_none_unless_it_is_a_refusal() {
+    for asked in ["0", "-1", "nan", "inf", "-0", "", "soon", "Fri, 02 Jan 2026 03:04:00 GMT"] {
+        let header = format!("Retry-After: {asked}");
+        let fixture = Fixture::new([answer("400 Bad", &[&header], b"")]).await;
+        fixture.failure(1).await;
+        assert_eq!(fixture.rate_limiter.pause_left(), None, "{asked}");
+        let left = pause_after("429 Slow Down", &[&header]).await;
+        assert!(left <= 2.0, "{asked}: {left}");
+    }
+}
+
+#[tokio::test]
+async fn a_403_with_a_wait_is_no_bad_key_but_one_without_is() {
+    for (status, headers, is_auth) in [
+        ("403 Forbidden", &["Retry-After: 1"][..], false),
+        ("403 Forbidden", &["Retry-After: nan"], true),
+        ("403 Forbidden", &[], true),
+        ("401 Unauthorized", &["Retry-After: 1"], true),
+    ] {
+        let refusal = answer(status, headers, b"");
+        let fixture = Fixture::new([refusal, empty_list()]).await;
+        let outcome = fixture.runs().await;
+        let refused = outcome.as_ref().is_err_and(ApiError::is_auth);
+        assert_eq!((outcome.is_err(), refused), (is_auth, is_auth), "{status} {headers:?}");
     }
 }
 
@@ -273,6 +345,104 @@ async fn an_answer_that_is_too_large_is_refused_whether_announced_or_not() {
     let fixture = Fixture::new([answer("200 OK", &["Content-Encoding: gzip"], &bomb)]).await;
     let error = fixture.failure(1).await;
     assert!(matches!(error, ApiError::TooLarge { .. }), "{error:?}");
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("a Vec takes everything");
+    encoder.finish().expect("a Vec takes everything")
+}
+
+fn zlib(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("a Vec takes everything");
+    encoder.finish().expect("a Vec takes everything")
+}
+
+#[tokio::test]
+async fn every_form_that_http_allows_for_a_body_is_read() {
+    const LIST: &str = r#"[{"id":"a","status":"FAILED"},{"id":"b","status":"FAILED"}]"#;
+    let (start, end) = LIST.split_at(30);
+    let members = [gzip(start), gzip(end)].concat();
+    let zlib = zlib(LIST);
+    let raw = zlib[2..zlib.len() - 4].to_vec();
+    let plain = LIST.as_bytes().to_vec();
+    let twice = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&gzip(LIST)).expect("a Vec takes everything");
+        encoder.finish().expect("a Vec takes everything")
+    };
+    for (status, headers, body, runs) in [
+        ("200 OK", vec!["Content-Encoding: gzip"], gzip(LIST), 2),
+        ("200 OK", vec!["Content-Encoding: gzip"], members, 2),
+        ("200 OK", vec!["Content-Encoding: GZip"], gzip(LIST), 2),
+        ("200 OK", vec!["Content-Encoding: x-gzip"], gzip(LIST), 2),
+        ("200 OK", vec!["Content-Encoding: gzip, identity"], gzip(LIST), 2),
+        ("200 OK", vec!["Content-Encoding: gzip, gzip"], twice.clone(), 2),
+        ("200 OK", vec!["Content-Encoding: gzip", "Content-Encoding: gzip"], twice, 2),
+        ("200 OK", vec!["Content-Encoding: deflate"], zlib, 2),
+        ("200 OK", vec!["Content-Encoding: deflate"], raw, 2),
+        ("200 OK", vec!["Content-Encoding: identity"], plain.clone(), 2),
+        ("200 OK", vec!["Content-Encoding: "], plain.clone(), 2),
+        ("200 OK", vec!["Content-Encoding: gzip"], plain.clone(), 2),
+        ("200 OK", vec![], gzip(LIST), 2),
+        ("200 OK", vec!["Content-Type: text/plain; charset=latin1"], plain.clone(), 2),
+        ("200 OK", vec![], [b"\xEF\xBB\xBF", &plain[..]].concat(), 2),
+        ("200 OK", vec![], [b" \r\n\t", &plain[..], b"\n\n "].concat(), 2),
+        ("203 Non-Authoritative Information", vec![], plain, 2),
+        ("200 OK", vec![], b"null".to_vec(), 0),
+        ("204 No Content", vec![], Vec::new(), 0),
+        ("205 Reset Content", vec![], Vec::new(), 0),
+    ] {
+        let fixture = Fixture::new([answer(status, &headers, &body)]).await;
+        let page = fixture.runs().await.map(|page| page.map(|page| page.items.len()));
+        assert!(
+            matches!(page, Ok(Some(number)) if number == runs),
+            "{status} {headers:?} {page:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_names_the_cause() {
+    let cut = gzip(&"x".repeat(9999));
+    let cut = cut[..cut.len() - 9].to_vec();
+    for (status, headers, body, cause) in [
+        ("200 OK", vec!["Content-Encoding: br"], b"\x0B\x02\x80[]\x03".to_vec(), "encoded as br"),
+        ("200 OK", vec!["Content-Encoding: zstd"], b"x".to_vec(), "encoded as zstd"),
+        ("200 OK", vec!["Content-Encoding: gzip, br"], b"x".to_vec(), "encoded as br"),
+        ("200 OK", vec!["Content-Encoding: gzip"], cut, "its gzip encoding is broken"),
+        ("200 OK", vec!["Content-Encoding: gzip"], b"xx".to_vec(), "its gzip encoding is broken"),
+        (
+            "200 OK",
+            vec!["Content-Encoding: deflate"],
+            b"xx".to_vec(),
+            "its deflate encoding is broken",
+        ),
+        (
+            "200 OK",
+            vec!["Content-Type: text/html"],
+            b"<html>".to_vec(),
+            "not a list in JSON but text/html",
+        ),
+        (
+            "200 OK",
+            vec!["Content-Type: application/json; charset=utf-16"],
+            b"[\0]\0".to_vec(),
+            "charset=utf-16",
+        ),
+        ("200 OK", vec![], Vec::new(), "an empty body"),
+        ("200 OK", vec![], b"{}".to_vec(), "not a list in JSON but"),
+        ("206 Partial Content", vec![], b"[]".to_vec(), "answered with 206"),
+        ("304 Not Modified", vec![], Vec::new(), "answered with 304"),
+        ("300 Multiple Choices", vec![], Vec::new(), "answered with 300"),
+        ("307 Temporary Redirect", vec!["Location: /elsewhere"], Vec::new(), "redirects to"),
+    ] {
+        let replies = [(); 4].map(|()| answer(status, &headers, &body));
+        let fixture = Fixture::new(replies).await;
+        let error = fixture.runs().await.expect_err("a failure").to_string();
+        assert!(error.contains(cause), "{status} {headers:?}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Reports what is wrong with a configuration, and what would be exported by it.
+//! Says what is wrong with a configuration, and what would be exported by it.
 
 use std::{
     collections::BTreeMap,
@@ -13,16 +13,16 @@ use crate::{
     api::Client,
     app::{self, Core},
     config::{AppConfig, Config, Poll},
-    ledger::{self, LedgerStatus, ReadAt},
-    model::{AppId, Clock as _, Label, SystemClock, Timestamp, Workflow, WorkflowId},
+    ledger::{self, LedgerStatus},
+    model::{AppId, Label, ReadAt, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{Estimate, ReadError, WorkflowList, Workload, estimate, list_workflows},
 };
 
-/// Maximum number of workflows that are shown one by one.
-const MAX_ROWS: usize = 50;
+/// So many workflows are shown one by one.
+const MOST_ROWS: usize = 50;
 
-/// A clock that differs by more is noted, in seconds.
-const NOTED_SKEW: f64 = 5.0;
+/// A clock that differs by more is worth a word, in seconds.
+const SKEW_WORTH_A_WORD: f64 = 5.0;
 
 /// What was found out.
 struct Findings {
@@ -34,16 +34,16 @@ struct Findings {
     rejected: bool,
 }
 
-/// An app, as the API lists it.
-struct ListedApp<'a> {
+/// An app, as the API tells of it.
+struct Told<'a> {
     app: &'a AppConfig,
     workflows: Vec<Workflow>,
-    read_at_ms: i64,
+    read_at: ReadAt,
     list_requests: u32,
     skew_ms: Option<i64>,
 }
 
-/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and reports
+/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and tells
 /// what would come of this configuration. Touches no ledger.
 pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
@@ -53,23 +53,22 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
         Err(error) => findings.problems.push(error.to_string()),
     }
     let core = throw_away(&config).await?;
-    let mut listed = Vec::new();
+    let mut told = Vec::new();
     for (app, client) in config.apps.iter().zip(core.clients()) {
         match list(app, client).await {
-            Ok(app) => listed.push(app),
+            Ok(app) => told.push(app),
             Err(error) => {
                 findings.rejected |= error.is_auth();
                 findings.problems.push(format!("app {}: {error}", app.cortex.app_id));
             }
         }
     }
-    for one in &listed {
-        let read_at = ReadAt { api_ms: one.read_at_ms, local_ms: SystemClock.now_ms() };
+    for one in &told {
         let (id, filter) = (&one.app.cortex.app_id, &one.app.workflows);
-        core.ledger().record_workflows(id, &one.workflows, filter, read_at).await?;
+        core.ledger().record_workflows(id, &one.workflows, filter, one.read_at).await?;
     }
-    if !listed.is_empty() {
-        text += &report(&config, &core, &listed, &mut findings);
+    if !told.is_empty() {
+        text += &report(&config, &core, &told, &mut findings);
     }
     print(&text)?;
     for remark in &findings.remarks {
@@ -114,34 +113,29 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
 }
 
 /// Reads an app's list of workflows.
-async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<ListedApp<'a>, ReadError> {
+async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<Told<'a>, ReadError> {
     let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
-    let WorkflowList { workflows, read_at_ms, requests } = list;
+    let WorkflowList { workflows, read_at, requests } = list;
     let skew_ms = client.clock_skew_ms();
-    Ok(ListedApp { app, workflows, read_at_ms, list_requests: requests, skew_ms })
+    Ok(Told { app, workflows, read_at, list_requests: requests, skew_ms })
 }
 
 /// The tables, and what is to be said about them.
-fn report(
-    config: &Config,
-    core: &Core,
-    apps_listed: &[ListedApp<'_>],
-    findings: &mut Findings,
-) -> String {
+fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
     let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
     let mut apps = TextTable::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
     let mut workload = Workload::default();
     let (mut rows, mut left_out) = (0, 0);
-    for one in apps_listed {
+    for one in told {
         let id = one.app.cortex.app_id.as_str();
         let followed = followed(core, &one.app.cortex.app_id);
         workload.list_requests += one.list_requests;
         let there = one.workflows.iter().filter(|workflow| !workflow.deleted);
         for workflow in there.clone() {
             let is_followed = followed.get(&workflow.id);
-            account_for(&mut workload, workflow, is_followed.is_some(), one.read_at_ms);
+            account_for(&mut workload, workflow, is_followed.is_some(), one.read_at.api_ms);
             rows += 1;
-            if rows > MAX_ROWS {
+            if rows > MOST_ROWS {
                 left_out += 1;
                 continue;
             }
@@ -208,7 +202,7 @@ fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>
              --workflows.exclude and whose key it is"
         ));
     }
-    if let Some(seconds) = skew.filter(|seconds| seconds.abs() > NOTED_SKEW) {
+    if let Some(seconds) = skew.filter(|seconds| seconds.abs() > SKEW_WORTH_A_WORD) {
         findings.remarks.push(format!(
             "app {app}: the API's clock and this one differ by {seconds:+.1} s; counting is right \
              all the same, but set this one by NTP"
@@ -233,7 +227,7 @@ fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Find
     format!(
         "Requests: {:.1} a minute of {limit} (lists {lists:.1}, readings {readings:.1}, sweeps \
          {sweeps:.1})\nA run is counted {} s after its end on average, {} s at the most; {} s where \
-         the list of workflows does not show it\n",
+         the list of workflows does not tell of it\n",
         estimate.requests(),
         estimate.mean_delay.as_secs_f64().round(),
         seconds(&estimate.longest_delay),

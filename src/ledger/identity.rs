@@ -1,7 +1,7 @@
 //! Whether what was observed of a run is new. Pure.
 
 use super::state::{Age, NewsSince, OpenRun, WorkflowRecord};
-use crate::model::{Phase, Run, Status, Timestamp};
+use crate::model::{Phase, ReadAt, Run, Status, Timestamp};
 
 /// What the ledger remembers of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub(super) struct Identifier<'a> {
     pub(super) pruned_before_ms: i64,
     /// When the app was met.
     pub(super) cold_start_ms: i64,
+    /// When the runs were read.
+    pub(super) now: ReadAt,
 }
 
 impl Identity {
@@ -186,7 +188,7 @@ impl Identifier<'_> {
         }
         let earliest = run.ended_at.or(run.started_at).or(run.created_at);
         let latest = run.ended_at.or(run.updated_at);
-        let age = match self.workflow.news_since.judge(
+        let age = match self.age(
             earliest.map_or(i64::MIN, Timestamp::earliest),
             latest.map_or(i64::MAX, Timestamp::latest),
         ) {
@@ -209,6 +211,17 @@ impl Identifier<'_> {
                 submission: self.submission_is_news(run),
                 ..self.count(run, None, replay)
             },
+        }
+    }
+
+    /// The age of something that happened between these two moments.
+    fn age(&self, earliest: i64, latest: i64) -> Age {
+        let WorkflowRecord { news_since, first_reading, .. } = self.workflow;
+        match news_since.judge(earliest, latest) {
+            Age::Unclear if *first_reading && news_since.is_before(earliest, latest, self.now) => {
+                Age::News
+            }
+            age => age,
         }
     }
 
@@ -238,7 +251,11 @@ impl Identifier<'_> {
     /// day may be one of another time zone.
     fn may_be_history(&self, run: &Run) -> bool {
         let is_bare = |at: Timestamp| at.instant().is_none();
-        let NewsSince::About(from) = self.workflow.news_since else { return false };
+        let from = match self.workflow.news_since {
+            NewsSince::About(from) => from,
+            NewsSince::Between(at) => at.api_ms,
+            NewsSince::Beginning | NewsSince::AllSince(_) => return false,
+        };
         from >= self.cold_start_ms && run.ended_at.is_some_and(is_bare)
     }
 
@@ -264,7 +281,7 @@ impl Identifier<'_> {
         let Some(created) = run.created_at.filter(|at| at.latest() >= self.pruned_before_ms) else {
             return false;
         };
-        match self.workflow.news_since.judge(created.earliest(), created.latest()) {
+        match self.age(created.earliest(), created.latest()) {
             Age::News => true,
             Age::Unclear => !self.workflow.first_reading,
             Age::History => false,

@@ -7,11 +7,11 @@ use super::{
     changes::Changes,
     metric::{Metric, OTHER},
     series::{Bounds, Series, SeriesKey},
-    state::{AppRecord, NewsSince, ReadAt, UNLISTED_FOR_MS, WorkflowRecord, WorkflowState},
+    state::{AppRecord, NewsSince, UNLISTED_FOR_MS, WorkflowRecord, WorkflowState},
 };
 use crate::{
     config::WorkflowFilter,
-    model::{AppId, Label, Origin, Status, Workflow, WorkflowId},
+    model::{AppId, Label, Origin, ReadAt, Status, Workflow, WorkflowId},
 };
 
 /// The complete list of an app's workflows.
@@ -37,7 +37,10 @@ impl WorkflowsRead<'_> {
         let app = changes.state.apps.entry(self.app.clone()).or_default();
         let before = app.record.clone();
         let cold_start = before.cold_start_ms.is_none();
-        app.record.cold_start_ms.get_or_insert(self.read_at.api_ms);
+        if cold_start {
+            app.record.cold_start_ms = Some(self.read_at.api_ms);
+            app.record.cold_start_local_ms = Some(self.read_at.local_ms);
+        }
         app.record.listed_ms = Some(self.read_at.local_ms);
         app.record.listed_api_ms = Some(self.read_at.api_ms);
         let there = self.workflows.iter().filter(|workflow| !workflow.deleted);
@@ -90,20 +93,20 @@ impl WorkflowsRead<'_> {
     /// From when on the runs of a workflow are news, if it is followed from this list on. `app` is as
     /// the list before left it.
     fn news_since(&self, workflow: &Workflow, is_known: bool, app: &AppRecord) -> NewsSince {
-        let now_ms = self.read_at.api_ms;
         let Some(lookback) = self.lookback else { return NewsSince::Beginning };
-        let history_ms = |ms: i64| ms.saturating_sub(lookback.as_millis() as i64);
-        let Some(cold_start_ms) = app.cold_start_ms else {
-            return NewsSince::About(history_ms(now_ms));
+        let lookback_ms = lookback.as_millis() as i64;
+        let since = |ago_ms| NewsSince::read_at(self.read_at, ago_ms);
+        let Some(cold_start_ms) = app.history_ends_ms(self.read_at) else {
+            return since(lookback_ms);
         };
         match workflow.created_at {
-            _ if is_known => NewsSince::About(now_ms),
+            _ if is_known => since(0),
             // It may be as young as the last list, which didn't have it.
-            None => NewsSince::About(app.listed_api_ms.unwrap_or(now_ms)),
+            None => since(app.listed_api_ms.map_or(0, |ms| (self.read_at.api_ms - ms).max(0))),
             Some(at) if at.latest() >= cold_start_ms.saturating_sub(999) => {
-                NewsSince::AllSince(history_ms(cold_start_ms))
+                NewsSince::AllSince(cold_start_ms.saturating_sub(lookback_ms))
             }
-            Some(_) => NewsSince::About(now_ms),
+            Some(_) => since(0),
         }
     }
 

@@ -39,15 +39,13 @@ pub use metrics::LedgerMetrics;
 pub use native::NativeHistogram;
 pub use observe::{Recorded, RunsRead, StopWhen, old_half};
 pub use series::{Histogram, Series, SeriesKey, SeriesMap, Value};
-pub use state::{
-    AppRecord, AppState, Listed, OpenRun, ReadAt, State, WorkflowRecord, WorkflowState,
-};
+pub use state::{AppRecord, AppState, Listed, OpenRun, State, WorkflowRecord, WorkflowState};
 pub use store::{LedgerStatus, inspect};
 pub use writer::Settings;
 
 use crate::{
     config::WorkflowFilter,
-    model::{AppId, RunId, Workflow, WorkflowId},
+    model::{AppId, ReadAt, RunId, Workflow, WorkflowId},
 };
 use listing::WorkflowsRead;
 use observe::{record_runs, record_vanished};

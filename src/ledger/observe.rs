@@ -2,7 +2,6 @@
 //! whether that has room (`budget`), when it is shown (`hold`). Pure.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashMap},
     ops::Range,
     sync::Arc,
@@ -17,9 +16,9 @@ use super::{
     identity::{Attempt, Identifier, Identity, Novelty, RunPhase, RunRecord},
     increments::{self, Increment},
     series::{Bounds, Series},
-    state::{AppRecord, ReadAt, WorkflowState},
+    state::{AppRecord, WorkflowState},
 };
-use crate::model::{Anomaly, AppId, DAY_MS, Phase, Run, RunId, Status, Timestamp, WorkflowId};
+use crate::model::{Anomaly, AppId, Phase, ReadAt, Run, RunId, Status, Timestamp, WorkflowId};
 
 /// Runs of one workflow as one answer of the API had them.
 #[derive(Clone, Copy, Debug)]
@@ -182,12 +181,12 @@ impl<'a> Observer<'a> {
     /// Records one run; `record` is what was remembered of it.
     fn observe(&mut self, run: &Run, record: Option<&RunRecord>) -> Identity {
         let phase = run.phase();
-        let run = &*without_future_end(run, self.read_at);
         let workflow = &self.workflow.record;
         let identifier = Identifier {
             workflow,
             pruned_before_ms: self.app.pruned_before_ms.unwrap_or(i64::MIN),
             cold_start_ms: self.app.cold_start_ms.unwrap_or(i64::MIN),
+            now: self.read_at,
         };
         let identity = identifier.identify(run, phase, record);
         if phase == Phase::Finished {
@@ -303,17 +302,6 @@ fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
         .or_else(|| exact(run.updated_at))
         .or_else(|| run.ended_at.or(run.started_at).map(Timestamp::earliest))
         .unwrap_or(read_at.api_ms)
-}
-
-/// An end more than a day in the future is none: no clocks differ so much, and it would stay the latest
-/// one until then.
-fn without_future_end(run: &Run, read_at: ReadAt) -> Cow<'_, Run> {
-    let future = |at: Timestamp| at.earliest() > read_at.api_ms.saturating_add(DAY_MS);
-    if run.ended_at.is_some_and(future) {
-        Cow::Owned(Run { ended_at: None, ..run.clone() })
-    } else {
-        Cow::Borrowed(run)
-    }
 }
 
 /// Where the older half of a page stands. What is known there proves that what lies behind is known

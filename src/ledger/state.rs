@@ -10,7 +10,7 @@ use super::{
     metric::Metric,
     series::{Series, SeriesKey, SeriesMap},
 };
-use crate::model::{AppId, Origin, RunId, Status, TestResults, Workflow, WorkflowId};
+use crate::model::{AppId, Origin, ReadAt, RunId, Status, TestResults, Workflow, WorkflowId};
 
 /// All that the ledger knows but for the identities of finished runs. Readers get it whole and
 /// unchanging; each commit makes a new one.
@@ -40,6 +40,8 @@ pub struct AppRecord {
     /// API time of the first complete reading of the list of workflows: what ended before is
     /// history.
     pub cold_start_ms: Option<i64>,
+    /// The same by the local clock.
+    pub(super) cold_start_local_ms: Option<i64>,
     /// When the list of workflows was last read completely.
     pub listed_ms: Option<i64>,
     /// The same by API time.
@@ -54,6 +56,15 @@ pub struct AppRecord {
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
 impl AppRecord {
+    /// What ended before this is history: the cold start by the API's clock, if that differs from the
+    /// local one as it did then, or else by the one that was behind.
+    pub(super) fn history_ends_ms(&self, now: ReadAt) -> Option<i64> {
+        let api_ms = self.cold_start_ms?;
+        let then = ReadAt { api_ms, local_ms: self.cold_start_local_ms.unwrap_or(api_ms) };
+        let same = then.skew_ms().abs_diff(now.skew_ms()) <= SAME_SKEW_MS;
+        Some(if same { api_ms } else { then.earliest_ms() })
+    }
+
     /// If it is time to forget runs that were created so long ago: those created before this. No
     /// clock is believed beyond the latest end of a run.
     pub(super) fn forget(
@@ -62,9 +73,9 @@ impl AppRecord {
         read_at: ReadAt,
         latest_end_ms: Option<i64>,
     ) -> Option<i64> {
-        // Whichever clock is behind: a clock that is ahead must not make runs forgotten that are
-        // still listed.
-        let now_ms = read_at.api_ms.min(read_at.local_ms);
+        // By the clock that is behind: one that is ahead must not make runs forgotten that are still
+        // listed.
+        let now_ms = read_at.earliest_ms();
         let now_ms = match self.pruned_before_ms {
             Some(_) => now_ms.min(latest_end_ms?),
             None => now_ms,
@@ -144,8 +155,8 @@ pub struct Listed {
     pub tests: Option<TestResults>,
 }
 
-/// From when on the end of a run is news rather than history. API time; it is known to the second
-/// only, since it is read off the `Date` header.
+/// From when on the end of a run is news rather than history, in milliseconds; known to the second
+/// only, since the API's clock is read off the `Date` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum NewsSince {
     /// All of its runs are news.
@@ -156,6 +167,8 @@ pub(super) enum NewsSince {
     /// This millisecond, give or take a second: the estimate may lie on either side, depending on
     /// whether the local clock is behind or ahead.
     About(i64),
+    /// One of these or a time between them: the two clocks disagreed.
+    Between(ReadAt),
 }
 
 /// How something that happened relates to the moment from which on it is news.
@@ -167,16 +180,45 @@ pub(super) enum Age {
     Unclear,
 }
 
+/// Two skews that differ by less are the same.
+const SAME_SKEW_MS: u64 = 5_000;
+
 impl NewsSince {
+    /// So many milliseconds before an answer.
+    pub(super) fn read_at(ReadAt { api_ms, local_ms }: ReadAt, ago_ms: i64) -> Self {
+        let ago = |ms: i64| ms.saturating_sub(ago_ms);
+        if api_ms.abs_diff(local_ms) <= 999 {
+            Self::About(ago(api_ms))
+        } else {
+            Self::Between(ReadAt { api_ms: ago(api_ms), local_ms: ago(local_ms) })
+        }
+    }
+
+    /// Whether something of unclear age, which the first reading found, is news nevertheless: the
+    /// clocks still disagree as they did, so that the API's own may be believed, and by that it
+    /// happened since, yet not in the future.
+    pub(super) fn is_before(self, earliest: i64, latest: i64, now: ReadAt) -> bool {
+        let Self::Between(at) = self else { return false };
+        at.skew_ms().abs_diff(now.skew_ms()) <= SAME_SKEW_MS
+            && earliest > at.api_ms.saturating_add(999)
+            && latest <= now.api_ms
+    }
+
     /// The age of something that happened between these two moments.
     pub(super) fn judge(self, earliest: i64, latest: i64) -> Age {
-        match self {
-            Self::About(from) if earliest > from.saturating_add(999) => Age::News,
-            Self::About(from) | Self::AllSince(from) if latest < from.saturating_sub(999) => {
-                Age::History
-            }
-            Self::Beginning | Self::AllSince(_) => Age::News,
-            Self::About(_) => Age::Unclear,
+        let (from, to) = match self {
+            Self::Beginning => return Age::News,
+            Self::AllSince(from) if latest >= from.saturating_sub(999) => return Age::News,
+            Self::AllSince(from) => (from, from),
+            Self::About(at) => (at, at),
+            Self::Between(at) => (at.earliest_ms(), at.latest_ms()),
+        };
+        if latest < from.saturating_sub(999) {
+            Age::History
+        } else if earliest > to.saturating_add(999) {
+            Age::News
+        } else {
+            Age::Unclear
         }
     }
 }
@@ -233,15 +275,6 @@ pub struct OpenRun {
 
 /// How long after its last listing a workflow's series are still published.
 pub(super) const UNLISTED_FOR_MS: i64 = 3_600_000;
-
-/// The times of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadAt {
-    /// By the API's clock: what runs' timestamps are compared with.
-    pub api_ms: i64,
-    /// By our own clock: what is published as a timestamp.
-    pub local_ms: i64,
-}
 
 impl Default for WorkflowRecord {
     fn default() -> Self {

@@ -300,11 +300,10 @@ async fn a_cycle_without_an_answer_makes_no_run_forgotten(place: Place) {
     assert_eq!(book.counted("FAILED"), 1.0);
 }
 
-async fn an_end_in_days_to_come_is_none(place: Place) {
-    let future = Some(Timestamp::Instant(COLD + 400 * DAY_MS));
-    let mut book = Book::met(&place, &[Run { ended_at: future, ..run("old", "FAILED") }]).await;
+async fn a_run_that_finished_at_no_known_time_is_counted_without_one(place: Place) {
+    let mut book = Book::met(&place, &[Run { ended_at: None, ..run("old", "FAILED") }]).await;
     assert_eq!(book.counted("FAILED"), 0.0, "nothing says that it is news");
-    book.read(&[Run { ended_at: future, ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
+    book.read(&[Run { ended_at: None, ..fresh("a", "COMPLETED", 20 * SECOND) }]).await;
     book.read(&[fresh("b", "FAILED", 30 * SECOND)]).await;
     assert_eq!((book.counted("COMPLETED"), book.counted("FAILED")), (1.0, 1.0));
     assert_eq!(book.anomalies(Anomaly::MissingTimestamp), 1.0);
@@ -354,6 +353,24 @@ async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
     listed.expect("recorded");
     book.read(&[fresh("b", "FAILED", 30 * SECOND), fresh("a", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 2.0);
+}
+
+async fn clocks_that_disagree_make_neither_news_of_history_nor_history_of_news(place: Place) {
+    let hour = 60 * MINUTE;
+    // How far each is ahead of the right one.
+    let clocks = [(0, hour), (0, -hour), (hour, 0), (-hour, 0), (400 * DAY_MS, 0), (0, -COLD)];
+    for clocks in clocks {
+        let mut book = Book::open(settings(&place.url().await)).await;
+        book.ahead_ms = clocks;
+        book.list(&[workflow("w")]).await;
+        let history = [ended("b", "FAILED", -MINUTE), ended("a", "FAILED", -30 * MINUTE)];
+        book.read(&history).await;
+        book.now_ms += MINUTE;
+        let [b, a] = history;
+        book.read(&[fresh("c", "FAILED", 20 * SECOND), b, a]).await;
+        assert_eq!(book.counted("FAILED"), 1.0, "{clocks:?}");
+        assert_eq!(book.state().record.failures.len(), 3, "{clocks:?}");
+    }
 }
 
 async fn a_row_of_failures_is_ended_by_a_completed_run_only(place: Place) {
@@ -448,8 +465,9 @@ on_each_database! {
     pruned_runs_are_never_news_again
     an_api_clock_that_runs_ahead_makes_no_run_forgotten
     clocks_that_run_ahead_together_make_no_run_forgotten
+    clocks_that_disagree_make_neither_news_of_history_nor_history_of_news
     a_cycle_without_an_answer_makes_no_run_forgotten
-    an_end_in_days_to_come_is_none
+    a_run_that_finished_at_no_known_time_is_counted_without_one
     history_that_never_ended_is_no_news_when_it_comes_into_view
     a_page_on_which_nothing_can_be_read_ends_no_reading
     the_replay_of_a_run_that_was_forgotten_waits_for_nothing

@@ -8,9 +8,9 @@ use prometheus::{IntCounter, Registry};
 use super::*;
 use crate::{
     config::{Buckets, WorkflowFilter},
-    ledger::{Ledger, LedgerMetrics, ReadAt, RunsRead, Settings, StopWhen},
+    ledger::{Ledger, LedgerMetrics, RunsRead, Settings, StopWhen},
     model::{
-        AppId, Clock, Label, Origin, Run, Status, Step, StepDuration, Timestamp, Workflow,
+        AppId, Clock, Label, Origin, ReadAt, Run, Status, Step, StepDuration, Timestamp, Workflow,
         WorkflowId,
     },
 };

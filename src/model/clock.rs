@@ -3,6 +3,8 @@ use std::{
     time::{Instant, UNIX_EPOCH},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// Where the wall-clock time comes from, so that tests can set it.
 pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the Unix epoch.
@@ -29,5 +31,35 @@ impl Clock for SystemClock {
     fn steady_ms(&self) -> i64 {
         static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
         BEGINNING.elapsed().as_millis() as i64
+    }
+}
+
+/// When an answer was asked for, in milliseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAt {
+    /// By the API's clock, as well as it is known: what runs' timestamps are compared with.
+    pub api_ms: i64,
+    /// By the local clock: what is published as a timestamp.
+    pub local_ms: i64,
+}
+
+impl ReadAt {
+    /// By the clock that is behind. One that was never set tells nothing.
+    pub fn earliest_ms(self) -> i64 {
+        if super::timestamp::is_set(self.local_ms) {
+            self.api_ms.min(self.local_ms)
+        } else {
+            self.api_ms
+        }
+    }
+
+    /// How far the API's clock is ahead of the local one.
+    pub fn skew_ms(self) -> i64 {
+        self.api_ms - self.local_ms
+    }
+
+    /// By the clock that is ahead.
+    pub fn latest_ms(self) -> i64 {
+        self.api_ms.max(self.local_ms)
     }
 }

@@ -10,7 +10,7 @@ mod timestamp;
 mod workflow;
 
 pub use anomaly::Anomaly;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ReadAt, SystemClock};
 pub use id::{AppId, RunId, WorkflowId};
 pub use label::Label;
 pub use run::{Run, Step, StepDuration};

@@ -9,7 +9,7 @@ use super::{page_size::PageSizes, reading::LastPage};
 use crate::{
     api::{Client, Undecodable},
     config,
-    ledger::{Ledger, ReadAt, WorkflowState},
+    ledger::{Ledger, WorkflowState},
     model::{Anomaly, AppId, Clock, WorkflowId},
 };
 
@@ -60,14 +60,6 @@ impl AppReader {
     ) -> Self {
         let memory = Memory { page_sizes: PageSizes::new(settings.page_size), ..Memory::default() };
         Self { client, ledger, clock, settings, runs_read, memory: Mutex::new(memory) }
-    }
-
-    pub(super) fn read_at(&self, api_ms: i64) -> ReadAt {
-        ReadAt { api_ms, local_ms: self.clock.now_ms() }
-    }
-
-    pub(super) fn now(&self) -> ReadAt {
-        self.read_at(self.client.now_ms())
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {

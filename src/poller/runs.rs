@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     api::ApiError,
-    ledger::{ReadAt, RunsRead, StopWhen},
-    model::{Anomaly, Run, RunId, Status, WorkflowId},
+    ledger::{RunsRead, StopWhen},
+    model::{Anomaly, ReadAt, Run, RunId, Status, WorkflowId},
 };
 
 const RUNNING: [Status; 1] = [Status::Running];
@@ -101,7 +101,7 @@ impl AppReader {
             let outcome = reading.answered(&page.items, &page.keys, page.total);
             let read = RunsRead {
                 runs: &page.items,
-                read_at: self.read_at(page.read_at_ms),
+                read_at: page.read_at,
                 newest_first: outcome.newest_first,
                 stop_when: outcome.stop_when,
                 old_end: outcome.old_end,
@@ -158,8 +158,7 @@ impl AppReader {
                 }
                 self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
                 let progress = pager.answered(&page.keys, page.total);
-                let read_at = self.read_at(page.read_at_ms);
-                let news = self.record(id, &page.items, read_at).await?;
+                let news = self.record(id, &page.items, page.read_at).await?;
                 seen.add(page.items, news);
                 match progress {
                     Paged::More | Paged::Restarted => {}
@@ -184,7 +183,7 @@ impl AppReader {
             let run = self.client.run(id, &run_id).await;
             match run {
                 Ok(Some(run)) => {
-                    self.record(id, &[run], self.now()).await?;
+                    self.record(id, &[run], self.client.now()).await?;
                     stats.read();
                 }
                 Ok(None) => {
@@ -207,7 +206,7 @@ impl AppReader {
         }
         if !vanished.is_empty() {
             let app = &self.settings.app_id;
-            self.ledger.record_vanished(app, id, &vanished, self.now()).await?;
+            self.ledger.record_vanished(app, id, &vanished, self.client.now()).await?;
         }
         failure.map_or(Ok(()), Err)
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{ApiError, Client, Page},
-    model::{Anomaly, Status, Workflow},
+    model::{Anomaly, ReadAt, Status, Workflow},
 };
 
 /// For so long after a run of it FAILED, a workflow is read before others: people who were alerted
@@ -21,8 +21,8 @@ const RECENTLY_MS: i64 = 10 * 60_000;
 pub struct WorkflowList {
     /// The workflows, deleted ones included.
     pub workflows: Vec<Workflow>,
-    /// When its first page was asked for, by the API's clock, in milliseconds.
-    pub read_at_ms: i64,
+    /// When its first page was asked for.
+    pub read_at: ReadAt,
     /// How many requests it took.
     pub requests: u32,
 }
@@ -36,7 +36,7 @@ pub async fn list_workflows(
     let mut pager = Pager::new(page_size, 0);
     // Pages overlap; of what was listed twice, the last one is the latest.
     let mut workflows = BTreeMap::new();
-    let (mut first_read_at_ms, mut requests) = (None, 0);
+    let (mut first_read_at, mut requests) = (None, 0);
     loop {
         let page = client.workflows(pager.request()).await;
         requests += 1;
@@ -46,7 +46,7 @@ pub async fn list_workflows(
         };
         on_page(&page);
         // What ended before the first answer is history.
-        let read_at_ms = *first_read_at_ms.get_or_insert(page.read_at_ms);
+        let read_at = *first_read_at.get_or_insert(page.read_at);
         let progress = pager.answered(&page.keys, page.total);
         workflows.extend(page.items.into_iter().map(|it| (it.id.clone(), it)));
         match progress {
@@ -55,7 +55,7 @@ pub async fn list_workflows(
             Paged::GivenUp => return Err(ReadError::Moving),
             Paged::Ended => {
                 let workflows = workflows.into_values().collect();
-                return Ok(WorkflowList { workflows, read_at_ms, requests });
+                return Ok(WorkflowList { workflows, read_at, requests });
             }
         }
     }
@@ -68,9 +68,9 @@ impl AppReader {
         let list = list_workflows(&self.client, self.settings.page_size, |page| {
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableWorkflow, "workflows");
         });
-        let WorkflowList { workflows, read_at_ms, requests } = list.await?;
+        let WorkflowList { workflows, read_at, requests } = list.await?;
         let (app, filter) = (&self.settings.app_id, &self.settings.workflows);
-        self.ledger.record_workflows(app, &workflows, filter, self.read_at(read_at_ms)).await?;
+        self.ledger.record_workflows(app, &workflows, filter, read_at).await?;
         tracing::debug!(
             workflows = workflows.len(),
             milliseconds = self.clock.steady_ms() - begun_ms,
@@ -89,7 +89,7 @@ impl AppReader {
         let Some(app) = state.apps.get(&self.settings.app_id) else {
             return Vec::new();
         };
-        let since_ms = self.client.now_ms() - RECENTLY_MS;
+        let since_ms = self.client.now().api_ms - RECENTLY_MS;
         let workflows = app.published().map(|(id, workflow)| Activity {
             id: id.clone(),
             open: !workflow.open.is_empty(),

@@ -1,6 +1,7 @@
 //! What polling costs and how late it finds what happens, in simulated time.
 
 mod account;
+mod clocks;
 mod failing;
 
 use std::time::Duration;
@@ -181,9 +182,10 @@ fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
                 let workflow = &mut world.workflows[0];
                 workflow.runs.clear();
                 let id = workflow.id.clone();
-                for n in 0..150 {
+                let at_ms = world.now_ms() - 86_400_000;
+                for at_ms in at_ms..at_ms + 150 {
                     let mut run = SimulatedRun::new(Status::Completed, Origin::Workflow);
-                    run = run.with_times(n, Some(n), Some(n + 1));
+                    run = run.with_times(at_ms, Some(at_ms), Some(at_ms + 1));
                     run.padding = padding;
                     world.add_run(&id, run);
                 }

@@ -16,7 +16,7 @@ async fn what_cannot_be_decoded_is_told_once_and_spoils_nothing_else() {
     let mut exporter = Process::serve(&api, &ledger_url(directory.path()), &[]);
     let url = exporter.ready_url().await;
     api.simulator().world(|world| {
-        for item in [json!({ "id": 5, "status": "FAILED" }), json!("no run"), json!(null)] {
+        for item in [json!({ "id": true, "status": "FAILED" }), json!("no run"), json!(null)] {
             let run = world.create_run("work_one", Origin::Workflow).expect("there it is");
             world.run_mut(&run).expect("it was just made").tamper = Tamper::Whole(item);
         }

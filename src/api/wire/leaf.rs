@@ -42,6 +42,29 @@ macro_rules! anything_else {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Leaf<'a>(#[serde(borrow)] Option<&'a RawValue>);
 
+/// Words that stand for no time.
+const NO_TIME: [&str; 10] = [
+    "null",
+    "none",
+    "nil",
+    "n/a",
+    "never",
+    "undefined",
+    "nan",
+    "invalid date",
+    "infinity",
+    "unknown",
+];
+
+/// What decoding an item needs to know and finds out.
+#[derive(Debug)]
+pub(in crate::api) struct Context {
+    /// The last moment that can have passed.
+    pub(super) latest_ms: i64,
+    /// What is odd about the item.
+    pub(super) anomalies: Vec<Anomaly>,
+}
+
 impl<'a> Leaf<'a> {
     pub(super) fn is_given(self) -> bool {
         self.0.is_some()
@@ -81,25 +104,46 @@ impl<'a> Leaf<'a> {
         self.digits().map(Cow::Borrowed).or_else(|| self.text())
     }
 
-    /// A string or an epoch number. One that is given but makes no sense is an anomaly.
-    pub(super) fn timestamp(self, anomalies: &mut Vec<Anomaly>) -> Option<Timestamp> {
-        let timestamp = match self.number() {
-            Some(number) => Timestamp::from_epoch(number),
-            None => self.text().and_then(|text| Timestamp::parse(&text)),
-        };
-        if timestamp.is_none() && self.is_given() {
-            anomalies.push(Anomaly::UnreadableTimestamp);
+    /// A string or an epoch number. What stands for no time, or for one that can't have passed yet, is
+    /// as good as missing; anything else that is given but makes no sense is an anomaly.
+    pub(super) fn timestamp(self, context: &mut Context) -> Option<Timestamp> {
+        let text = self.text();
+        let text = text.as_deref().map(str::trim);
+        let at = text.and_then(Timestamp::parse).or_else(|| Timestamp::from_epoch(self.epoch()?));
+        if at.is_none() && self.is_given() && !self.stands_for_no_time() {
+            context.anomalies.push(Anomaly::UnreadableTimestamp);
         }
-        timestamp
+        at.filter(|at| at.has_passed(context.latest_ms))
+    }
+
+    /// A number of seconds, milliseconds or microseconds, also as a string.
+    pub(super) fn epoch(self) -> Option<f64> {
+        let of_text = || self.text()?.trim().parse().ok().filter(|it: &f64| it.is_finite());
+        self.number().or_else(of_text)
+    }
+
+    /// Whether this is how a language or a database writes that there is no time.
+    fn stands_for_no_time(self) -> bool {
+        if let Some(number) = self.epoch() {
+            // The largest and smallest number of some type.
+            return number.abs() <= u64::MAX as f64;
+        }
+        let Some(text) = self.text() else { return self.bool() == Some(false) };
+        let text = text.trim();
+        let is_word = NO_TIME.iter().any(|word| text.eq_ignore_ascii_case(word));
+        // A date of zeros, or nothing but dashes.
+        let is_blank = text.bytes().all(|byte| b"0-:./ TZ+".contains(&byte));
+        // The last year that has four digits, or one that has more or lies before year 0.
+        is_word || is_blank || text.starts_with("9999-") || text.starts_with(['+', '-'])
     }
 
     /// Credits: a number that isn't negative, nor so large that a sum with it would no longer change
     /// by single credits. Anything else that is given is an anomaly.
-    pub(super) fn credits(self, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
+    pub(super) fn credits(self, context: &mut Context) -> Option<f64> {
         const MOST: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
         let credits = self.number().filter(|credits| (0.0..MOST).contains(credits));
         if credits.is_none() && self.is_given() {
-            anomalies.push(Anomaly::InvalidCredits);
+            context.anomalies.push(Anomaly::InvalidCredits);
         }
         credits
     }

@@ -31,8 +31,9 @@ pub(super) trait WireItem: Sized {
     /// Its form on the wire.
     type Wire<'a>: Fields<'a>;
 
-    /// Converts it; the error says what makes it unusable, without any of its data.
-    fn from_wire(wire: Self::Wire<'_>) -> Result<Self, &'static str>;
+    /// Converts it; the error says what makes it unusable, without any of its data. Times after
+    /// `latest_ms` are taken as missing.
+    fn from_wire(wire: Self::Wire<'_>, latest_ms: i64) -> Result<Self, &'static str>;
 
     fn id(&self) -> &str;
 }
@@ -46,11 +47,11 @@ pub(super) struct DecodedList<T> {
     pub(super) undecodable: Vec<Undecodable>,
 }
 
-/// Decodes a JSON array; `None` if the bytes are none.
-pub(super) fn list<T: WireItem>(bytes: &[u8]) -> Option<DecodedList<T>> {
+/// Decodes a JSON array, or `null` for an empty one; `None` if the bytes are neither.
+pub(super) fn list<T: WireItem>(bytes: &[u8], latest_ms: i64) -> Option<DecodedList<T>> {
     let mut items = Vec::new();
     let whole = each(bytes, |Object(wire): Object<T::Wire<'_>>| {
-        items.push(T::from_wire(wire.ok_or(NOT_AN_OBJECT)?)?);
+        items.push(T::from_wire(wire.ok_or(NOT_AN_OBJECT)?, latest_ms)?);
         Ok(())
     });
     match whole {
@@ -58,14 +59,14 @@ pub(super) fn list<T: WireItem>(bytes: &[u8]) -> Option<DecodedList<T>> {
             let keys = items.iter().map(|item| key(item.id())).collect();
             Some(DecodedList { items, keys, undecodable: Vec::new() })
         }
-        Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes)),
+        Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes), latest_ms),
     }
 }
 
-fn list_one_by_one<T: WireItem>(text: &str) -> Option<DecodedList<T>> {
+fn list_one_by_one<T: WireItem>(text: &str, latest_ms: i64) -> Option<DecodedList<T>> {
     let mut list = DecodedList { items: Vec::new(), keys: Vec::new(), undecodable: Vec::new() };
     let whole = each(text.as_bytes(), |item: &RawValue| {
-        match decode::<T>(item) {
+        match decode::<T>(item, latest_ms) {
             Ok(item) => {
                 list.keys.push(key(item.id()));
                 list.items.push(item);
@@ -83,10 +84,10 @@ fn list_one_by_one<T: WireItem>(text: &str) -> Option<DecodedList<T>> {
 }
 
 /// Decodes a single JSON object; `None` if the bytes are none.
-pub(super) fn single<T: WireItem>(bytes: &[u8]) -> Option<Result<T, Undecodable>> {
+pub(super) fn single<T: WireItem>(bytes: &[u8], latest_ms: i64) -> Option<Result<T, Undecodable>> {
     let text = String::from_utf8_lossy(bytes);
     let item: &RawValue = serde_json::from_str(&text).ok()?;
-    item.get().starts_with('{').then(|| decode(item))
+    item.get().starts_with('{').then(|| decode(item, latest_ms))
 }
 
 /// What an error's answer says: `{message: …}`.
@@ -103,10 +104,10 @@ pub(super) fn error_message(bytes: &[u8]) -> Option<String> {
 const NOT_AN_OBJECT: &str = "it is not an object";
 const NO_ID: &str = "it has no usable id";
 
-fn decode<T: WireItem>(item: &RawValue) -> Result<T, Undecodable> {
+fn decode<T: WireItem>(item: &RawValue, latest_ms: i64) -> Result<T, Undecodable> {
     let wire: Result<Object<T::Wire<'_>>, _> = serde_json::from_str(item.get());
     let decoded = match wire {
-        Ok(Object(Some(wire))) => T::from_wire(wire),
+        Ok(Object(Some(wire))) => T::from_wire(wire, latest_ms),
         Ok(Object(None)) => Err(NOT_AN_OBJECT),
         Err(_) => Err("a field of it is not readable"),
     };
@@ -120,7 +121,7 @@ fn describe(item: &RawValue, reason: &'static str) -> Undecodable {
         }
     }
     let wire = serde_json::from_str::<Object<WireId<'_>>>(item.get()).ok();
-    let id = wire.and_then(|wire| wire.0?.id.text());
+    let id = wire.and_then(|wire| wire.0?.id.text_or_number());
     Undecodable::new(id.as_deref().filter(|id| !id.is_empty()), item.get(), reason)
 }
 
@@ -131,7 +132,7 @@ fn each<'de, W: Deserialize<'de>>(
     accept: impl FnMut(W) -> Result<(), &'static str>,
 ) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    json.deserialize_seq(Each(accept, PhantomData))?;
+    json.deserialize_any(Each(accept, PhantomData))?;
     json.end()
 }
 
@@ -146,6 +147,10 @@ where
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {

@@ -1,6 +1,6 @@
 use super::{
     NO_ID, WireItem,
-    leaf::{Leaf, Object, Several, fields},
+    leaf::{Context, Leaf, Object, Several, fields},
     step::{self, WireStep, WireStepCredits, WireStepDefinition},
 };
 use crate::model::{Origin, Run, RunId, Status};
@@ -39,31 +39,31 @@ fields! {
 impl WireItem for Run {
     type Wire<'a> = WireRun<'a>;
 
-    fn from_wire(wire: WireRun<'_>) -> Result<Self, &'static str> {
-        let id = wire.id.text().and_then(|id| RunId::new(&id)).ok_or(NO_ID)?;
+    fn from_wire(wire: WireRun<'_>, latest_ms: i64) -> Result<Self, &'static str> {
+        let id = wire.id.text_or_number().and_then(|id| RunId::new(&id)).ok_or(NO_ID)?;
         let status = wire.status.text().ok_or("its status is not a string")?;
-        let mut anomalies = Vec::new();
-        let ended_at = wire.ended_at.timestamp(&mut anomalies);
+        let mut context = Context { latest_ms, anomalies: Vec::new() };
+        let ended_at = wire.ended_at.timestamp(&mut context);
         let usage = wire.usage.0.unwrap_or_default();
-        let credits = usage.total.credits(&mut anomalies);
+        let credits = usage.total.credits(&mut context);
         let steps = step::read_all(
             wire.output,
             [wire.version, wire.draft].map(|version| version.0.unwrap_or_default().steps),
             usage.steps,
             ended_at,
-            &mut anomalies,
+            &mut context,
         );
         Ok(Self {
             id,
             status: Status::new(&status),
             origin: Origin::new(&wire.origin.text().unwrap_or_default()),
-            created_at: wire.created_at.timestamp(&mut anomalies),
-            started_at: wire.started_at.timestamp(&mut anomalies),
+            created_at: wire.created_at.timestamp(&mut context),
+            started_at: wire.started_at.timestamp(&mut context),
             ended_at,
-            updated_at: wire.updated_at.timestamp(&mut anomalies),
+            updated_at: wire.updated_at.timestamp(&mut context),
             steps,
             credits,
-            anomalies,
+            anomalies: context.anomalies,
         })
     }
     fn id(&self) -> &str {

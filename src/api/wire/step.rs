@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::leaf::{Leaf, Object, Several, fields};
+use super::leaf::{Context, Leaf, Object, Several, fields};
 use crate::model::{Anomaly, Label, Status, Step, StepDuration, Timestamp, epoch_ms};
 
 fields! {
@@ -46,20 +46,25 @@ pub(super) fn read_all<'a>(
     definitions: [Several<'a, Object<WireStepDefinition<'a>>>; 2],
     usage: Several<'a, Object<WireStepCredits<'a>>>,
     run_ended_at: Option<Timestamp>,
-    anomalies: &mut Vec<Anomaly>,
+    context: &mut Context,
 ) -> Vec<Step> {
     let mut drafts = Vec::new();
     match output {
         Several::Map(steps) => {
-            for (key, step) in steps {
-                drafts.extend(read(key, step, anomalies));
+            // Of two with one key, the last one counts.
+            let places = steps.iter().enumerate().map(|(place, (key, _))| (key.text(), place));
+            let last: HashMap<_, _> = places.collect();
+            for (place, (key, step)) in steps.into_iter().enumerate() {
+                if last.get(&key.text()) == Some(&place) {
+                    drafts.extend(read(key, step, context));
+                }
             }
         }
         Several::List(steps) => {
             let listed = steps.len();
             for step in steps {
                 let key = step.0.map(|step| step.key).unwrap_or_default();
-                drafts.extend(read(key, step, anomalies));
+                drafts.extend(read(key, step, context));
             }
             if drafts.len() == listed {
                 infer_ends(&mut drafts, run_ended_at);
@@ -71,7 +76,7 @@ pub(super) fn read_all<'a>(
     } else {
         types_by_key(definitions)
     };
-    let credits = credits_by_key(usage, anomalies);
+    let credits = credits_by_key(usage, context);
     let finish = |draft: Draft<'_>| Step {
         step_type: type_label(draft.step_type.as_ref().or_else(|| types.get(&draft.key))),
         duration: duration(&draft),
@@ -82,33 +87,26 @@ pub(super) fn read_all<'a>(
     drafts.into_iter().map(finish).collect()
 }
 
-fn read<'a>(
-    key: Leaf<'a>,
-    step: Object<WireStep<'a>>,
-    anomalies: &mut Vec<Anomaly>,
-) -> Option<Draft<'a>> {
-    let key = key.text().filter(|key| !key.is_empty());
+fn read<'a>(key: Leaf<'a>, step: Object<WireStep<'a>>, context: &mut Context) -> Option<Draft<'a>> {
+    let key = key.text_or_number().filter(|key| !key.is_empty());
     let usable = step.0.and_then(|step| Some((key?, step.status.text()?, step)));
     let Some((key, status, step)) = usable else {
-        anomalies.push(Anomaly::UndecodableStep);
+        context.anomalies.push(Anomaly::UndecodableStep);
         return None;
     };
     Some(Draft {
         key,
         step_type: step.step_type.text(),
         status: Status::new(&status),
-        start: moment(step.start, anomalies),
-        end: moment(step.end, anomalies),
+        start: moment(step.start, context),
+        end: moment(step.end, context),
     })
 }
 
 /// An instant in epoch milliseconds; unlike a run's, a step's may have a fraction.
-fn moment(leaf: Leaf<'_>, anomalies: &mut Vec<Anomaly>) -> Option<f64> {
-    if let Some(exact) = leaf.number().and_then(epoch_ms) {
-        return Some(exact);
-    }
-    let instant = leaf.timestamp(anomalies)?.instant()?;
-    Some(instant as f64)
+fn moment(leaf: Leaf<'_>, context: &mut Context) -> Option<f64> {
+    let instant = leaf.timestamp(context)?.instant()?;
+    Some(leaf.number().and_then(epoch_ms).unwrap_or(instant as f64))
 }
 
 /// The first form tells only when steps started: one ended when the next one started, the last one
@@ -147,7 +145,7 @@ fn types_by_key<'a>(
         };
         for definition in definitions.into_iter().filter_map(|definition| definition.0) {
             if let (Some(key), Some(step_type)) =
-                (definition.key.text(), definition.step_type.text())
+                (definition.key.text_or_number(), definition.step_type.text())
             {
                 types.entry(key).or_insert(step_type);
             }
@@ -158,13 +156,13 @@ fn types_by_key<'a>(
 
 fn credits_by_key<'a>(
     usage: Several<'a, Object<WireStepCredits<'a>>>,
-    anomalies: &mut Vec<Anomaly>,
+    context: &mut Context,
 ) -> HashMap<Cow<'a, str>, f64> {
     let Several::Map(steps) = usage else {
         return HashMap::new();
     };
     let mut read = |(key, credits): (Leaf<'a>, Object<WireStepCredits<'a>>)| {
-        Some((key.text()?, credits.0?.total.credits(anomalies)?))
+        Some((key.text_or_number()?, credits.0?.total.credits(context)?))
     };
     steps.into_iter().filter_map(&mut read).collect()
 }

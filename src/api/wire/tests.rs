@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Anomaly, Label, Origin, Run, RunId, Status, Step, StepDuration, TestResults, Timestamp,
+    Anomaly, Label, Origin, Phase, Run, RunId, Status, Step, StepDuration, TestResults, Timestamp,
     Workflow, WorkflowId,
 };
 
 fn runs(bytes: impl AsRef<[u8]>) -> DecodedList<Run> {
-    list(bytes.as_ref()).expect("a list")
+    list(bytes.as_ref(), LATEST_MS).expect("a list")
 }
 
 fn run(value: &Value) -> Run {
@@ -37,6 +37,9 @@ fn step(key: &str, step_type: &str, status: Status, seconds: Option<f64>) -> Ste
 fn durations(run: &Run) -> Vec<StepDuration> {
     run.steps.iter().map(|step| step.duration).collect()
 }
+
+/// 2023-12-26T12:00:00Z
+const LATEST_MS: i64 = NOON + 86_400_000;
 
 /// 2023-12-25T12:00:00Z
 const NOON: i64 = 1_703_505_600_000;
@@ -139,6 +142,7 @@ fn a_workflow_is_read_field_by_field() {
         }, {"id": "work_2", "version": {"version": "1.2"}, "runs_count": 1.5}])
         .to_string()
         .as_bytes(),
+        LATEST_MS,
     )
     .expect("a list");
     let second = Workflow {
@@ -201,10 +205,10 @@ fn a_step_that_ends_before_it_starts_is_negative() {
 }
 
 #[test]
-fn unusable_steps_are_left_out_and_told() {
+fn unusable_steps_are_left_out_and_reported() {
     let run = run_with(
         "output",
-        json!([1, null, "x", [], {}, {"key": "a"}, {"status": "FAILED"}, {"key": 1, "status": "FAILED"},
+        json!([1, null, "x", [], {}, {"key": "a"}, {"status": "FAILED"}, {"key": [1], "status": "FAILED"},
                {"key": "", "status": "FAILED"}, {"key": "fine", "status": "FAILED", "type": "Ärger"}]),
     );
     assert_eq!(run.steps, [step("fine", "other", Status::Failed, None)]);
@@ -212,19 +216,168 @@ fn unusable_steps_are_left_out_and_told() {
 }
 
 #[test]
-fn odd_timestamps_are_missing_ones_and_told() {
-    for odd in [json!("yesterday"), json!(""), json!(true), json!({}), json!(1e300)] {
+fn odd_timestamps_are_missing_ones_and_reported() {
+    for odd in [json!("yesterday"), json!("1 Jan"), json!(true), json!({}), json!([]), json!(1e300)]
+    {
         let run = run_with("ended_at", odd.clone());
-        assert_eq!(
-            (run.ended_at, run.anomalies),
-            (None, vec![Anomaly::UnreadableTimestamp]),
-            "{odd}"
-        );
+        let missing = (None, vec![Anomaly::UnreadableTimestamp]);
+        assert_eq!((run.ended_at, run.anomalies), missing, "{odd}");
+    }
+}
+
+/// What APIs, languages and databases write where there is no time.
+fn no_times() -> Vec<Value> {
+    let numbers = [0, 1, -1, 86_399, 86_400_000, -62_135_596_800, 2_147_483_647, 4_294_967_295];
+    let large = [-62_135_596_800_000, -2_208_988_800_000, 253_402_300_799_999, i64::MIN, i64::MAX];
+    let fractions = [0.0, -0.0, 0.5, -1.5, 1.8e19].map(Value::from);
+    let dates = [
+        "",
+        " ",
+        "-",
+        "--",
+        "0",
+        "-1",
+        "0.0",
+        "null",
+        "NULL",
+        "None",
+        "nil",
+        "N/A",
+        "never",
+        "NaN",
+        "undefined",
+        "Invalid Date",
+        "infinity",
+        "-infinity",
+        "unknown",
+        "0000-00-00",
+        "0000-00-00 00:00:00",
+        "0000-00-00T00:00:00.000Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00",
+        "0001-01-01",
+        "0001-01-01T00:00:00+02:00",
+        "1601-01-01T00:00:00Z",
+        "1753-01-01",
+        "1899-12-30T00:00:00Z",
+        "1900-01-01T00:00:00",
+        "1969-12-31T23:59:59Z",
+        "1969-12-31T16:00:00-08:00",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01",
+        "1970-01-01T09:00:00+09:00",
+        "1970-01-01 23:59:59",
+        "1980-01-01T00:00:00Z",
+        "2038-01-19T03:14:07Z",
+        "2099-12-31T23:59:59Z",
+        "2262-04-11T23:47:16Z",
+        "9999-12-31T23:59:59.999Z",
+        "9999-12-31",
+        "+275760-09-13T00:00:00.000Z",
+        "-271821-04-20T00:00:00.000Z",
+        "+292278994-08-17T07:12:55.807Z",
+        "9223372036854775807",
+    ];
+    let numbers = numbers.into_iter().chain(large).map(Value::from).chain(fractions);
+    numbers.chain(dates.map(Value::from)).chain([json!(null), json!(false)]).collect()
+}
+
+#[test]
+fn a_time_that_stands_for_none_is_missing_in_every_field_that_holds_a_time() {
+    for none in no_times() {
+        for field in ["created_at", "started_at", "ended_at", "updated_at"] {
+            let run = run_with(field, none.clone());
+            let times = [run.created_at, run.started_at, run.ended_at, run.updated_at];
+            assert_eq!((times, run.anomalies), ([None; 4], vec![]), "{field} {none}");
+        }
+        for (start, end) in [(&none, &json!(NOON)), (&json!(NOON), &none)] {
+            let run =
+                run_with("output", json!({"a": {"status": "FAILED", "start": start, "end": end}}));
+            assert_eq!(durations(&run), [StepDuration::Unknown], "step, {none}");
+            assert_eq!(run.anomalies, [], "step, {none}");
+        }
+        let text = json!([{"id": "w", "created_at": none}]).to_string();
+        let workflows: DecodedList<Workflow> = list(text.as_bytes(), LATEST_MS).expect("a list");
+        assert_eq!(workflows.items[0].created_at, None, "workflow, {none}");
+    }
+    // An unknown status has ended when there is an end.
+    let waiting = json!({"id": "r", "status": "PAUSED", "ended_at": "0001-01-01T00:00:00Z"});
+    assert_eq!(run(&waiting).phase(), Phase::Open);
+}
+
+#[test]
+fn every_form_of_a_time_is_read_in_every_field_that_holds_one() {
+    for noon in [
+        json!(NOON),
+        json!(NOON / 1000),
+        json!(NOON * 1000),
+        json!(NOON as f64 / 1000.0),
+        json!(NOON.to_string()),
+        json!((NOON / 1000).to_string()),
+        json!("2023-12-25T12:00:00Z"),
+        json!("2023-12-25t12:00:00z"),
+        json!(" 2023-12-25 12:00:00 "),
+        json!("2023-12-25T12:00:00.000000000Z"),
+        json!("2023-12-25T05:00:00-0700"),
+    ] {
+        for field in ["created_at", "started_at", "ended_at", "updated_at"] {
+            let run = run_with(field, noon.clone());
+            let times = [run.created_at, run.started_at, run.ended_at, run.updated_at];
+            let read: Vec<_> = times.into_iter().flatten().collect();
+            assert_eq!((read, run.anomalies), (vec![Timestamp::Instant(NOON)], vec![]), "{noon}");
+        }
+        let steps = json!({"a": {"status": "FAILED", "start": noon, "end": NOON + 1000}});
+        let seconds = StepDuration::Seconds(1.0);
+        assert_eq!(durations(&run_with("output", steps)), [seconds], "{noon}");
+    }
+    // A clock may be ahead of ours, but not by more than a day.
+    let run = |ms: i64| run_with("ended_at", json!(ms)).ended_at;
+    assert_eq!((run(LATEST_MS), run(LATEST_MS + 1)), (Some(Timestamp::Instant(LATEST_MS)), None));
+}
+
+#[test]
+fn the_last_of_two_fields_with_one_name_counts() {
+    let list = runs(
+        r#"[{"id":"x","status":"RUNNING","id":"a","status":"FAILED","\u0073tatus":"COMPLETED",
+            "output":{"s":{"status":"FAILED"}},
+            "output":{"s":{"status":"RUNNING"},"t":{"status":"FAILED","status":"COMPLETED"},
+                      "s":{"status":"SKIPPED"}},
+            "usage":{"total":1,"steps":{"s":{"total":1},"s":{"total":2}},"total":3}}]"#,
+    );
+    let run = &list.items[0];
+    assert_eq!((run.id.as_str(), &run.status, run.credits), ("a", &Status::Completed, Some(3.0)));
+    let skipped = Step { credits: Some(2.0), ..step("s", "unknown", Status::Skipped, None) };
+    assert_eq!(run.steps, [step("t", "unknown", Status::Completed, None), skipped]);
+    assert_eq!((run.anomalies.len(), list.keys.len()), (0, 1));
+}
+
+#[test]
+fn an_id_or_a_key_may_be_a_number() {
+    let list = runs(
+        r#"[{"id":7,"status":"FAILED","output":[{"key":1,"status":"FAILED"}],
+             "workflow_version":{"steps":[{"key":1,"type":"code"}]}}, {"id":-7.50,"status":"FAILED"}]"#,
+    );
+    let ids: Vec<_> = list.items.iter().map(|run| run.id.as_str()).collect();
+    assert_eq!(ids, ["7", "-7.50"]);
+    assert_eq!(list.items[0].steps, [step("1", "code", Status::Failed, None)]);
+    let text = br#"[{"id":12,"name":34,"key":56}]"#;
+    let workflows: DecodedList<Workflow> = self::list(text, LATEST_MS).expect("a list");
+    let Workflow { id, name, key, .. } = &workflows.items[0];
+    assert_eq!((id.as_str(), name.as_str(), key.as_str()), ("12", "34", "56"));
+}
+
+#[test]
+fn null_is_an_empty_list_wherever_a_list_may_be() {
+    assert!(runs("null").keys.is_empty() && runs(" null\n").keys.is_empty());
+    for field in ["output", "usage", "workflow_version", "workflow_version_draft", "input"] {
+        let run = run_with(field, json!(null));
+        assert_eq!((run.steps, run.credits, run.anomalies), (vec![], None, vec![]), "{field}");
     }
 }
 
 #[test]
-fn odd_credits_are_missing_ones_and_told() {
+fn odd_credits_are_missing_ones_and_reported() {
     for odd in ["-1", "1e999", "1.7e308", "9007199254740992", "\"7\"", "[]"] {
         let text = format!(
             r#"[{{"id":"r","status":"FAILED","output":{{"a":{{"status":"FAILED"}}}},

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use super::{
     NO_ID, WireItem,
-    leaf::{Leaf, Object, fields},
+    leaf::{Context, Leaf, Object, fields},
 };
 use crate::model::{TestResults, Workflow, WorkflowId};
 
@@ -46,10 +46,12 @@ fields! {
 impl WireItem for Workflow {
     type Wire<'a> = WireWorkflow<'a>;
 
-    fn from_wire(wire: WireWorkflow<'_>) -> Result<Self, &'static str> {
-        let id = wire.id.text().and_then(|id| WorkflowId::new(&id)).ok_or(NO_ID)?;
-        let text = |leaf: Leaf<'_>| leaf.text().unwrap_or_default().into_owned();
+    fn from_wire(wire: WireWorkflow<'_>, latest_ms: i64) -> Result<Self, &'static str> {
+        let id = wire.id.text_or_number().and_then(|id| WorkflowId::new(&id)).ok_or(NO_ID)?;
+        let text = |leaf: Leaf<'_>| leaf.text_or_number().unwrap_or_default().into_owned();
         let version = wire.version.0;
+        // Only runs have anomalies.
+        let mut context = Context { latest_ms, anomalies: Vec::new() };
         Ok(Self {
             id,
             name: text(wire.name),
@@ -60,8 +62,7 @@ impl WireItem for Workflow {
                 .map(Cow::into_owned),
             enabled: wire.enabled.bool().unwrap_or(true),
             deleted: wire.deleted.bool().unwrap_or(false),
-            // A workflow is no run: there is nothing to hang an anomaly on.
-            created_at: wire.created_at.timestamp(&mut Vec::new()),
+            created_at: wire.created_at.timestamp(&mut context),
             runs_count: wire.runs_count.count(),
             tests: wire.tests.0.map(|tests| TestResults {
                 running: tests.running.count(),

@@ -13,6 +13,8 @@ pub(super) struct Book {
     pub(super) registry: Registry,
     pub(super) settings: Settings,
     pub(super) now_ms: i64,
+    /// How far the API's clock and the local one are ahead.
+    pub(super) ahead_ms: (i64, i64),
     pub(super) workflow: WorkflowId,
 }
 
@@ -93,7 +95,7 @@ impl Book {
         let ledger =
             Ledger::open(settings.clone(), metrics, |_| GAUGES, now_ms).await.expect("it opens");
         let workflow = workflow("w").id;
-        Self { ledger, registry, settings, now_ms, workflow }
+        Self { ledger, registry, settings, now_ms, ahead_ms: (0, 0), workflow }
     }
 
     /// A ledger that has met its app, and read the list of runs once.
@@ -106,7 +108,8 @@ impl Book {
     }
 
     pub(super) fn at(&self) -> ReadAt {
-        ReadAt { api_ms: self.now_ms, local_ms: self.now_ms }
+        let (api, local) = self.ahead_ms;
+        ReadAt { api_ms: self.now_ms + api, local_ms: self.now_ms + local }
     }
 
     pub(super) async fn list(&mut self, workflows: &[Workflow]) {

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Instant};
 
 use cortex_workflow_exporter::{
     config::{Buckets, WorkflowFilter},
-    ledger::{Ledger, LedgerMetrics, ReadAt, RunsRead, Settings, StopWhen},
+    ledger::{Ledger, LedgerMetrics, RunsRead, Settings, StopWhen},
     metrics::{Encoding, Exposition, Format, Negotiated, gauges_of},
     model::{
-        AppId, Clock as _, Label, Origin, Run, RunId, Status, Step, StepDuration, SystemClock,
-        Timestamp, Workflow, WorkflowId,
+        AppId, Clock as _, Label, Origin, ReadAt, Run, RunId, Status, Step, StepDuration,
+        SystemClock, Timestamp, Workflow, WorkflowId,
     },
 };
 use prometheus::Registry;
@@ -34,7 +34,7 @@ pub(crate) fn measure(runtime: &Runtime) {
             exposition.render(wanted);
             begun.elapsed().as_secs_f64() * 1e3
         };
-        timed();
+        let first = timed();
         let later = Samples::of(CHANGES, || {
             runs += 1;
             runtime.block_on(run(&ledger, runs * 7 % WORKFLOWS, runs));
@@ -43,7 +43,7 @@ pub(crate) fn measure(runtime: &Runtime) {
         });
         let what =
             format!("one run of {series} series changed: the next scrape is later by, {name}");
-        row(&what, later, "ms");
+        row(&what, later, &format!("ms (all of it anew: {first:.0} ms)"));
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -59,6 +62,8 @@ pub(crate) struct Setting {
     pub(crate) sweep_interval: Duration,
     /// Where the exporter's key comes from; the API's is `demo-key`.
     pub(crate) key: ApiKey,
+    /// How far the exporter's clock is ahead, now.
+    pub(crate) local_ahead_ms: Arc<AtomicI64>,
 }
 
 impl Default for Setting {
@@ -73,6 +78,7 @@ impl Default for Setting {
             gateway: None,
             sweep_interval: Duration::from_secs(300),
             key: ApiKey::Value("demo-key".into()),
+            local_ahead_ms: Arc::default(),
         }
     }
 }
@@ -116,6 +122,22 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// The exporter's own clock, which somebody may set.
+struct LocalClock {
+    real: Arc<dyn Clock>,
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock for LocalClock {
+    fn now_ms(&self) -> i64 {
+        self.real.now_ms() + self.ahead_ms.load(Relaxed)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.real.steady_ms()
+    }
+}
+
 /// When runs of each workflow ended that were not counted yet, and the delays of those that were.
 #[derive(Default)]
 struct Truth {
@@ -143,9 +165,11 @@ impl Stage {
         };
         let simulator = Simulator::new(api, Arc::clone(&clock));
         people(&simulator, setting);
-        let ledger = ledger(&clock).await;
+        let ahead_ms = Arc::clone(&setting.local_ahead_ms);
+        let local: Arc<dyn Clock> = Arc::new(LocalClock { real: Arc::clone(&clock), ahead_ms });
+        let ledger = ledger(&local).await;
         tokio::spawn(stand_still_for(ledger.clone()));
-        let poller = poller(setting, &simulator, &ledger, &clock);
+        let poller = poller(setting, &simulator, &ledger, &local);
         Self { simulator, poller, ledger, clock }
     }
 }
