@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::assert_small;
-use crate::support::{Api, Process, get, wait_until};
+use crate::support::{Api, Process, client, get, wait_until};
 
 /// As the exporter has it.
 const MOST_CONNECTIONS: usize = 512;
@@ -115,8 +115,13 @@ impl Scene {
         let open = self.exporter.open_files();
         assert!(open <= MOST_CONNECTIONS + OTHER_FILES, "{open} files and connections");
         drop(crowd);
-        let metrics = format!("{}/metrics", self.url);
-        assert_eq!(get(&metrics).await.0, 200, "{}", self.exporter.log());
+        // The system may still refuse a client for those that it queued before.
+        let served = async || {
+            let answer = client().get(format!("{}/metrics", self.url)).send().await;
+            Some(answer.ok()?.status().as_u16())
+        };
+        let status = wait_until("a new client is served", served, || self.exporter.log()).await;
+        assert_eq!(status, 200, "{}", self.exporter.log());
         self.scrape().await;
         assert_small(&self.exporter, what);
     }
