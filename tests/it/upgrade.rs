@@ -7,6 +7,7 @@ use cortex_workflow_exporter::{
     model::{Origin, Status},
     simulator::{SimulatedRun, SimulatedWorkflow, Tamper},
 };
+use futures::future::join_all;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -22,45 +23,40 @@ fn path(schema: &str, ending: &str) -> PathBuf {
 }
 
 fn read(schema: &str, ending: &str) -> String {
-    fs::read_to_string(path(schema, ending)).expect("it is there")
+    fs::read_to_string(path(schema, ending)).expect("each schema has its files")
 }
 
-async fn goes_on_in_a_file(schema: &str) {
-    let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let ledger = directory.path().join("ledger.db");
-    fs::copy(path(schema, "db"), ledger).expect("it can be copied");
-    goes_on(schema, &ledger_url(directory.path())).await;
-}
-
-async fn goes_on_on_a_server(schema: &str) {
-    let server = Postgres::start();
-    let url = server.url("public");
-    let mut connection = PgConnection::connect(&url).await.expect("the server is there");
-    let dump = read(schema, "sql");
-    let loaded = sqlx::raw_sql(AssertSqlSafe(dump)).execute(&mut connection).await;
-    loaded.expect("PostgreSQL takes a dump of its own");
-    connection.close().await.expect("it ends");
-    goes_on(schema, &url).await;
+/// The schemas so far.
+fn schemas() -> Vec<String> {
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/migrations");
+    let migrations = fs::read_dir(migrations).expect("it can be listed").count();
+    (1..=migrations).map(|schema| schema.to_string()).collect()
 }
 
 #[tokio::test]
-async fn a_ledger_of_schema_1_goes_on_in_a_file() {
-    goes_on_in_a_file("1").await;
+async fn a_ledger_of_each_schema_goes_on_in_a_file() {
+    let goes_on_in_a_file = async |schema: String| {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        let ledger = directory.path().join("ledger.db");
+        fs::copy(path(&schema, "db"), ledger).expect("each schema has its files");
+        goes_on(&schema, &ledger_url(directory.path())).await;
+    };
+    join_all(schemas().into_iter().map(goes_on_in_a_file)).await;
 }
 
 #[tokio::test]
-async fn a_ledger_of_schema_1_goes_on_on_postgres() {
-    goes_on_on_a_server("1").await;
-}
-
-#[tokio::test]
-async fn a_ledger_of_schema_2_goes_on_in_a_file() {
-    goes_on_in_a_file("2").await;
-}
-
-#[tokio::test]
-async fn a_ledger_of_schema_2_goes_on_on_postgres() {
-    goes_on_on_a_server("2").await;
+async fn a_ledger_of_each_schema_goes_on_on_postgres() {
+    let goes_on_on_a_server = async |schema: String| {
+        let server = Postgres::start();
+        let url = server.url("public");
+        let mut connection = PgConnection::connect(&url).await.expect("the server is there");
+        let dump = read(&schema, "sql");
+        let loaded = sqlx::raw_sql(AssertSqlSafe(dump)).execute(&mut connection).await;
+        loaded.expect("PostgreSQL takes a dump of its own");
+        connection.close().await.expect("it ends");
+        goes_on(&schema, &url).await;
+    };
+    join_all(schemas().into_iter().map(goes_on_on_a_server)).await;
 }
 
 async fn goes_on(schema: &str, state_url: &str) {
