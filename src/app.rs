@@ -74,7 +74,7 @@ impl App {
         self.server.addresses()
     }
 
-    /// Polls and serves until told to stop; each item of `hangups` asks for a reload. The error says
+    /// Polls and serves until stopped; each item of `hangups` asks for a reload. The error states
     /// what ended by itself.
     pub async fn run(
         self,
@@ -118,14 +118,14 @@ impl App {
             reload: Arc::new(move || ask(requests.clone())),
         };
         let healthy = Arc::clone(&endpoints.healthy);
-        let telling = systemd::accompany(move || healthy(), stop.clone());
+        let notifying = systemd::notify(move || healthy(), stop.clone());
         let serving = server.serve(endpoints, stop.clone(), GRACE);
         let polling = async {
             let ended = supervisor.run(reloads, hangups).await;
             stop.cancel();
             ended
         };
-        let ((), (), ended) = tokio::join!(telling, serving, polling);
+        let ((), (), ended) = tokio::join!(notifying, serving, polling);
         if let Err(error) = ledger.close().await {
             tracing::warn!(%error, "The ledger was not closed in order; nothing is lost.");
         }

@@ -1,5 +1,5 @@
-//! What systemd is told: that the exporter serves, that it is well, that it stops. Started by anything
-//! else, it tells nobody. The protocol is in the manual page `sd_notify(3)`.
+//! Notifies systemd that the exporter serves, that it is well, that it stops. Started by anything
+//! else, it notifies nobody. The protocol is in the manual page `sd_notify(3)`.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Tells that the exporter serves; then, if the unit has a watchdog, that it lives for as long as it is
+/// Notifies that the exporter serves; then, if the unit has a watchdog, that it lives for as long as it is
 /// healthy; and once `stop` is cancelled, that it stops.
-pub async fn accompany(healthy: impl Fn() -> Result<(), String>, stop: CancellationToken) {
-    tell(&NotifyState::Ready);
+pub async fn notify(healthy: impl Fn() -> Result<(), String>, stop: CancellationToken) {
+    send(&NotifyState::Ready);
     // The manual advises to answer twice as often as is asked for. Nought asks for nothing.
     let period = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
     if let Some(period) = period.filter(|period| !period.is_zero()) {
-        let alive = || tell(&NotifyState::Watchdog);
+        let alive = || send(&NotifyState::Watchdog);
         stop.run_until_cancelled(answer_watchdog(period, healthy, alive)).await;
     }
     stop.cancelled().await;
-    tell(&NotifyState::Stopping);
+    send(&NotifyState::Stopping);
 }
 
 /// Says `alive` once in each period in which the exporter is healthy, forever.
@@ -48,9 +48,9 @@ async fn answer_watchdog(
     }
 }
 
-fn tell(state: &NotifyState<'_>) {
+fn send(state: &NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        warn!(%error, %state, "Cannot tell systemd; is NOTIFY_SOCKET set by hand?");
+        warn!(%error, %state, "Cannot notify systemd; is NOTIFY_SOCKET set by hand?");
     }
 }
 

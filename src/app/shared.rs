@@ -94,7 +94,7 @@ impl Shared {
         Ok(made)
     }
 
-    /// Allows so many requests a minute from now on.
+    /// The maximum number of requests per minute from now on.
     pub(super) fn limit(&self, requests_per_minute: u32) {
         self.rate_limiter.set_limit(requests_per_minute);
         self.api_metrics.set_rate_limit(self.rate_limiter.limit());

@@ -22,10 +22,10 @@ use crate::{
 /// Reads the configuration anew; the error says everything that is wrong with it.
 pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Asks for a reload, and is told how it went.
+/// A request to reload; the answer is how that went.
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
-/// How the polls go, for whoever looks.
+/// How the polls go.
 pub(super) struct PollHealth {
     /// The apps, and how the polls of each go.
     pub(super) apps: Vec<(AppId, watch::Receiver<poller::PollerStatus>)>,
@@ -83,7 +83,7 @@ impl Supervisor {
         self.health.subscribe()
     }
 
-    /// Polls until told to stop, and reloads when asked to. The error says what ended by itself.
+    /// Polls until stopped, and reloads when asked to. The error states what ended by itself.
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Request>,
@@ -101,7 +101,7 @@ impl Supervisor {
                     };
                 }
                 Some(answer) = requests.recv() => {
-                    // Without an answer, whoever asked is told that this is the end.
+                    // Without an answer, the requester learns that this is the end.
                     let outcome = stop.run_until_cancelled(self.reload()).await;
                     let _ = outcome.map(|outcome| answer.send(outcome));
                 }

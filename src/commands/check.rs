@@ -1,4 +1,4 @@
-//! Says what is wrong with a configuration, and what would be exported by it.
+//! Reports what is wrong with a configuration, and what would be exported by it.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,11 @@ use crate::{
     poller::{Estimate, ReadError, WorkflowList, Workload, estimate, list_workflows},
 };
 
-/// So many workflows are shown one by one.
-const MOST_ROWS: usize = 50;
+/// Maximum number of workflows that are shown one by one.
+const MAX_ROWS: usize = 50;
 
-/// A clock that differs by more is worth a word, in seconds.
-const SKEW_WORTH_A_WORD: f64 = 5.0;
+/// A clock that differs by more is noted, in seconds.
+const NOTED_SKEW: f64 = 5.0;
 
 /// What was found out.
 struct Findings {
@@ -34,8 +34,8 @@ struct Findings {
     rejected: bool,
 }
 
-/// An app, as the API tells of it.
-struct Told<'a> {
+/// An app, as the API lists it.
+struct ListedApp<'a> {
     app: &'a AppConfig,
     workflows: Vec<Workflow>,
     read_at: ReadAt,
@@ -43,7 +43,7 @@ struct Told<'a> {
     skew_ms: Option<i64>,
 }
 
-/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and tells
+/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and reports
 /// what would come of this configuration. Touches no ledger.
 pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
@@ -53,22 +53,22 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
         Err(error) => findings.problems.push(error.to_string()),
     }
     let core = throw_away(&config).await?;
-    let mut told = Vec::new();
+    let mut listed = Vec::new();
     for (app, client) in config.apps.iter().zip(core.clients()) {
         match list(app, client).await {
-            Ok(app) => told.push(app),
+            Ok(app) => listed.push(app),
             Err(error) => {
                 findings.rejected |= error.is_auth();
                 findings.problems.push(format!("app {}: {error}", app.cortex.app_id));
             }
         }
     }
-    for one in &told {
+    for one in &listed {
         let (id, filter) = (&one.app.cortex.app_id, &one.app.workflows);
         core.ledger().record_workflows(id, &one.workflows, filter, one.read_at).await?;
     }
-    if !told.is_empty() {
-        text += &report(&config, &core, &told, &mut findings);
+    if !listed.is_empty() {
+        text += &report(&config, &core, &listed, &mut findings);
     }
     print(&text)?;
     for remark in &findings.remarks {
@@ -113,20 +113,25 @@ async fn throw_away(config: &Config) -> anyhow::Result<Core> {
 }
 
 /// Reads an app's list of workflows.
-async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<Told<'a>, ReadError> {
+async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<ListedApp<'a>, ReadError> {
     let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
     let WorkflowList { workflows, read_at, requests } = list;
     let skew_ms = client.clock_skew_ms();
-    Ok(Told { app, workflows, read_at, list_requests: requests, skew_ms })
+    Ok(ListedApp { app, workflows, read_at, list_requests: requests, skew_ms })
 }
 
 /// The tables, and what is to be said about them.
-fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findings) -> String {
+fn report(
+    config: &Config,
+    core: &Core,
+    apps_listed: &[ListedApp<'_>],
+    findings: &mut Findings,
+) -> String {
     let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
     let mut apps = TextTable::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
     let mut workload = Workload::default();
     let (mut rows, mut left_out) = (0, 0);
-    for one in told {
+    for one in apps_listed {
         let id = one.app.cortex.app_id.as_str();
         let followed = followed(core, &one.app.cortex.app_id);
         workload.list_requests += one.list_requests;
@@ -135,7 +140,7 @@ fn report(config: &Config, core: &Core, told: &[Told<'_>], findings: &mut Findin
             let is_followed = followed.get(&workflow.id);
             account_for(&mut workload, workflow, is_followed.is_some(), one.read_at.api_ms);
             rows += 1;
-            if rows > MOST_ROWS {
+            if rows > MAX_ROWS {
                 left_out += 1;
                 continue;
             }
@@ -202,7 +207,7 @@ fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>
              --workflows.exclude and whose key it is"
         ));
     }
-    if let Some(seconds) = skew.filter(|seconds| seconds.abs() > SKEW_WORTH_A_WORD) {
+    if let Some(seconds) = skew.filter(|seconds| seconds.abs() > NOTED_SKEW) {
         findings.remarks.push(format!(
             "app {app}: the API's clock and this one differ by {seconds:+.1} s; counting is right \
              all the same, but set this one by NTP"
@@ -227,7 +232,7 @@ fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Find
     format!(
         "Requests: {:.1} a minute of {limit} (lists {lists:.1}, readings {readings:.1}, sweeps \
          {sweeps:.1})\nA run is counted {} s after its end on average, {} s at the most; {} s where \
-         the list of workflows does not tell of it\n",
+         the list of workflows does not show it\n",
         estimate.requests(),
         estimate.mean_delay.as_secs_f64().round(),
         seconds(&estimate.longest_delay),

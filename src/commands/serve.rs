@@ -11,7 +11,7 @@ use crate::{
     model::SystemClock,
 };
 
-/// Polls and serves until told to stop. A reload reads the files anew.
+/// Polls and serves until stopped. A reload reads the files anew.
 pub(super) async fn serve(
     config: Config,
     line: CommandLine,

@@ -12,7 +12,7 @@ use crate::{
     simulator::{Simulator, SimulatorSettings},
 };
 
-/// Serves the simulated API until told to stop; nothing is left for a SIGHUP to reload.
+/// Serves the simulated API until stopped, by a SIGHUP too: there is nothing to reload.
 pub(super) async fn simulate(
     config: &config::Simulate,
     stop: CancellationToken,

@@ -6,58 +6,41 @@ use std::{ffi::OsString, fs, net::IpAddr};
 use axum::http::Uri;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-/// What is set for requests to the API; which of the two spellings counts is the client's to decide.
-const PROXIES: [&str; 6] =
-    ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
-
-const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
-
-/// A file with the authorities that are trusted, instead of the system's.
-const AUTHORITIES: &str = "SSL_CERT_FILE";
-
-/// What PostgreSQL's clients read. All of them have to be text.
-const POSTGRES: [&str; 12] = [
-    "PGHOST",
-    "PGHOSTADDR",
-    "PGPORT",
-    "PGUSER",
-    "PGPASSWORD",
-    "PGDATABASE",
-    "PGSSLROOTCERT",
-    "PGSSLCERT",
-    "PGSSLKEY",
-    "PGSSLMODE",
-    "PGAPPNAME",
-    "PGOPTIONS",
-];
-
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// What is wrong with the variables for requests to the API, of which `get` returns the values. No
-/// value is repeated: a proxy's may hold a password.
-pub(super) fn client_errors(get: Get<'_>) -> Vec<String> {
-    let proxies = PROXIES.iter().map(|name| (*name, proxy as VariableCheck));
-    let exceptions = EXCEPTIONS.iter().map(|name| (*name, exceptions as VariableCheck));
-    let authorities = [(AUTHORITIES, authorities as VariableCheck)];
-    errors(proxies.chain(exceptions).chain(authorities), get)
+/// What is wrong with the variables for requests to the API. No value that may hold a password is
+/// repeated.
+pub(super) fn client_errors(variables: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
+    errors(variables, |name| match name {
+        "HTTPS_PROXY" | "ALL_PROXY" | "HTTP_PROXY" => Some(proxy),
+        "NO_PROXY" => Some(exceptions),
+        "SSL_CERT_FILE" => Some(authorities),
+        _ => None,
+    })
 }
 
 /// The same for a ledger in PostgreSQL.
-pub(super) fn postgres_errors(get: Get<'_>) -> Vec<String> {
-    errors(POSTGRES.iter().map(|name| (*name, check_for(name))), get)
+pub(super) fn postgres_errors(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<String> {
+    errors(variables, |name| match name {
+        "PGPORT" => Some(port),
+        "PGSSLMODE" => Some(ssl_mode),
+        _ if name.starts_with("PG") => Some(|_| Ok(())),
+        _ => None,
+    })
 }
 
-/// The values of variables.
-type Get<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+type ValueCheck = fn(&str) -> Result<(), String>;
 
-type VariableCheck = fn(&str) -> Result<(), String>;
-
+/// `check_of` gives what is to hold for the value of a variable, whose name is in capitals.
 fn errors(
-    variables: impl Iterator<Item = (&'static str, VariableCheck)>,
-    get: Get<'_>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    check_of: impl Fn(&str) -> Option<ValueCheck>,
 ) -> Vec<String> {
-    let error = |(name, check): (&str, VariableCheck)| {
-        let value = get(name).filter(|value| !value.is_empty())?;
+    let error = |(name, value): (OsString, OsString)| {
+        let name = name.into_string().ok().filter(|_| !value.is_empty())?;
+        let check = check_of(&name.to_ascii_uppercase())?;
         let checked = match value.to_str() {
             Some(text) => check(text),
             None => Err("it is not text in UTF-8".into()),
@@ -77,8 +60,12 @@ fn proxy(text: &str) -> Result<(), String> {
             return Err(format!("{other} is not a proxy that is supported; use http or https"));
         }
     }
-    if uri.host().is_none_or(str::is_empty) {
+    let Some(host) = uri.host().filter(|host| !host.is_empty()) else {
         return Err("it names no host; write it like http://proxy.example:3128".into());
+    };
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if uri.port_u16().is_none() && !authority.ends_with(host) {
+        return Err("its port is not a number up to 65535".into());
     }
     Ok(())
 }
@@ -104,20 +91,15 @@ fn authorities(path: &str) -> Result<(), String> {
     }
 }
 
-fn check_for(name: &str) -> VariableCheck {
-    match name {
-        "PGPORT" => |text| match text.parse::<u16>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(format!("{text:?} is not a port")),
-        },
-        "PGSSLMODE" => |text| {
-            if SSL_MODES.contains(&&*text.to_ascii_lowercase()) {
-                return Ok(());
-            }
-            Err(format!("{text:?} is not one of {}", SSL_MODES.join(", ")))
-        },
-        _ => |_| Ok(()),
+fn port(text: &str) -> Result<(), String> {
+    text.parse().map(|_: u16| ()).map_err(|_| format!("{text:?} is not a port"))
+}
+
+fn ssl_mode(text: &str) -> Result<(), String> {
+    if SSL_MODES.contains(&&*text.to_ascii_lowercase()) {
+        return Ok(());
     }
+    Err(format!("{text:?} is not one of {}", SSL_MODES.join(", ")))
 }
 
 #[cfg(test)]
@@ -126,8 +108,8 @@ mod tests {
 
     use super::*;
 
-    fn one(variable: &str, value: &[u8]) -> impl Fn(&str) -> Option<OsString> {
-        move |name| (name == variable).then(|| OsString::from_vec(value.into()))
+    fn one(name: &str, value: &[u8]) -> impl Iterator<Item = (OsString, OsString)> {
+        std::iter::once((name.into(), OsString::from_vec(value.into())))
     }
 
     #[test]
@@ -136,7 +118,8 @@ mod tests {
             ("HTTPS_PROXY", &b"http://[bad"[..], "not a URL"),
             ("https_proxy", b"http://user:hunter2@[bad", "not a URL"),
             ("HTTPS_PROXY", b" http://proxy:1", "not a URL"),
-            ("HTTPS_PROXY", b"http://proxy:99999x", "not a URL"),
+            ("HTTPS_PROXY", b"http://proxy:99999x", "its port"),
+            ("HTTPS_PROXY", b"http://me:hunter2@proxy:99999", "its port"),
             ("ALL_PROXY", b"socks5://proxy:1080", "socks5 is not a proxy"),
             ("all_proxy", b"ftp://proxy", "ftp is not a proxy"),
             ("HTTP_PROXY", b"http://:3128", "names no host"),
@@ -148,7 +131,7 @@ mod tests {
             ("SSL_CERT_FILE", b"/no/such", "cannot read /no/such"),
             ("SSL_CERT_FILE", b"/dev/null", "holds no certificate"),
         ] {
-            let errors = client_errors(&one(name, value));
+            let errors = client_errors(one(name, value));
             assert_eq!(errors.len(), 1, "{name}={value:?}: {errors:?}");
             assert!(errors[0].starts_with(name) && errors[0].contains(part), "{errors:?}");
             assert!(!errors[0].contains("hunter2"), "{errors:?}");
@@ -166,7 +149,7 @@ mod tests {
             ("NO_PROXY", b"localhost, .example.com,10.0.0.0/8,fd00::/8,*"),
             ("UNRELATED_PROXY", b"http://[bad"),
         ] {
-            assert_eq!(client_errors(&one(name, value)), [""; 0], "{name}={value:?}");
+            assert_eq!(client_errors(one(name, value)), [""; 0], "{name}={value:?}");
         }
     }
 
@@ -177,11 +160,11 @@ mod tests {
             ("PGSSLMODE", b"verify-ful", "verify-full"),
             ("PGPASSWORD", b"\xff", "UTF-8"),
         ] {
-            let errors = postgres_errors(&one(name, value));
+            let errors = postgres_errors(one(name, value));
             assert_eq!(errors.len(), 1, "{name}={value:?}: {errors:?}");
             assert!(errors[0].starts_with(name) && errors[0].contains(part), "{errors:?}");
         }
-        assert_eq!(postgres_errors(&one("PGSSLMODE", b"verify-full")), [""; 0]);
-        assert_eq!(postgres_errors(&one("PGPORT", b"5432")), [""; 0]);
+        assert_eq!(postgres_errors(one("PGSSLMODE", b"verify-full")), [""; 0]);
+        assert_eq!(postgres_errors(one("PGPORT", b"5432")), [""; 0]);
     }
 }

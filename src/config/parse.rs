@@ -51,7 +51,7 @@ pub(super) fn path(text: &str) -> PathBuf {
 
 pub(super) fn app_id(text: &str) -> Result<AppId, String> {
     AppId::new(text).filter(|id| id.as_str() != "_other").ok_or_else(|| {
-        "an app id has 1 to 128 printable characters; \"c\" lets the key tell the app".into()
+        "an app id has 1 to 128 printable characters; \"c\" stands for the app of the key".into()
     })
 }
 

@@ -82,7 +82,7 @@ const LOGGING: Setting = rows("Logging", &[Serve, Check, Once, Demo, Simulate]);
 const SIMULATOR: Setting = rows("Simulator", &[Demo, Simulate]);
 
 /// All settings, in the order of the help.
-pub static SETTINGS: [Setting; 34] = [
+pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "config.file",
         kind: Kind::File(|draft, path| draft.file = Some(path)),

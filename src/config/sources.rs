@@ -69,7 +69,7 @@ impl<'a> Sources<'a> {
         }
         let mut sources =
             Self { line, draft: ConfigDraft::default(), errors: Vec::new(), walker, entries };
-        for setting in &SETTINGS {
+        for setting in SETTINGS {
             sources.read(setting);
         }
         sources

@@ -57,10 +57,10 @@ fn finish(sources: &mut Sources<'_>) {
 /// Checks the variables that libraries read for what the command does.
 fn environment(sources: &mut Sources<'_>) {
     if matches!(sources.line.command, Command::Serve | Command::Check | Command::Once) {
-        sources.errors.extend(environment::client_errors(&|name| env::var_os(name)));
+        sources.errors.extend(environment::client_errors(env::vars_os()));
     }
     if sources.draft.config.state.url.starts_with("postgres") {
-        sources.errors.extend(environment::postgres_errors(&|name| env::var_os(name)));
+        sources.errors.extend(environment::postgres_errors(env::vars_os()));
     }
 }
 

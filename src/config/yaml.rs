@@ -1,5 +1,5 @@
-//! A YAML document as a tree that knows where each part of it stands. Reading into a tree first, and
-//! judging it afterwards, lets all mistakes be told at once rather than only the first.
+//! A YAML document as a tree in which each part knows its place. Reading into a tree first, and
+//! checking it afterwards, reports all mistakes at once rather than only the first.
 
 use std::{fmt, fs::File, io::Read, path::Path};
 
@@ -35,7 +35,7 @@ pub(super) struct Node {
     pub(super) value: YamlValue,
 }
 
-/// What a part of a document is. Keys may come twice: that is for the reader of the tree to tell.
+/// What a part of a document is. Keys may come twice: the walker reports that.
 #[derive(Clone, Debug)]
 pub(super) enum YamlValue {
     Nothing,

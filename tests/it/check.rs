@@ -281,7 +281,7 @@ async fn every_line_is_true_of_a_world_that_is_known() {
     let requests = "Requests: 38.2 a minute of 400 (lists 6.0, readings 2.0, sweeps 30.2)\n";
     assert!(numbers.contains(requests), "{numbers}");
     let delays = "A run is counted 15 s after its end on average, 31 s at the most; 303 s where the \
-                  list of workflows does not tell of it\n";
+                  list of workflows does not show it\n";
     assert!(numbers.contains(delays), "{numbers}");
     let note = "note: app c: the API's clock and this one differ by ";
     assert!(stderr.starts_with(note) && stderr.lines().count() == 1, "{stderr}");

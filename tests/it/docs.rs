@@ -93,7 +93,7 @@ fn table_of_settings() -> String {
     let mut table = "| flag | variable | key | default | reload | meaning |\n\
                      |---|---|---|---|---|---|\n"
         .to_owned();
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let flag = setting.has_flag().then(|| format!("--{}", setting.name));
         let variable = setting.has_flag().then(|| setting.variable());
         let cells = [flag, variable, setting.key(), Some(setting.default.into())];

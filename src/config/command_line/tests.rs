@@ -17,7 +17,7 @@ fn help(path: &[&str]) -> String {
 
 #[test]
 fn every_setting_explains_itself() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let (name, help) = (setting.name, setting.help);
         let shows_values = matches!(setting.kind, SettingKind::Bool(_)) || !setting.has_flag();
         assert!(shows_values || help.contains("Example: "), "{name}: {help}");

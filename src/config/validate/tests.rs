@@ -226,7 +226,7 @@ fn demo_needs_no_flag_and_once_only_a_key() {
 
 #[test]
 fn every_default_is_valid_and_what_a_reload_refuses_is_in_the_file() {
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         if !setting.default.is_empty() {
             let flag = format!("--{}={}", setting.name, setting.default);
             let command = if setting.key().is_some() || setting.name.starts_with("config.") {

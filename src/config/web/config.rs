@@ -57,7 +57,7 @@ impl WebConfig {
     }
 
     /// What kept clients out under `former` and doesn't any more. A file that is found cut short in
-    /// the middle of being written must not open the door.
+    /// the middle of being written must not let everybody in.
     pub fn gives_up(&self, former: &Self) -> Option<&'static str> {
         let (now, then) = (self.guards, former.guards);
         if then.tls && !now.tls {

@@ -26,7 +26,7 @@ impl Users {
     }
 
     /// The hash to compare a password with, and whether there is such a user at all. One who isn't
-    /// there gets a hash too, so that time doesn't tell who is.
+    /// there gets a hash too, so that time doesn't reveal who is.
     pub fn hash(&self, user: &str) -> (&str, bool) {
         let hash = self.hashes.get(user);
         (hash.unwrap_or(&self.nobody), hash.is_some())
