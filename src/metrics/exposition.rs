@@ -37,13 +37,16 @@ pub struct Exposition {
     /// When the exporter's own counters were 0.
     start_ms: i64,
     options: Arc<ExpositionOptions>,
-    /// By format and encoding.
-    rendered: [[Mutex<Option<Rendered>>; Encoding::ALL.len()]; Format::ALL.len()],
+    /// By format.
+    compressed: [Mutex<Option<Rendered>>; Format::ALL.len()],
+    /// Of the format that was requested last: it takes twenty times the memory.
+    plain: Mutex<Option<Rendered>>,
 }
 
 /// The ledger's families in one format and encoding.
 #[derive(Clone)]
 struct Rendered {
+    format: Format,
     /// Of the state.
     version: u64,
     part: Arc<FirstPart>,
@@ -54,8 +57,8 @@ impl Exposition {
     /// An exposition of these states. `own` has the exporter's own families.
     pub fn new(states: watch::Receiver<Arc<State>>, own: Registry, clock: Arc<dyn Clock>) -> Self {
         let start_ms = clock.now_ms();
-        let (options, rendered) = (Arc::default(), Default::default());
-        Self { states, own, clock, start_ms, options, rendered }
+        let (options, compressed, plain) = Default::default();
+        Self { states, own, clock, start_ms, options, compressed, plain }
     }
 
     /// The same with these options.
@@ -89,10 +92,13 @@ impl Exposition {
         &self,
         Negotiated { format, encoding }: Negotiated,
     ) -> (Rendered, Arc<State>) {
-        let slot = &self.rendered[format as usize][encoding as usize];
+        let slot = match encoding {
+            Encoding::Gzip => &self.compressed[format as usize],
+            Encoding::Identity => &self.plain,
+        };
         let mut slot = slot.lock();
         let state = Arc::clone(&self.states.borrow());
-        slot.take_if(|rendered| rendered.version != state.version);
+        slot.take_if(|rendered| (rendered.version, rendered.format) != (state.version, format));
         let rendered = slot.get_or_insert_with(|| {
             self.discard_all_but(state.version);
             let mut writer = self.writer(format, Encoder::new(encoding));
@@ -100,14 +106,14 @@ impl Exposition {
                 writer.ledger_family(family, &state, self.now());
             }
             let series = writer.series;
-            Rendered { version: state.version, part: Arc::new(writer.out.finish()), series }
+            Rendered { format, version: state.version, part: Arc::new(writer.out.finish()), series }
         });
         (rendered.clone(), state)
     }
 
     /// What was rendered of other states is never sent again.
     fn discard_all_but(&self, version: u64) {
-        for slot in self.rendered.iter().flatten() {
+        for slot in self.compressed.iter().chain([&self.plain]) {
             // One that is locked is being renewed.
             if let Some(mut slot) = slot.try_lock() {
                 slot.take_if(|rendered| rendered.version != version);
