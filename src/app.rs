@@ -97,8 +97,9 @@ impl App {
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
         let supervisor =
             Supervisor::start(shared, config, pollers, reread, access_control, stop.clone());
-        let first = supervisor.health().borrow().apps.iter().map(|(_, it)| it.clone()).collect();
-        let (reporting, stopped) = (progress::report(first), stop.clone());
+        let health = supervisor.health();
+        let polled = move || health.borrow().apps.iter().map(|(_, it)| it.clone()).collect();
+        let (reporting, stopped) = (progress::report(polled), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(reporting).await });
         let view = View {
             ledger: ledger.clone(),

@@ -20,12 +20,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often a bar is drawn.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Reports on the first cycles of these apps until all have ended: by a bar on a terminal, otherwise by
-/// a line in the log now and then.
-pub async fn report(apps: Vec<watch::Receiver<PollerStatus>>) {
+/// Reports on the first cycles of all apps until they have ended: by a bar on a terminal, otherwise by
+/// a line in the log now and then. `apps` returns those that are polled now, since a reload replaces
+/// them.
+pub async fn report(apps: impl Fn() -> Vec<watch::Receiver<PollerStatus>>) {
     let (begun, bar, mut pause) = (Instant::now(), telemetry::progress_bar(), FIRST_LINE);
     loop {
         sleep(if bar.is_some() { REFRESH } else { pause }).await;
+        let apps = apps();
         if apps.iter().all(|app| app.borrow().cycles > 0) {
             break;
         }
@@ -67,6 +69,21 @@ fn rest(progress: &CycleProgress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_reload_replaced_is_no_longer_reported_on() {
+        let (replaced, ended) = (watch::Sender::default(), watch::Sender::default());
+        ended.send_modify(|status: &mut PollerStatus| status.cycles = 1);
+        let polled = watch::Sender::new(replaced.subscribe());
+        let now = polled.subscribe();
+        let mut reporting = std::pin::pin!(report(|| vec![now.borrow().clone()]));
+        let minutes = Duration::from_secs(300);
+        let early = tokio::time::timeout(minutes, reporting.as_mut()).await;
+        assert!(early.is_err(), "the first cycle has not ended");
+        polled.send_replace(ended.subscribe());
+        let late = tokio::time::timeout(minutes, reporting).await;
+        assert!(late.is_ok(), "the first cycle of what is polled now has ended");
+    }
 
     #[test]
     fn the_rest_takes_as_long_as_what_was_read_did() {

@@ -145,15 +145,13 @@ impl Supervisor {
             None
         } else {
             let made = self.shared.pollers(&config.apps, &config.poll);
-            Some(made.map_err(|error| format!("{error:#}"))?)
+            Some(made.map_err(|error| self.refused(&config, format!("{error:#}")))?)
         };
         let settings = counting(&config);
         if settings != counting(&self.config) {
             let now_ms = self.shared.clock.now_ms();
-            if let Err(error) = self.shared.ledger.reconfigure(settings, now_ms).await {
-                self.shared.forget_all_but(&config.apps, &self.config.apps);
-                return Err(error.to_string());
-            }
+            let reconfigured = self.shared.ledger.reconfigure(settings, now_ms).await;
+            reconfigured.map_err(|error| self.refused(&config, error.to_string()))?;
         }
         // From here on nothing can fail.
         let keys_changed = refresh_keys(&self.running.clients);
@@ -165,6 +163,13 @@ impl Supervisor {
         }
         self.config = config;
         Ok(keys_changed)
+    }
+
+    /// Ends the series of apps that only this configuration has. Returns the reason that it was not
+    /// applied.
+    fn refused(&self, config: &Config, reason: String) -> String {
+        self.shared.forget_all_but(&config.apps, &self.config.apps);
+        reason
     }
 
     /// What is under way is given up: what was read of it is in the ledger, and the rest is read

@@ -23,12 +23,16 @@ use crate::{
 };
 use output::print;
 
+/// What `--config.check` prints where nothing is wrong.
+const VALID: &str = "The configuration is valid.\n";
+
 /// Does what a command line asks for.
 pub async fn execute(line: CommandLine, signals: Signals) -> Result<(), Failure> {
     if matches!(line.command, Command::Check | Command::Once) {
         signals.ending();
         let (command, config) = (line.command, start(line.clone()).await?);
         return match command {
+            Command::Check if config.check_only => Ok(print(VALID)?),
             Command::Check => check::check(config).await,
             _ => once::once(config).await,
         };
@@ -37,7 +41,7 @@ pub async fn execute(line: CommandLine, signals: Signals) -> Result<(), Failure>
     let Some(config) = stop.run_until_cancelled(start(line.clone())).await else { return Ok(()) };
     let config = config?;
     match line.command {
-        Command::Serve if config.check_only => Ok(print("The configuration is valid.\n")?),
+        Command::Serve if config.check_only => Ok(print(VALID)?),
         Command::Demo => Box::pin(demo::demo(config, line, stop, hangups)).await,
         Command::Simulate => simulate::simulate(&config.simulator, stop, hangups).await,
         _ => Box::pin(serve::serve(config, line, stop, hangups)).await,

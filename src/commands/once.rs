@@ -23,7 +23,7 @@ pub(super) async fn once(config: Config) -> Result<(), Failure> {
         ..app::counting(&config)
     };
     let core = Core::build(&config, counting, Arc::new(SystemClock)).await?;
-    let reporting = app::report_progress(core.pollers().iter().map(Poller::status).collect());
+    let reporting = app::report_progress(|| core.pollers().iter().map(Poller::status).collect());
     tokio::select! {
         read = read_all(core.pollers()) => read?,
         // It may notice the end first.
