@@ -153,7 +153,7 @@ impl Client {
         self.0.heard_ms.load(Relaxed)
     }
 
-    /// The maximum time from one such moment to the next while so many requests are under way.
+    /// The maximum time from one such moment to the next while this number of requests is under way.
     pub fn longest_silence(&self, concurrent: u32) -> Duration {
         self.0.settings.timeout + self.0.rate_limiter.longest_wait(concurrent)
     }
@@ -231,15 +231,16 @@ impl Inner {
         self.metrics.attempt(kind, code, started.elapsed());
         self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
+        let received = Moment::now(&self.clock);
         let at = {
             let mut api_clock = self.api_clock();
             // The `Date` of an answer that a cache kept is not of now.
             if !answer.headers.contains_key(AGE)
                 && let Some(date_ms) = retry::date(&answer.headers, &DATE)
             {
-                api_clock.answered(date_ms, sent, Moment::now(&self.clock));
+                api_clock.answered(date_ms, sent, received);
             }
-            api_clock.at(sent)
+            ReadAt { took_ms: received.since_ms(sent), ..api_clock.at(sent) }
         };
         let refused = answer.status == StatusCode::TOO_MANY_REQUESTS;
         let asked = retry::retry_after(&answer.headers, at.api_ms);

@@ -16,6 +16,11 @@ impl Moment {
         Self { local_ms: clock.now_ms(), steady_ms: clock.steady_ms() }
     }
 
+    /// How much time has gone by since another one.
+    pub(super) fn since_ms(self, earlier: Self) -> i64 {
+        self.steady_ms - earlier.steady_ms
+    }
+
     /// How far the local clock is ahead of the steady one.
     fn local_offset_ms(self) -> i64 {
         self.local_ms - self.steady_ms
@@ -90,7 +95,7 @@ impl ApiClock {
             Some((offset_ms, _)) if self.dates == Dates::Doubtful => offset_ms,
             _ => self.offset_ms,
         };
-        ReadAt { api_ms: moment.steady_ms.saturating_add(offset_ms), local_ms: moment.local_ms }
+        ReadAt::new(moment.steady_ms.saturating_add(offset_ms), moment.local_ms)
     }
 
     /// How far it is at least ahead of the local clock; negative if it is behind. `None` until an

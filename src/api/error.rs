@@ -117,7 +117,7 @@ pub enum ApiError {
         /// What the answer says it is.
         content_type: String,
     },
-    /// The one run asked for isn't told in a readable form.
+    /// The one run asked for can't be decoded.
     #[error("the Cortex API's answer is not the run that was asked for: {}", .0.reason)]
     Undecodable(Undecodable),
 }

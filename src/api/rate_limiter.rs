@@ -19,7 +19,7 @@ const LONGEST_ASKED: Duration = Duration::from_secs(300);
 const SHORTEST_ASKED: Duration = Duration::from_secs(1);
 /// The longest pause where none was asked for.
 const LONGEST_GUESSED: Duration = Duration::from_secs(60);
-/// What tokio's timer can tell apart.
+/// The resolution of tokio's timer.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
 /// The requests that the whole process may send, evenly spaced: the API counts per address, so all
@@ -43,7 +43,7 @@ struct Pause {
 }
 
 impl RateLimiter {
-    /// A limiter of so many requests a minute; 0 is taken as 1.
+    /// A limiter of this number of requests a minute; 0 is taken as 1.
     pub fn new(requests_per_minute: u32) -> Self {
         Self::with_backoff(requests_per_minute, Backoff::DEFAULT)
     }
@@ -65,7 +65,7 @@ impl RateLimiter {
         self.backoff
     }
 
-    /// The maximum time that a request waits, pauses aside, while so many are under way.
+    /// The maximum time that a request waits, pauses aside, while this number is under way.
     pub(super) fn longest_wait(&self, concurrent: u32) -> Duration {
         self.backoff.cap + Duration::from_secs(60) * concurrent / self.limit()
     }
@@ -75,7 +75,7 @@ impl RateLimiter {
         self.limit.load(Relaxed)
     }
 
-    /// Allows so many requests a minute from the next slot on; 0 is taken as 1.
+    /// Allows this number of requests a minute from the next one on; 0 is taken as 1.
     pub fn set_limit(&self, requests_per_minute: u32) {
         self.limit.store(requests_per_minute.max(1), Relaxed);
     }

@@ -33,7 +33,7 @@ impl Reason {
     }
 }
 
-/// How long to wait before a retry that nobody told how long to wait.
+/// How long to wait before a retry if the API didn't say.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// Before the first retry; it doubles with each one.

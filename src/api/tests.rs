@@ -91,7 +91,7 @@ async fn the_apis_clock_is_learnt_from_answers_that_no_cache_kept() {
         let page = fixture.runs().await.expect("an answer").expect("a list");
         assert_eq!(fixture.client.clock_skew_ms(), skew_ms, "{headers:?}");
         let api_ms = NOW_MS + skew_ms.unwrap_or(0);
-        assert_eq!(page.read_at, ReadAt { api_ms, local_ms: NOW_MS });
+        assert_eq!(page.read_at, ReadAt::new(api_ms, NOW_MS));
         assert_eq!(page.read_at, fixture.client.now());
     }
 }

@@ -253,7 +253,7 @@ impl Identifier<'_> {
         let is_bare = |at: Timestamp| at.instant().is_none();
         let from = match self.workflow.news_since {
             NewsSince::About(from) => from,
-            NewsSince::Between(at) => at.api_ms,
+            NewsSince::Between { api_ms, .. } => api_ms,
             NewsSince::Beginning | NewsSince::AllSince(_) => return false,
         };
         from >= self.cold_start_ms && run.ended_at.is_some_and(is_bare)

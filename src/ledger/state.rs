@@ -60,7 +60,7 @@ impl AppRecord {
     /// local one as it did then, or else by the one that was behind.
     pub(super) fn history_ends_ms(&self, now: ReadAt) -> Option<i64> {
         let api_ms = self.cold_start_ms?;
-        let then = ReadAt { api_ms, local_ms: self.cold_start_local_ms.unwrap_or(api_ms) };
+        let then = ReadAt::new(api_ms, self.cold_start_local_ms.unwrap_or(api_ms));
         let same = then.skew_ms().abs_diff(now.skew_ms()) <= SAME_SKEW_MS;
         Some(if same { api_ms } else { then.earliest_ms() })
     }
@@ -168,7 +168,12 @@ pub(super) enum NewsSince {
     /// whether the local clock is behind or ahead.
     About(i64),
     /// One of these or a time between them: the two clocks disagreed.
-    Between(ReadAt),
+    Between {
+        /// By the API's clock.
+        api_ms: i64,
+        /// By the local one.
+        local_ms: i64,
+    },
 }
 
 /// How something that happened relates to the moment from which on it is news.
@@ -185,12 +190,12 @@ const SAME_SKEW_MS: u64 = 5_000;
 
 impl NewsSince {
     /// So many milliseconds before an answer.
-    pub(super) fn read_at(ReadAt { api_ms, local_ms }: ReadAt, ago_ms: i64) -> Self {
+    pub(super) fn read_at(ReadAt { api_ms, local_ms, .. }: ReadAt, ago_ms: i64) -> Self {
         let ago = |ms: i64| ms.saturating_sub(ago_ms);
         if api_ms.abs_diff(local_ms) <= 999 {
             Self::About(ago(api_ms))
         } else {
-            Self::Between(ReadAt { api_ms: ago(api_ms), local_ms: ago(local_ms) })
+            Self::Between { api_ms: ago(api_ms), local_ms: ago(local_ms) }
         }
     }
 
@@ -198,10 +203,11 @@ impl NewsSince {
     /// clocks still disagree as they did, so that the API's own may be believed, and by that it
     /// happened since, yet not in the future.
     pub(super) fn is_before(self, earliest: i64, latest: i64, now: ReadAt) -> bool {
-        let Self::Between(at) = self else { return false };
-        at.skew_ms().abs_diff(now.skew_ms()) <= SAME_SKEW_MS
-            && earliest > at.api_ms.saturating_add(999)
-            && latest <= now.api_ms
+        let Self::Between { api_ms, local_ms } = self else { return false };
+        let then = ReadAt::new(api_ms, local_ms);
+        then.skew_ms().abs_diff(now.skew_ms()) <= SAME_SKEW_MS
+            && earliest > api_ms.saturating_add(999)
+            && latest <= now.answered_ms()
     }
 
     /// The age of something that happened between these two moments.
@@ -211,7 +217,10 @@ impl NewsSince {
             Self::AllSince(from) if latest >= from.saturating_sub(999) => return Age::News,
             Self::AllSince(from) => (from, from),
             Self::About(at) => (at, at),
-            Self::Between(at) => (at.earliest_ms(), at.latest_ms()),
+            Self::Between { api_ms, local_ms } => {
+                let at = ReadAt::new(api_ms, local_ms);
+                (at.earliest_ms(), at.latest_ms())
+            }
         };
         if latest < from.saturating_sub(999) {
             Age::History

@@ -347,7 +347,7 @@ async fn the_replay_of_a_run_that_was_forgotten_waits_for_nothing(place: Place) 
 async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    let ahead = ReadAt { api_ms: COLD + 400 * DAY_MS, local_ms: COLD + MINUTE };
+    let ahead = ReadAt::new(COLD + 400 * DAY_MS, COLD + MINUTE);
     let (workflows, filter) = ([workflow("w")], WorkflowFilter::default());
     let listed = book.ledger.record_workflows(&app(), &workflows, &filter, ahead).await;
     listed.expect("recorded");

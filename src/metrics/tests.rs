@@ -123,7 +123,7 @@ fn app() -> AppId {
 }
 
 fn at() -> ReadAt {
-    ReadAt { api_ms: NOW, local_ms: NOW }
+    ReadAt::new(NOW, NOW)
 }
 
 fn workflow(n: usize) -> Workflow {

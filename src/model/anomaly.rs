@@ -1,4 +1,4 @@
-/// What was odd about something the API told. A closed set: each is a value of the label `reason` of
+/// What was odd about something the API returned. A closed set: each is a value of the label `reason` of
 /// `cortex_workflow_exporter_anomalies_total` and is explained in `src/metrics/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Anomaly {
@@ -18,7 +18,7 @@ pub enum Anomaly {
     InvalidCredits,
     /// An open run that the API no longer knows; it left the gauges.
     VanishedRun,
-    /// An item of a list of runs that is no run; told once per run.
+    /// An item of a list of runs that is no run; reported once per run.
     UndecodableRun,
     /// A step that is no step; the rest of its run was counted.
     UndecodableStep,

@@ -3,14 +3,12 @@ use std::{
     time::{Instant, UNIX_EPOCH},
 };
 
-use serde::{Deserialize, Serialize};
-
 /// Where the wall-clock time comes from, so that tests can set it.
 pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
-    /// Milliseconds since some moment, by a clock that nobody sets: to tell how much time went by.
+    /// Milliseconds since some moment, by a clock that nobody sets: to measure how much time went by.
     /// A clock that only goes forward can do without one of its own.
     fn steady_ms(&self) -> i64 {
         self.now_ms()
@@ -35,16 +33,28 @@ impl Clock for SystemClock {
 }
 
 /// When an answer was asked for, in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadAt {
     /// By the API's clock, as well as it is known: what runs' timestamps are compared with.
     pub api_ms: i64,
     /// By the local clock: what is published as a timestamp.
     pub local_ms: i64,
+    /// How long the answer took.
+    pub took_ms: i64,
 }
 
 impl ReadAt {
-    /// By the clock that is behind. One that was never set tells nothing.
+    /// An answer that came at once.
+    pub fn new(api_ms: i64, local_ms: i64) -> Self {
+        Self { api_ms, local_ms, took_ms: 0 }
+    }
+
+    /// When the answer came, by the API's clock.
+    pub fn answered_ms(self) -> i64 {
+        self.api_ms.saturating_add(self.took_ms)
+    }
+
+    /// By the clock that is behind. One that was never set doesn't count.
     pub fn earliest_ms(self) -> i64 {
         if super::timestamp::is_set(self.local_ms) {
             self.api_ms.min(self.local_ms)

@@ -8,7 +8,7 @@ macro_rules! id {
 
         impl $name {
             /// Takes an id as it came; `None` if it is empty, longer than any real one (128
-            /// bytes), `.`, `..`, or holds control characters, and so could not be told from
+            /// bytes), `.`, `..`, or holds control characters, and so could be confused with
             /// another one in a label, a path or a log line.
             pub fn new(id: &str) -> Option<Self> {
                 // No path of a URL can hold the dots as a name.
@@ -39,7 +39,7 @@ macro_rules! id {
 }
 
 id! {
-    /// An app's id (`app_…`), or the literal `c`, which lets the key tell the app.
+    /// An app's id (`app_…`), or the literal `c`, which stands for the key's app.
     AppId, 128
 }
 id! {

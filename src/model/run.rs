@@ -19,9 +19,9 @@ pub struct Run {
     pub updated_at: Option<Timestamp>,
     /// What its steps have come to.
     pub steps: Vec<Step>,
-    /// Credits that it used, if told.
+    /// Credits that it used, if the API says so.
     pub credits: Option<f64>,
-    /// What decoding it found odd; told once, when the run is counted.
+    /// What decoding it found odd; reported once, when the run is counted.
     pub anomalies: Vec<Anomaly>,
 }
 
@@ -31,7 +31,7 @@ impl Run {
         self.status.phase(self.ended_at.is_some())
     }
 
-    /// A completed run of which nothing else is told.
+    /// A completed run of which nothing else is known.
     #[cfg(test)]
     pub(crate) fn completed(id: &str) -> Self {
         Self {
@@ -60,7 +60,7 @@ pub struct Step {
     pub status: Status,
     /// How long it took.
     pub duration: StepDuration,
-    /// Credits that it used, if told.
+    /// Credits that it used, if the API says so.
     pub credits: Option<f64>,
 }
 
@@ -69,7 +69,7 @@ pub struct Step {
 pub enum StepDuration {
     /// In seconds; never negative.
     Seconds(f64),
-    /// The API doesn't tell, which is normal.
+    /// The API doesn't say, which is normal.
     Unknown,
     /// It ended before it began.
     Negative,

@@ -15,7 +15,7 @@ pub(super) fn is_set(ms: i64) -> bool {
     ms >= EARLIEST_MS
 }
 
-/// A point in time as the API told it, in milliseconds since the Unix epoch. A bare date stands for
+/// A point in time as the API returned it, in milliseconds since the Unix epoch. A bare date stands for
 /// any instant of that day (UTC), so nothing may be measured with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timestamp {
@@ -40,7 +40,7 @@ impl Timestamp {
         }
     }
 
-    /// Reads an epoch number, whose magnitude tells its unit: above 1e14 microseconds, above 1e11
+    /// Reads an epoch number, whose unit follows from its magnitude: above 1e14 microseconds, above 1e11
     /// milliseconds, otherwise seconds. `None` outside the years 1 to 9999.
     pub fn from_epoch(number: f64) -> Option<Self> {
         let ms = epoch_ms(number)?.floor();
@@ -67,7 +67,7 @@ impl Timestamp {
         }
     }
 
-    /// The millisecond, if a time of day was told.
+    /// The millisecond, if there was a time of day.
     pub fn instant(self) -> Option<i64> {
         match self {
             Self::Instant(ms) => Some(ms),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_numbers_unit_is_told_by_its_magnitude() {
+    fn an_epoch_numbers_unit_follows_from_its_magnitude() {
         let noon = Some(Timestamp::Instant(1_703_505_600_250));
         assert_eq!(Timestamp::from_epoch(1_703_505_600.25), noon);
         assert_eq!(Timestamp::from_epoch(1_703_505_600_250.0), noon);

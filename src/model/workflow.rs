@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, WorkflowId};
 
-/// A workflow as the list of workflows tells it.
+/// A workflow as the list of workflows has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workflow {
     /// Its id.
@@ -23,7 +23,7 @@ pub struct Workflow {
     pub created_at: Option<Timestamp>,
     /// How many runs it has had. Newer answers only; a hint, never the truth.
     pub runs_count: Option<u64>,
-    /// Its tests by result, if told.
+    /// Its tests by result, if the API says so.
     pub tests: Option<TestResults>,
 }
 

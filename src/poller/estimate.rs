@@ -42,7 +42,7 @@ impl Estimate {
     }
 }
 
-/// What polling this workload costs at so many requests a minute.
+/// What polling this workload costs at this number of requests a minute.
 pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
     let (interval, sweep) = (minutes(poll.interval), minutes(poll.sweep_interval));
@@ -97,7 +97,7 @@ impl Needs {
         Self { sweep, often, seldom: followed - often, runs }
     }
 
-    /// For workflows with news, if there are so many minutes between two readings of one.
+    /// For workflows with news, given the minutes between two readings of one.
     fn readings(&self, between: f64) -> f64 {
         // Several runs of one workflow in that time cost one reading, as does one.
         let changed = self.seldom * (1.0 - (-self.runs * between).exp());

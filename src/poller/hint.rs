@@ -66,7 +66,7 @@ impl Hint {
 mod tests {
     use super::*;
 
-    /// A workflow that has been read once, when this was told.
+    /// A workflow that has been read once, with this number.
     fn known(count: u64) -> Hint {
         let mut hint = Hint::default();
         hint.listed(Some(count), 0);
@@ -98,7 +98,7 @@ mod tests {
     fn a_number_that_stands_still_while_something_happens_is_worthless_for_a_day() {
         let mut hint = known(5);
         hint.read(Some(5), true, 15);
-        assert!(hint.is_usable(15), "the next list may tell");
+        assert!(hint.is_usable(15), "the next list may show it");
         hint.listed(Some(5), 20);
         assert!(!hint.is_usable(20) && !hint.is_usable(DISTRUST_MS));
         assert!(hint.is_usable(20 + DISTRUST_MS));

@@ -5,30 +5,10 @@ use std::time::Duration;
 use super::{app::Poller, estimate::estimate, schedule::Workload};
 use crate::config;
 
-/// Whether polling was behind the last time.
-#[derive(Debug, Default)]
-pub(super) struct LagMonitor {
-    behind: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LagChange {
-    FellBehind,
-    CaughtUp,
-}
-
-impl LagMonitor {
-    /// What has changed now that the most overdue workflow is this late. Less than two intervals
-    /// are nothing: within a cycle, some always wait for others.
-    fn change(&mut self, lag: Duration, interval: Duration) -> Option<LagChange> {
-        let behind = if self.behind { lag > interval } else { lag > interval * 2 };
-        let before = std::mem::replace(&mut self.behind, behind);
-        match (before, behind) {
-            (false, true) => Some(LagChange::FellBehind),
-            (true, false) => Some(LagChange::CaughtUp),
-            _ => None,
-        }
-    }
+/// Whether polling is behind if the most overdue workflow is this late. Less than two intervals are
+/// nothing, unless it was behind before: within a cycle, some always wait for others.
+fn is_behind(was_behind: bool, lag: Duration, interval: Duration) -> bool {
+    lag > if was_behind { interval } else { interval * 2 }
 }
 
 /// Checks once per interval. Before the first cycles have ended, everything is overdue; while the API
@@ -36,7 +16,7 @@ impl LagMonitor {
 pub(super) async fn monitor(pollers: &[Poller]) {
     let Some(first) = pollers.first() else { return };
     let poll = &first.reader.settings.poll;
-    let mut monitor = LagMonitor::default();
+    let mut was_behind = false;
     let mut ticks = tokio::time::interval(poll.interval);
     loop {
         ticks.tick().await;
@@ -48,10 +28,11 @@ pub(super) async fn monitor(pollers: &[Poller]) {
         }
         let lags = pollers.iter().map(|it| it.with_schedule(|schedule, now| schedule.lag_ms(now)));
         let lag = Duration::from_millis(lags.max().unwrap_or(0) as u64);
-        if let Some(change) = monitor.change(lag, poll.interval) {
+        let behind = is_behind(was_behind, lag, poll.interval);
+        if std::mem::replace(&mut was_behind, behind) != behind {
             // A reload may have changed it.
             let limit = first.reader.client.rate_limiter().limit();
-            log(change, &workload(pollers), poll, limit, lag);
+            log(behind, &workload(pollers), poll, limit, lag);
         }
     }
 }
@@ -68,12 +49,12 @@ fn workload(pollers: &[Poller]) -> Workload {
     sum
 }
 
-fn log(change: LagChange, workload: &Workload, poll: &config::Poll, limit: u32, lag: Duration) {
+fn log(behind: bool, workload: &Workload, poll: &config::Poll, limit: u32, lag: Duration) {
     let needed = estimate(workload, poll, limit);
     let requests = needed.requests().round();
     let (workflows, lag_seconds) = (workload.followed, lag.as_secs());
-    match change {
-        LagChange::FellBehind if needed.is_stretched(poll) => tracing::warn!(
+    match behind {
+        true if needed.is_stretched(poll) => tracing::warn!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -84,7 +65,7 @@ fn log(change: LagChange, workload: &Workload, poll: &config::Poll, limit: u32, 
              about every interval_seconds, any other every sweep_seconds. Follow fewer workflows, or \
              raise --poll.interval or --poll.sweep-interval."
         ),
-        LagChange::FellBehind => tracing::warn!(
+        true => tracing::warn!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -92,7 +73,7 @@ fn log(change: LagChange, workload: &Workload, poll: &config::Poll, limit: u32, 
             "Polling has fallen behind, although --cortex.rate-limit would allow for it: there is more to \
              read than usual, or the API is slow."
         ),
-        LagChange::CaughtUp => tracing::info!(
+        false => tracing::info!(
             workflows,
             needed_per_minute = requests,
             rate_limit = limit,
@@ -107,14 +88,12 @@ mod tests {
 
     #[test]
     fn falling_behind_and_catching_up_are_reported_once_each() {
-        let (mut monitor, interval) = (LagMonitor::default(), Duration::from_secs(30));
-        let lags = [0, 20, 59, 61, 45, 300, 31, 30, 59, 0, 70];
-        let turns: Vec<_> = lags
-            .iter()
-            .filter_map(|lag| Some((*lag, monitor.change(Duration::from_secs(*lag), interval)?)))
-            .collect();
-        let expected =
-            [(61, LagChange::FellBehind), (30, LagChange::CaughtUp), (70, LagChange::FellBehind)];
-        assert_eq!(turns, expected);
+        let (mut was_behind, interval) = (false, Duration::from_secs(30));
+        let changes = [0, 20, 59, 61, 45, 300, 31, 30, 59, 0, 70].into_iter().filter_map(|lag| {
+            let behind = is_behind(was_behind, Duration::from_secs(lag), interval);
+            let changed = std::mem::replace(&mut was_behind, behind) != behind;
+            changed.then_some((lag, behind))
+        });
+        assert_eq!(changes.collect::<Vec<_>>(), [(61, true), (30, false), (70, true)]);
     }
 }

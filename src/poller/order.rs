@@ -1,4 +1,4 @@
-//! In which order a server lists runs: found out by looking. Pure.
+//! In which order a server lists runs, detected from its pages. Pure.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub(super) enum Order {
     OldestFirst(Key),
 }
 
-/// What the pages read so far tell of their list's order.
+/// What the pages read so far show of their list's order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evidence {
     /// By each [`Key`].
@@ -59,7 +59,7 @@ struct Trend {
     missing_ahead: u32,
 }
 
-/// So many neighbours in the same order, and none in the other, are no accident. Of lists without
+/// This number of neighbours in the same order, and none in the other, is no accident. Of lists without
 /// order, such as those by a random id, one in 12! / 2 looks so for each key, and with some thousand
 /// workflows none should: the mistake would hide runs for as long as the young end stays as it is.
 const ENOUGH: u32 = 11;
@@ -92,7 +92,7 @@ impl Evidence {
     /// - By `updated_at` or `started_at` a run that was followed and went on moves to the young
     ///   end, so one that still stands among the known ones proves nothing.
     /// - By `started_at`, runs that never started stand before the young end, as databases sort
-    ///   what is missing. Nothing but such runs tells nothing of what lies behind.
+    ///   what is missing. A page of nothing but such runs shows nothing of what lies behind.
     pub(super) fn stop_when(&self, newest_first: bool) -> StopWhen {
         let (first_half, second_half) = self.any_started;
         let any_started = if newest_first { second_half } else { first_half };
@@ -156,7 +156,7 @@ impl Trend {
 mod tests {
     use super::*;
 
-    /// What a page tells of which the runs started then, if they did.
+    /// The order that a page shows whose runs started then, if they did.
     fn order(started: impl IntoIterator<Item = Option<i64>>) -> Option<Order> {
         let run = |started: Option<i64>| {
             let started_at = started.map(Timestamp::Instant);

@@ -28,7 +28,7 @@ impl PageSizes {
         self.smaller.get(workflow).copied().unwrap_or(self.max)
     }
 
-    /// Learns from a page of so many runs and bytes. Returns how many to ask for from now on.
+    /// Adapts to a page with this number of runs and bytes. Returns how many to ask for from now on.
     pub(super) fn learn(&mut self, workflow: &WorkflowId, listed: usize, bytes: usize) -> u32 {
         let size = fitting(self.of(workflow), listed, bytes, self.max);
         if size < self.max {
@@ -40,7 +40,7 @@ impl PageSizes {
     }
 }
 
-/// How many runs to ask for after a page of so many runs and bytes was the answer to this many. Whole
+/// How many runs to ask for if this many were asked for and the page had so many runs and bytes. Whole
 /// fractions of the most that may be asked for, and growing only when there is room to spare, so that
 /// pages stay the same from one reading to the next.
 pub(super) fn fitting(asked: u32, listed: usize, bytes: usize, most: u32) -> u32 {

@@ -22,7 +22,7 @@ pub(super) struct Pager {
     end: u64,
     /// The largest page that was as large as asked for, so the server's own limit isn't lower.
     fullest: u32,
-    /// The list has at least so many items, as something else says.
+    /// The minimum length of the list, according to something else.
     at_least: u64,
     /// The server gives pages of its own size, whatever is asked for, so that none overlap.
     ignores_take: bool,
@@ -52,12 +52,12 @@ pub(super) enum Paged {
 /// How many items two pages share, if pages are large enough.
 const OVERLAP: u64 = 5;
 
-/// If so many pages in a row begin with the same item as the one before, the server ignores `page`.
-/// Items that join can push it on from page to page, but hardly to the very beginning of each.
+/// The number of consecutive pages that begin with the same item as the one before if the server
+/// ignores `page`. Items that join can push it on from page to page, but not to the beginning of each.
 const MAX_REPEATS: u32 = 4;
 
-/// So many pages in a row without anything unseen mean that the list goes in circles, or grows
-/// faster than it can be read.
+/// The number of consecutive pages without anything unseen that mean that the list goes in circles, or
+/// grows faster than it can be read.
 const MAX_STALE_PAGES: u32 = 20;
 
 /// A list that is longer than this many pages isn't read to its end.
@@ -160,7 +160,7 @@ impl Pager {
         Paged::More
     }
 
-    /// Whether a page of so many items, which ends here, is the last one. A short page can also mean
+    /// Whether a page that lists this number of items, and ends here, is the last one. A short page can also mean
     /// that the server gives fewer than asked for.
     fn is_last(&self, listed: u32, end: u64, total: Option<u64>) -> bool {
         if listed == 0 {
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    /// After the first page, the second, …: so many items join at the front.
+    /// After the first page, the second, …: this number of items joins at the front.
     fn joining(numbers: impl IntoIterator<Item = u64>) -> impl FnMut(&mut Vec<u64>) {
         let (mut numbers, mut next) = (numbers.into_iter(), 1_000_000);
         move |items| {
@@ -292,7 +292,7 @@ mod tests {
         }
     }
 
-    /// After the first page, the second, …: so many items leave the front.
+    /// After the first page, the second, …: this number of items leaves the front.
     fn leaving(numbers: impl IntoIterator<Item = usize>) -> impl FnMut(&mut Vec<u64>) {
         let mut numbers = numbers.into_iter();
         move |items| drop(items.drain(0..numbers.next().unwrap_or(0)))

@@ -24,7 +24,7 @@ pub(super) struct Reading {
     sought: u32,
 }
 
-/// After so many pages, the last one is no longer searched for: what the server says of how long
+/// The number of pages after which the last one is no longer searched for: what the server says of how long
 /// its list is can't be trusted, so the list is read from its front to its end instead.
 const LONGEST_SEARCH: u32 = 100;
 
@@ -74,7 +74,7 @@ pub(super) enum Shift {
 
 impl Reading {
     /// Begins a reading. `last_page` is where the reading before found the young end of a list
-    /// with the oldest run first; there are `at_least` so many runs, as far as anything says so.
+    /// with the oldest run first; the list is at least as long as `at_least`, as far as anything says so.
     pub(super) fn new(
         take: u32,
         at_least: u64,
@@ -223,7 +223,7 @@ impl Reading {
         self.go_on(Route::Backward { key, at: number }, StopWhen::Never)
     }
 
-    /// The search for the last page has ended at this page, which holds so many runs.
+    /// The search for the last page has ended at this page, which holds this number of runs.
     fn found(&mut self, key: Key, at: u32, listed: usize) -> PageOutcome {
         let number = if listed == 0 && at > 1 { at - 1 } else { at };
         self.last_page = Some(LastPage { number, take: self.take, key });
@@ -231,7 +231,7 @@ impl Reading {
             return self.outcome(StopWhen::Always);
         }
         // Pages that were read on the way up are read again: what changed since stands behind them,
-        // but before what changed after that and was already met.
+        // but before what changed after that and was already seen.
         let stop_when = if listed == 0 { StopWhen::Never } else { self.evidence.stop_when(false) };
         self.go_on(Route::Backward { key, at: at - 1 }, stop_when)
     }
@@ -252,7 +252,7 @@ impl Reading {
 }
 
 impl LastPage {
-    /// Of a list of so many runs.
+    /// Of a list of this length.
     fn of(total: u64, take: u32, key: Key) -> Self {
         let number = total.div_ceil(u64::from(take)).max(1);
         Self { number: u32::try_from(number).unwrap_or(u32::MAX), take, key }
@@ -291,7 +291,7 @@ mod tests {
         panic!("it is asked forever");
     }
 
-    /// Reads such a list of 230 runs and returns whether the youngest one was met.
+    /// Reads such a list of 230 runs and returns whether the youngest one was seen.
     fn meets_the_youngest(cap: u32, total: Option<u64>, last_page: Option<LastPage>) -> bool {
         let mut reading = Reading::new(100, 230, false, last_page);
         for _ in 0..2 * LONGEST_SEARCH {

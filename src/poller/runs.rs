@@ -27,7 +27,7 @@ enum ReadUntil {
     EndWithin,
 }
 
-/// What one reading of a workflow has met.
+/// What one reading of a workflow has seen.
 #[derive(Default)]
 struct SeenRuns {
     /// The runs that were listed.
@@ -73,7 +73,7 @@ impl AppReader {
         Ok(seen.news)
     }
 
-    /// Reads the list of runs, of which `at_least` so many are expected. `seen` collects them. Returns
+    /// Reads the list of runs, of which `at_least` this number is expected. `seen` collects them. Returns
     /// whether it was read as far as it was to be; `false` only if it is longer than was expected.
     async fn read_list(
         &self,
@@ -151,7 +151,7 @@ impl AppReader {
                     Err(ApiError::Status { code: 400..500, .. }) => None,
                     page => page?,
                 };
-                // If the list of all runs is there nevertheless, it has to tell of these too.
+                // If the list of all runs is there nevertheless, it has to have these too.
                 let Some(page) = page else { return Ok(false) };
                 if page.items.iter().any(|run| run.status != *status) {
                     return Ok(false);

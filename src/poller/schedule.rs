@@ -13,8 +13,8 @@ use crate::{config, model::WorkflowId};
 /// for an answer can be asked hundreds of times a minute.
 pub(super) const MAX_CONCURRENT: usize = 16;
 
-/// One of so many readings goes to whatever is most overdue, so that nothing starves while others are
-/// more urgent.
+/// Of this number of readings, one goes to whatever is most overdue, so that nothing starves while
+/// others are more urgent.
 pub(super) const TURNS: usize = 4;
 
 /// What there is to poll, over all apps together, as far as it decides what that costs.
@@ -173,8 +173,8 @@ pub(super) struct Listing {
     pub(super) cost_ms: i64,
 }
 
-/// Lists of workflows get at most one of so many requests: with many thousands of workflows the list
-/// is read less often.
+/// Lists of workflows get at most one in this number of requests: with many thousands of workflows the
+/// list is read less often.
 const LIST_SHARE: i64 = 2;
 
 impl Schedule {

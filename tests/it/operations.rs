@@ -117,7 +117,7 @@ async fn throttling_is_waited_out_and_the_limit_lowered_without_a_restart() {
     scene.when("it is up", |samples| up(samples) == Some(1.0)).await;
     scene.api.simulator().inject(Rule::new(Fault::throttled("1")).times(1));
     scene.api.finish_one("work_one", Status::Failed);
-    scene.logs("The Cortex API was asked too often: all requests pause.", 1).await;
+    scene.logs("The Cortex API asks to wait: all requests pause.", 1).await;
     scene.counts(1.0).await;
     scene.file.write("config.yml", &configuration(&scene.api, 1234));
     let url = scene.exporter.url().await;

@@ -90,7 +90,7 @@ impl<'a> Leaf<'a> {
     /// A number that counts something.
     pub(super) fn count(self) -> Option<u64> {
         let number = self.number()?;
-        // Beyond that, not every whole number can be told from its neighbour.
+        // Beyond that, not every whole number has a value of its own.
         let counts = number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&number);
         counts.then_some(number as u64)
     }

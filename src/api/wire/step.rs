@@ -39,7 +39,7 @@ struct Draft<'a> {
     end: Option<f64>,
 }
 
-/// Takes over a run's steps. The types of those that don't tell theirs come from `definitions`,
+/// Takes over a run's steps. The types of those without one come from `definitions`,
 /// of which the first that has the key counts; credits come from `usage`.
 pub(super) fn read_all<'a>(
     output: Several<'a, Object<WireStep<'a>>>,
@@ -109,8 +109,8 @@ fn moment(leaf: Leaf<'_>, context: &mut Context) -> Option<f64> {
     Some(leaf.number().and_then(epoch_ms).unwrap_or(instant as f64))
 }
 
-/// The first form tells only when steps started: one ended when the next one started, the last one
-/// when the run ended. Where a step that was carried out lacks its start, that can't be told of any.
+/// The first form has only the start of steps: one ended when the next one started, the last one
+/// when the run ended. Where a step that was carried out lacks its start, that is unknown for all.
 fn infer_ends(drafts: &mut [Draft<'_>], run_ended_at: Option<Timestamp>) {
     let lacks_start = |draft: &Draft<'_>| draft.start.is_none() && draft.status != Status::Skipped;
     if drafts.iter().any(lacks_start) {

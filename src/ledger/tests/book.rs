@@ -109,7 +109,7 @@ impl Book {
 
     pub(super) fn at(&self) -> ReadAt {
         let (api, local) = self.ahead_ms;
-        ReadAt { api_ms: self.now_ms + api, local_ms: self.now_ms + local }
+        ReadAt::new(self.now_ms + api, self.now_ms + local)
     }
 
     pub(super) async fn list(&mut self, workflows: &[Workflow]) {

@@ -78,7 +78,7 @@ fn app() -> AppId {
 
 fn at() -> ReadAt {
     let now = SystemClock.now_ms();
-    ReadAt { api_ms: now, local_ms: now }
+    ReadAt::new(now, now)
 }
 
 fn id(n: usize) -> WorkflowId {
