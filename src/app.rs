@@ -30,9 +30,9 @@ use crate::{
     systemd,
 };
 pub use progress::report as report_progress;
-pub use shared::counting;
+pub use shared::ledger_settings;
 use shared::{Pollers, Shared};
-pub use supervisor::Reread;
+pub use supervisor::LoadConfig;
 use supervisor::{Request, Supervisor};
 use view::View;
 
@@ -41,7 +41,7 @@ pub struct App {
     server: Server,
     core: Core,
     config: Config,
-    reread: Reread,
+    load_config: LoadConfig,
 }
 
 /// What polls and renders, without what serves.
@@ -56,17 +56,17 @@ pub struct Core {
 const GRACE: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Opens everything that the configuration names; nothing is polled or served yet. `reread`
+    /// Opens everything that the configuration names; nothing is polled or served yet. `load_config`
     /// reads the configuration anew for a reload.
     pub async fn build(
         config: Config,
-        reread: Reread,
+        load_config: LoadConfig,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let server = Server::bind(&config.web).await;
         let server = server.with_context(|| Setting::named("web.listen-address").to_string())?;
-        let core = Core::build(&config, counting(&config), clock).await?;
-        Ok(Self { server, core, config, reread })
+        let core = Core::build(&config, ledger_settings(&config), clock).await?;
+        Ok(Self { server, core, config, load_config })
     }
 
     /// Where it listens; for port 0 the port that the system chose.
@@ -81,7 +81,7 @@ impl App {
         stop: CancellationToken,
         hangups: impl Stream<Item = ()> + Unpin,
     ) -> anyhow::Result<()> {
-        let Self { server, core, config, reread } = self;
+        let Self { server, core, config, load_config } = self;
         let Core { exposition, pollers, shared } = core;
         let access_control = server.access_control();
         for address in server.addresses() {
@@ -96,7 +96,7 @@ impl App {
         let gate = Arc::new(gate);
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
         let supervisor =
-            Supervisor::start(shared, config, pollers, reread, access_control, stop.clone());
+            Supervisor::start(shared, config, pollers, load_config, access_control, stop.clone());
         let health = supervisor.health();
         let polled = move || health.borrow().apps.iter().map(|(_, it)| it.clone()).collect();
         let (reporting, stopped) = (progress::report(polled), stop.clone());
@@ -148,13 +148,13 @@ impl Core {
     /// Opens the ledger, which is to count so, and prepares the pollers.
     pub async fn build(
         config: &Config,
-        counting: ledger::Settings,
+        settings: ledger::Settings,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let registry = Registry::new();
         register_process(&registry)?;
         let ledger_metrics = LedgerMetrics::new(&registry)?;
-        let ledger = Ledger::open(counting, ledger_metrics, gauges_of, clock.now_ms()).await;
+        let ledger = Ledger::open(settings, ledger_metrics, gauges_of, clock.now_ms()).await;
         let ledger = ledger.with_context(|| Setting::named("state.url").to_string())?;
         let states = ledger.states();
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;

@@ -31,7 +31,7 @@ impl Signals {
     /// SIGHUP. A second signal to stop ends the process at once.
     pub fn draining(self) -> (CancellationToken, impl Stream<Item = ()> + Send + Unpin + use<>) {
         let stop = CancellationToken::new();
-        tokio::spawn(obey(self.stops, stop.clone(), |code| std::process::exit(code)));
+        tokio::spawn(end_on_signals(self.stops, stop.clone(), |code| std::process::exit(code)));
         (stop, self.hangups.map(|_| ()))
     }
 
@@ -59,7 +59,7 @@ fn arrivals(kind: SignalKind, name: &'static str) -> io::Result<Arrivals> {
 }
 
 /// Cancels `stop` at the first signal, calls `exit` at the second.
-async fn obey(
+async fn end_on_signals(
     mut signals: impl Stream<Item = (&'static str, i32)> + Unpin,
     stop: CancellationToken,
     exit: impl Fn(i32),
@@ -90,7 +90,7 @@ mod tests {
             let stop = CancellationToken::new();
             let code = Cell::new(None);
             let exit = |number| code.set(Some(number));
-            obey(stream::iter(signals), stop.clone(), exit).await;
+            end_on_signals(stream::iter(signals), stop.clone(), exit).await;
             assert!(stop.is_cancelled());
             assert_eq!(code.get(), expected);
         }

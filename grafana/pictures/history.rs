@@ -109,7 +109,7 @@ async fn exporter(
         page_size: 100,
         verbose: false,
     };
-    let counting = ledger::Settings {
+    let settings = ledger::Settings {
         apps: vec![app_id],
         url: ledger,
         retention: Some(Duration::from_secs(30 * 86_400)),
@@ -122,7 +122,7 @@ async fn exporter(
     let poll = Poll { interval: INTERVAL, sweep_interval: 5 * INTERVAL };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
     let config = Config { apps, rate_limit: 400, poll, ..Config::default() };
-    Core::build(&config, counting, clock).await
+    Core::build(&config, settings, clock).await
 }
 
 fn happen(simulator: &Simulator, event: &Event, stuck: &mut Option<String>) {

@@ -249,7 +249,7 @@ impl Inner {
         if refused || asked.is_some() {
             self.pause(answer.status, asked);
         } else {
-            self.rate_limiter.went_through();
+            self.rate_limiter.succeeded();
         }
         if answer.status.is_success() && answer.status != StatusCode::PARTIAL_CONTENT {
             return Ok(Read { answer, at });

@@ -19,11 +19,11 @@ use crate::config;
 const USER_AGENT: &str = concat!("cortex-workflow-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// The largest answer, decompressed: hundreds of the largest runs known.
-pub(super) const LARGEST_BODY: usize = 32 * 1024 * 1024;
+pub(super) const MAX_BODY: usize = 32 * 1024 * 1024;
 /// How much of the answer to a failed request is read, for its message.
-const LARGEST_ERROR_BODY: usize = 64 * 1024;
+const MAX_ERROR_BODY: usize = 64 * 1024;
 /// What is set aside on the strength of a header alone.
-const LARGEST_TRUST: u64 = 1024 * 1024;
+const MAX_PREALLOCATED: u64 = 1024 * 1024;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -137,14 +137,14 @@ pub(super) async fn get(
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
     let body = if status.is_success() {
-        let body = read(&mut response, LARGEST_BODY).await;
+        let body = read(&mut response, MAX_BODY).await;
         let body = body.map_err(|error| {
             failed(&error)
                 .unwrap_or_else(|| ApiError::CutOff { host: host(), cause: causes(&error) })
         })?;
-        let body = body.ok_or(ApiError::TooLarge { limit: LARGEST_BODY })?;
-        encoding::decode(body, &headers, LARGEST_BODY).map_err(|error| match error {
-            DecodeError::TooLarge => ApiError::TooLarge { limit: LARGEST_BODY },
+        let body = body.ok_or(ApiError::TooLarge { limit: MAX_BODY })?;
+        encoding::decode(body, &headers, MAX_BODY).map_err(|error| match error {
+            DecodeError::TooLarge => ApiError::TooLarge { limit: MAX_BODY },
             DecodeError::Unknown(encoding) => ApiError::Encoding { encoding },
             DecodeError::Broken(cause) => ApiError::CutOff { host: host(), cause },
         })?
@@ -152,9 +152,9 @@ pub(super) async fn get(
         Vec::new()
     } else {
         // The status says enough, if the message can't be had.
-        let body = read(&mut response, LARGEST_ERROR_BODY).await.ok().flatten();
+        let body = read(&mut response, MAX_ERROR_BODY).await.ok().flatten();
         let body = body.unwrap_or_default();
-        encoding::decode(body, &headers, LARGEST_ERROR_BODY).unwrap_or_default()
+        encoding::decode(body, &headers, MAX_ERROR_BODY).unwrap_or_default()
     };
     Ok(RawAnswer { status, headers, body })
 }
@@ -165,7 +165,7 @@ async fn read(response: &mut Response, most: usize) -> reqwest::Result<Option<Ve
     if announced > most as u64 {
         return Ok(None);
     }
-    let mut body = Vec::with_capacity(announced.min(LARGEST_TRUST) as usize);
+    let mut body = Vec::with_capacity(announced.min(MAX_PREALLOCATED) as usize);
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > most {
             return Ok(None);

@@ -14,11 +14,11 @@ use tokio::{
 use super::retry::Backoff;
 
 /// The longest pause that an answer can ask for; a longer one is more likely a mistake.
-const LONGEST_ASKED: Duration = Duration::from_secs(300);
+const MAX_REQUESTED: Duration = Duration::from_secs(300);
 /// The shortest one: "now" would only provoke the next refusal.
-const SHORTEST_ASKED: Duration = Duration::from_secs(1);
+const MIN_REQUESTED: Duration = Duration::from_secs(1);
 /// The longest pause where none was asked for.
-const LONGEST_GUESSED: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The resolution of tokio's timer.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
 
@@ -114,7 +114,7 @@ impl RateLimiter {
     /// seconds. The refusals of requests that were under way together make one pause. Returns its
     /// length if it is a new one.
     pub(super) fn refused(&self, asked: Option<Duration>) -> Option<Duration> {
-        let asked = asked.map(|asked| asked.clamp(SHORTEST_ASKED, LONGEST_ASKED));
+        let asked = asked.map(|asked| asked.clamp(MIN_REQUESTED, MAX_REQUESTED));
         let now = Instant::now();
         let mut pause = self.pause();
         if now < pause.until {
@@ -122,14 +122,14 @@ impl RateLimiter {
             return None;
         }
         pause.in_a_row = (pause.in_a_row + 1).min(16);
-        let guess = Duration::from_secs(1 << pause.in_a_row).min(LONGEST_GUESSED);
+        let guess = Duration::from_secs(1 << pause.in_a_row).min(MAX_BACKOFF);
         let length = asked.unwrap_or(guess);
         pause.until = now + length;
         Some(length)
     }
 
     /// Forgets earlier refusals, since a request went through.
-    pub(super) fn went_through(&self) {
+    pub(super) fn succeeded(&self) {
         let mut pause = self.pause();
         if pause.until <= Instant::now() {
             pause.in_a_row = 0;
@@ -249,11 +249,11 @@ mod tests {
         for _ in 0..7 {
             lengths.extend(rate_limiter.refused(None).map(|length| length.as_secs()));
             assert_eq!(rate_limiter.refused(None), None, "the same pause");
-            rate_limiter.went_through();
+            rate_limiter.succeeded();
             rate_limiter.acquire().await;
         }
         assert_eq!(lengths, [2, 4, 8, 16, 32, 60, 60]);
-        rate_limiter.went_through();
+        rate_limiter.succeeded();
         assert_eq!(rate_limiter.refused(None), Some(Duration::from_secs(2)));
     }
 

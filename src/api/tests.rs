@@ -5,7 +5,7 @@ use std::{io::Write, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{ApiError, exchange::LARGEST_BODY};
+use super::{ApiError, exchange::MAX_BODY};
 use crate::{
     config::ApiKey,
     model::{AppId, ReadAt, Status, WorkflowId},
@@ -334,13 +334,13 @@ async fn a_page_of_something_else_is_an_error_that_says_where_to_look() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_is_refused_whether_announced_or_not() {
-    let announced = format!("Content-Length: {}", LARGEST_BODY + 1);
+    let announced = format!("Content-Length: {}", MAX_BODY + 1);
     let fixture = Fixture::new([answer("200 OK", &[&announced], b"[")]).await;
     let error = fixture.failure(1).await;
     assert!(matches!(error, ApiError::TooLarge { .. }), "{error:?}");
 
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    bomb.write_all(&vec![b' '; LARGEST_BODY + 1]).expect("a Vec takes everything");
+    bomb.write_all(&vec![b' '; MAX_BODY + 1]).expect("a Vec takes everything");
     let bomb = bomb.finish().expect("a Vec takes everything");
     let fixture = Fixture::new([answer("200 OK", &["Content-Encoding: gzip"], &bomb)]).await;
     let error = fixture.failure(1).await;

@@ -15,7 +15,7 @@ use crate::{
 /// When the first line is logged. Each pause after it is twice as long as the one before.
 const FIRST_LINE: Duration = Duration::from_secs(5);
 
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// How often a bar is drawn.
 const REFRESH: Duration = Duration::from_millis(200);
@@ -47,7 +47,7 @@ pub async fn report(apps: impl Fn() -> Vec<watch::Receiver<PollerStatus>>) {
             let CycleProgress { workflows, read, .. } = sum;
             let seconds_left = sum.remaining().map(|left| left.as_secs());
             tracing::info!(workflows, read, runs, seconds_left, "Reading for the first time.");
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
     if let Some(bar) = bar {

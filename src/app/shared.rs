@@ -38,7 +38,7 @@ pub(super) struct Pollers {
 }
 
 /// How the ledger is to count.
-pub fn counting(config: &Config) -> ledger::Settings {
+pub fn ledger_settings(config: &Config) -> ledger::Settings {
     ledger::Settings {
         apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
         url: config.state.url.clone(),

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::shared::{Pollers, Shared, counting};
+use super::shared::{Pollers, Shared, ledger_settings};
 use crate::{
     api::Client,
     config::{Config, needing_restart},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Reads the configuration anew; the error says everything that is wrong with it.
-pub type Reread = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
+pub type LoadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// A request to reload; the answer is how that went.
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
@@ -39,7 +39,7 @@ pub(super) struct PollHealth {
 pub(super) struct Supervisor {
     shared: Shared,
     config: Config,
-    reread: Reread,
+    load_config: LoadConfig,
     access_control: Arc<AccessControl>,
     health: watch::Sender<Arc<PollHealth>>,
     running: Running,
@@ -69,13 +69,13 @@ impl Supervisor {
         shared: Shared,
         config: Config,
         pollers: Pollers,
-        reread: Reread,
+        load_config: LoadConfig,
         access_control: Arc<AccessControl>,
         stop: CancellationToken,
     ) -> Self {
         let (running, health) = begin(pollers, config.poll.interval, &stop);
         let health = watch::Sender::new(Arc::new(health));
-        Self { shared, config, reread, access_control, health, running, stop }
+        Self { shared, config, load_config, access_control, health, running, stop }
     }
 
     /// How the polls go, also after reloads.
@@ -132,8 +132,8 @@ impl Supervisor {
 
     /// Returns how many keys are others than before.
     async fn apply(&mut self) -> Result<usize, String> {
-        let reread = Arc::clone(&self.reread);
-        let read = spawn_blocking(move || reread()).await;
+        let load_config = Arc::clone(&self.load_config);
+        let read = spawn_blocking(move || load_config()).await;
         let config = read.map_err(|error| format!("reading it failed: {error}"))??;
         let fixed = needing_restart(&config, &self.config);
         if !fixed.is_empty() {
@@ -147,8 +147,8 @@ impl Supervisor {
             let made = self.shared.pollers(&config.apps, &config.poll);
             Some(made.map_err(|error| self.refused(&config, format!("{error:#}")))?)
         };
-        let settings = counting(&config);
-        if settings != counting(&self.config) {
+        let settings = ledger_settings(&config);
+        if settings != ledger_settings(&self.config) {
             let now_ms = self.shared.clock.now_ms();
             let reconfigured = self.shared.ledger.reconfigure(settings, now_ms).await;
             reconfigured.map_err(|error| self.refused(&config, error.to_string()))?;

@@ -49,10 +49,10 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
     let mut text = String::from("The configuration is valid.\n");
     match ledger::inspect(&config.state.url).await {
-        Ok((place, site)) => _ = writeln!(text, "Ledger: {place}{}", in_words(site)),
+        Ok((place, site)) => _ = writeln!(text, "Ledger: {place}{}", describe(site)),
         Err(error) => findings.problems.push(error.to_string()),
     }
-    let core = throw_away(&config).await?;
+    let core = build_in_memory(&config).await?;
     let mut listed = Vec::new();
     for (app, client) in config.apps.iter().zip(core.clients()) {
         match list(app, client).await {
@@ -92,7 +92,7 @@ impl Findings {
     }
 }
 
-fn in_words(site: LedgerStatus) -> &'static str {
+fn describe(site: LedgerStatus) -> &'static str {
     match site {
         LedgerStatus::New => " (does not exist yet; the first start makes it)",
         LedgerStatus::Idle => " (exists, and is free)",
@@ -102,14 +102,14 @@ fn in_words(site: LedgerStatus) -> &'static str {
 }
 
 /// What polls and renders, on a ledger that is thrown away.
-async fn throw_away(config: &Config) -> anyhow::Result<Core> {
-    let counting = ledger::Settings {
+async fn build_in_memory(config: &Config) -> anyhow::Result<Core> {
+    let settings = ledger::Settings {
         url: "sqlite::memory:".into(),
         retention: None,
         hold: false,
-        ..app::counting(config)
+        ..app::ledger_settings(config)
     };
-    Core::build(config, counting, Arc::new(SystemClock)).await
+    Core::build(config, settings, Arc::new(SystemClock)).await
 }
 
 /// Reads an app's list of workflows.
@@ -138,7 +138,7 @@ fn report(
         let there = one.workflows.iter().filter(|workflow| !workflow.deleted);
         for workflow in there.clone() {
             let is_followed = followed.get(&workflow.id);
-            account_for(&mut workload, workflow, is_followed.is_some(), one.read_at.api_ms);
+            add_to_workload(&mut workload, workflow, is_followed.is_some(), one.read_at.api_ms);
             rows += 1;
             if rows > MAX_ROWS {
                 left_out += 1;
@@ -183,7 +183,7 @@ fn followed(core: &Core, app: &AppId) -> BTreeMap<WorkflowId, bool> {
     followed.map(|(id, workflow)| (id.clone(), !workflow.is_overflowed())).collect()
 }
 
-fn account_for(workload: &mut Workload, workflow: &Workflow, followed: bool, now_ms: i64) {
+fn add_to_workload(workload: &mut Workload, workflow: &Workflow, followed: bool, now_ms: i64) {
     if !followed {
         return;
     }

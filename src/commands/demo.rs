@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     failure::Failure,
     output::print,
-    simulate::{KEY, listen, lively},
+    simulate::{KEY, busy_simulator, listen},
 };
 use crate::{
     app::App,
@@ -17,7 +17,7 @@ use crate::{
 
 /// Somebody who sees the demo's metrics for the first time sees numbers, not their bases, if it has run
 /// for a moment; a Prometheus that scrapes every 15 seconds still sees the bases before.
-const LONGEST_HOLD: Duration = Duration::from_secs(20);
+const MAX_HOLD: Duration = Duration::from_secs(20);
 
 /// Serves what the exporter reads from a simulated API, on a ledger that is thrown away.
 pub(super) async fn demo(
@@ -33,11 +33,11 @@ pub(super) async fn demo(
     let config = of_demo(config, simulator, &ledger);
     let path = config.web.telemetry_path.clone();
     let scheme = if config.web.config.tls.is_some() { "https" } else { "http" };
-    let reread = move || match config::load(&line) {
+    let load_config = move || match config::load(&line) {
         Ok(config) => Ok(of_demo(config, simulator, &ledger)),
         Err(errors) => Err(errors.to_string()),
     };
-    let app = App::build(config, Arc::new(reread), Arc::new(SystemClock)).await?;
+    let app = App::build(config, Arc::new(load_config), Arc::new(SystemClock)).await?;
     for address in app.addresses() {
         let url = format!("{scheme}://localhost:{}", address.port());
         print(&format!("Metrics:   {url}{path}\nOverview:  {url}/\n"))?;
@@ -47,7 +47,7 @@ pub(super) async fn demo(
          A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'\n\
          End with Ctrl-C.\n"
     ))?;
-    let simulating = tokio::spawn(lively(seed).serve(listener, stop.clone()));
+    let simulating = tokio::spawn(busy_simulator(seed).serve(listener, stop.clone()));
     app.run(stop, hangups).await?;
     simulating.await??;
     Ok(())
@@ -65,6 +65,6 @@ fn of_demo(mut config: Config, simulator: SocketAddr, ledger: &Path) -> Config {
     config.poll =
         Poll { interval: Duration::from_secs(5), sweep_interval: Duration::from_secs(60) };
     config.state.url = format!("sqlite:{}", ledger.display());
-    config.metrics.hold_timeout = config.metrics.hold_timeout.min(LONGEST_HOLD);
+    config.metrics.hold_timeout = config.metrics.hold_timeout.min(MAX_HOLD);
     config
 }

@@ -14,15 +14,15 @@ use crate::{
 /// Polls once, counting every finished run that is listed, and prints the exposition. Prints
 /// nothing if not everything could be read: a part would pass for the whole.
 pub(super) async fn once(config: Config) -> Result<(), Failure> {
-    let counting = ledger::Settings {
+    let settings = ledger::Settings {
         url: "sqlite::memory:".into(),
         retention: None,
         lookback: None,
         max_series: usize::MAX,
         hold: false,
-        ..app::counting(&config)
+        ..app::ledger_settings(&config)
     };
-    let core = Core::build(&config, counting, Arc::new(SystemClock)).await?;
+    let core = Core::build(&config, settings, Arc::new(SystemClock)).await?;
     let reporting = app::report_progress(|| core.pollers().iter().map(Poller::status).collect());
     tokio::select! {
         read = read_all(core.pollers()) => read?,

@@ -24,9 +24,9 @@ pub(super) async fn serve(
         rustc = build_info::RUSTC,
         "Starting cortex-workflow-exporter."
     );
-    let reread = move || config::load(&line).map_err(|errors| errors.to_string());
+    let load_config = move || config::load(&line).map_err(|errors| errors.to_string());
     // It may wait for the ledger's lock.
-    let building = App::build(config, Arc::new(reread), Arc::new(SystemClock));
+    let building = App::build(config, Arc::new(load_config), Arc::new(SystemClock));
     if let Some(app) = stop.run_until_cancelled(building).await {
         app?.run(stop, hangups).await?;
     }

@@ -23,7 +23,7 @@ pub(super) async fn simulate(
         "The simulated Cortex API is at http://{address}\n\
          Its key is {KEY}; what it can do on command: http://{address}/_simulator/\n"
     ))?;
-    let serving = lively(config.seed).serve(listener, stop);
+    let serving = busy_simulator(config.seed).serve(listener, stop);
     tokio::select! {
         served = serving => served?,
         _ = hangups.next() => {}
@@ -35,7 +35,7 @@ pub(super) async fn simulate(
 pub(super) const KEY: &str = "demo-key";
 
 /// A simulated API whose world lives by itself.
-pub(super) fn lively(seed: u64) -> Simulator {
+pub(super) fn busy_simulator(seed: u64) -> Simulator {
     let settings = SimulatorSettings {
         api_key: KEY.into(),
         seed,

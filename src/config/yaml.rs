@@ -13,13 +13,13 @@ use serde_saphyr::{
 };
 
 /// Far more than any configuration needs.
-const LARGEST: u64 = 1024 * 1024;
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// More than a configuration nests, and far less than the stack holds.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// As many parts as any configuration has, aliases followed.
-const MOST_NODES: usize = 100_000;
+const MAX_NODES: usize = 100_000;
 
 /// Where something stands; both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,10 +64,10 @@ impl YamlValue {
 /// What is in a file that is no larger than a configuration can be. The error names the file.
 pub(super) fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     match read {
-        Ok(_) if bytes.len() as u64 <= LARGEST => Ok(bytes),
-        Ok(_) => Err(format!("cannot use {}: it is larger than {LARGEST} bytes", path.display())),
+        Ok(_) if bytes.len() as u64 <= MAX_BYTES => Ok(bytes),
+        Ok(_) => Err(format!("cannot use {}: it is larger than {MAX_BYTES} bytes", path.display())),
         Err(error) => Err(format!("cannot read {}: {error}", path.display())),
     }
 }
@@ -90,7 +90,7 @@ fn parse(text: &str) -> Result<Node, (Option<Place>, String)> {
         reject_unsupported_tags: true,
         // It would repeat lines of the file, which may hold a password.
         with_snippet: false,
-        budget: budget! { max_depth: DEEPEST, flow_nesting_limit: DEEPEST, max_nodes: MOST_NODES },
+        budget: budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH, max_nodes: MAX_NODES },
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error.location().map(Place::of);

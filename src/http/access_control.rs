@@ -116,7 +116,7 @@ impl AccessControl {
             return;
         }
         let problem = match self.read() {
-            Ok(config) => match config.gives_up(&former.config) {
+            Ok(config) => match config.weakens(&former.config) {
                 None => {
                     let tls = config.tls.is_some();
                     info!(tls, "The web configuration has changed, and is in force from now on.");

@@ -12,13 +12,13 @@ pub struct Exemplar {
 }
 
 /// OpenMetrics allows an exemplar's labels 128 characters, six of which are `run_id`.
-const LONGEST_RUN_ID: usize = 122;
+const MAX_RUN_ID_CHARS: usize = 122;
 
 impl Exemplar {
     /// `None` for a run that can't be one: when it ended is unknown, or its id is too long.
     pub(super) fn of(run: &Run) -> Option<Self> {
         let ended_ms = run.ended_at.and_then(Timestamp::instant)?;
-        let fits = run.id.as_str().chars().count() <= LONGEST_RUN_ID;
+        let fits = run.id.as_str().chars().count() <= MAX_RUN_ID_CHARS;
         fits.then(|| Self { run: run.id.clone(), ended_ms, value: 0.0 })
     }
 

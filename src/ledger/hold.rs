@@ -31,7 +31,7 @@ struct Share {
 }
 
 /// Maximum number of versions whose shares are kept apart. With more, they are released together.
-const MOST_VERSIONS: usize = 4;
+const MAX_VERSIONS: usize = 4;
 
 impl Pending {
     /// What a restart found not yet shown, held until this version has been scraped.
@@ -81,7 +81,7 @@ impl Pending {
             series.value.add(amount);
         }
         // Where each run brings a new series and nobody scrapes, this would grow with both.
-        if self.0.len() > MOST_VERSIONS
+        if self.0.len() > MAX_VERSIONS
             && let Some((version, _)) = self.0.last_key_value()
         {
             self.hold_until(*version);

@@ -157,7 +157,7 @@ impl WorkflowsRead<'_> {
         budget: &mut SeriesBudget,
     ) -> Vec<SeriesKey> {
         let mut foreseen = Vec::new();
-        for origin in &Origin::FORESEEN {
+        for origin in &Origin::PREDEFINED {
             foreseen.push(SeriesKey::new(Metric::RunsSubmitted, &[origin.as_str()]));
             for status in &Status::FINISHED {
                 foreseen.push(SeriesKey::new(Metric::Runs, &[status.as_str(), origin.as_str()]));

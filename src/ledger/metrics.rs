@@ -84,8 +84,8 @@ impl LedgerMetrics {
     }
 
     /// A transaction has ended.
-    pub(super) fn committed(&self, well: bool, took: Duration) {
-        self.commits.with_label_values(&[if well { "success" } else { "failure" }]).inc();
+    pub(super) fn committed(&self, ok: bool, took: Duration) {
+        self.commits.with_label_values(&[if ok { "success" } else { "failure" }]).inc();
         self.commit_duration.observe(took.as_secs_f64());
     }
 

@@ -37,7 +37,7 @@ pub use failures::FailureStreak;
 pub use metric::{Metric, MetricKind, MetricRow, OTHER};
 pub use metrics::LedgerMetrics;
 pub use native::NativeHistogram;
-pub use observe::{Recorded, RunsRead, StopWhen, old_half};
+pub use observe::{Recorded, RunsRead, StopWhen, older_half};
 pub use series::{Histogram, Series, SeriesKey, SeriesMap, Value};
 pub use state::{AppRecord, AppState, Listed, OpenRun, State, WorkflowRecord, WorkflowState};
 pub use store::{LedgerStatus, inspect};

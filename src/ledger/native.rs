@@ -25,7 +25,7 @@ const FINEST: i32 = 3;
 const COARSEST: i32 = -4;
 
 /// With more buckets than these, two become one.
-const MOST_BUCKETS: usize = 160;
+const MAX_BUCKETS: usize = 160;
 
 /// `2^(k/8) / 2` for `k` from 0 to 7: the upper bounds of the buckets between 0.5 and 1.
 const HALF_TO_ONE: [f64; 8] = [
@@ -108,7 +108,7 @@ impl NativeHistogram {
     pub(super) fn is_valid(&self, count: u64) -> bool {
         let ascends = self.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let filled = self.buckets.iter().all(|(_, count)| *count > 0);
-        let fits = (COARSEST..=FINEST).contains(&self.schema) && self.buckets.len() <= MOST_BUCKETS;
+        let fits = (COARSEST..=FINEST).contains(&self.schema) && self.buckets.len() <= MAX_BUCKETS;
         ascends && filled && fits && self.count() == count
     }
 
@@ -136,7 +136,7 @@ impl NativeHistogram {
     }
 
     fn limit(&mut self) {
-        while self.buckets.len() > MOST_BUCKETS && self.schema > COARSEST {
+        while self.buckets.len() > MAX_BUCKETS && self.schema > COARSEST {
             self.reduce(self.schema - 1);
         }
     }

@@ -70,7 +70,7 @@ pub(super) struct Rules<'a> {
 
 /// Maximum number of outcomes of which it is remembered when a run last ended so; this version
 /// knows four.
-const MOST_OUTCOMES: usize = 32;
+const MAX_OUTCOMES: usize = 32;
 
 /// Observes runs of one workflow, read at one moment.
 struct Observer<'a> {
@@ -98,7 +98,7 @@ pub(super) fn record_runs(
 ) -> Option<Recorded> {
     let mut observer = Observer::new(changes, rules, (app, id), read.read_at)?;
     let before = observer.workflow.record.clone();
-    let proof = &read.runs[old_half(read.runs.len(), read.newest_first)];
+    let proof = &read.runs[older_half(read.runs.len(), read.newest_first)];
     let proof: BTreeSet<_> = proof.iter().map(|run| &run.id).collect();
     // A page on which nothing could be read proves nothing.
     let (mut settled, mut met, mut news) = (!proof.is_empty(), !proof.is_empty(), false);
@@ -268,7 +268,7 @@ impl<'a> Observer<'a> {
         let Some(ended) = run.ended_at else { return };
         let latest = &mut self.workflow.record.last_run_ms;
         // An API that makes words up must not make series without end.
-        let is_full = latest.len() >= MOST_OUTCOMES;
+        let is_full = latest.len() >= MAX_OUTCOMES;
         match latest.get_mut(&run.status) {
             Some(ms) => *ms = (*ms).max(ended.earliest()),
             None if is_full => {}
@@ -306,7 +306,7 @@ fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
 
 /// Where the older half of a page stands. What is known there proves that what lies behind is known
 /// too, as a page of half the size would.
-pub fn old_half(runs: usize, newest_first: bool) -> Range<usize> {
+pub fn older_half(runs: usize, newest_first: bool) -> Range<usize> {
     let half = runs.div_ceil(2);
     if newest_first { runs - half..runs } else { 0..half }
 }

@@ -265,20 +265,20 @@ fn consecutive_failures(workflow: &WorkflowState, samples: &mut Samples<'_>) {
 }
 
 /// An API that makes words up must not make series without end: past so many, they are all one.
-const MOST_WORDS: usize = 64;
+const MAX_OPEN_SERIES: usize = 64;
 const OTHER_WORD: &str = "OTHER";
 
 fn active(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     let mut counts = BTreeMap::new();
     for status in &Status::OPEN {
-        for origin in &Origin::FORESEEN {
+        for origin in &Origin::PREDEFINED {
             counts.insert((status, origin), 0_u32);
         }
     }
     let other = (Status::new(OTHER_WORD), Origin::new(OTHER_WORD));
     for run in workflow.open.values() {
         let mut words = (&run.status, &run.origin);
-        if counts.len() >= MOST_WORDS && !counts.contains_key(&words) {
+        if counts.len() >= MAX_OPEN_SERIES && !counts.contains_key(&words) {
             words = (&other.0, &other.1);
         }
         *counts.entry(words).or_default() += 1;

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 pub struct Label(Arc<str>);
 
 /// The most characters that a label value keeps.
-const LONGEST: usize = 128;
+const MAX_CHARS: usize = 128;
 
 /// What stands in for a character that can't be shown.
 const REPLACEMENT: char = '\u{FFFD}';
@@ -14,7 +14,7 @@ const REPLACEMENT: char = '\u{FFFD}';
 impl Label {
     /// Makes a label value of any text, replacing and cutting off what isn't safe.
     pub fn new(text: &str) -> Self {
-        let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
+        let end = text.char_indices().nth(MAX_CHARS).map_or(text.len(), |(end, _)| end);
         let text = &text[..end];
         if text.chars().any(is_unprintable) {
             let clean = |c| if is_unprintable(c) { REPLACEMENT } else { c };

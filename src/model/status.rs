@@ -115,7 +115,7 @@ impl Status {
 
 impl Origin {
     /// The origins whose series exist from the start.
-    pub const FORESEEN: [Self; 3] = [Self::Workflow, Self::Record, Self::Test];
+    pub const PREDEFINED: [Self; 3] = [Self::Workflow, Self::Record, Self::Test];
 }
 
 fn looks_like_a_word(text: &str) -> bool {

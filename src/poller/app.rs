@@ -59,7 +59,7 @@ pub(super) enum Job {
 }
 
 /// A key that the API refuses is tried again at least so often.
-const SLOWEST_RETRY_MS: i64 = 30_000;
+const MAX_KEY_RETRY_MS: i64 = 30_000;
 
 impl Poller {
     /// A poller that has read nothing yet.
@@ -223,7 +223,7 @@ impl Poller {
             // then ever more slowly.
             *refused = if cycle.refused { *refused + 1 } else { 0 };
             if let Some(doublings) = refused.checked_sub(1) {
-                let pause_ms = (1000 << doublings.min(5)).min(SLOWEST_RETRY_MS);
+                let pause_ms = (1000 << doublings.min(5)).min(MAX_KEY_RETRY_MS);
                 schedule.postpone_list(begun_ms + pause_ms);
             }
             cycle

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    ledger::{StopWhen, old_half},
+    ledger::{StopWhen, older_half},
     model::{Run, Timestamp},
 };
 
@@ -71,8 +71,8 @@ impl Evidence {
             self.trends[key as usize].add(runs.iter().map(|run| key.of(run)));
         }
         let started = |part: Range<usize>| runs[part].iter().any(|run| run.started_at.is_some());
-        let old_half = |newest_first| old_half(runs.len(), newest_first);
-        self.any_started = (started(old_half(false)), started(old_half(true)));
+        let older_half = |newest_first| older_half(runs.len(), newest_first);
+        self.any_started = (started(older_half(false)), started(older_half(true)));
     }
 
     /// The order, if there is one and enough was seen of it.

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The maximum time between two decisions on what to do next.
-const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+const MAX_SLEEP: Duration = Duration::from_secs(10);
 
 /// The pollers of all apps at work together. What is most urgent in any of them is read next, never
 /// one workflow twice at a time.
@@ -74,7 +74,7 @@ async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
             }
             continue;
         }
-        let until_list = if room { sleep_until_list(pollers) } else { LONGEST_SLEEP };
+        let until_list = if room { sleep_until_list(pollers) } else { MAX_SLEEP };
         tokio::select! {
             Some(()) = running.next(), if !running.is_empty() => {}
             () = tokio::time::sleep(until_list) => {}
@@ -108,5 +108,5 @@ fn sleep_until_list(pollers: &[Poller]) -> Duration {
             Some(Duration::from_millis((schedule.list_due_ms()? - now_ms).max(0) as u64))
         })
     });
-    left.min().map_or(LONGEST_SLEEP, |left| left.min(LONGEST_SLEEP))
+    left.min().map_or(MAX_SLEEP, |left| left.min(MAX_SLEEP))
 }

@@ -26,7 +26,7 @@ pub(super) struct Reading {
 
 /// The number of pages after which the last one is no longer searched for: what the server says of how long
 /// its list is can't be trusted, so the list is read from its front to its end instead.
-const LONGEST_SEARCH: u32 = 100;
+const MAX_SEARCH_PAGES: u32 = 100;
 
 /// Where the young end of a list with the oldest run first was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Reading {
             }
             // A server that ignores `page` has nothing more to give.
             Route::ToLastPage { .. } if again => self.outcome(StopWhen::Always),
-            Route::ToLastPage { .. } if self.sought >= LONGEST_SEARCH => {
+            Route::ToLastPage { .. } if self.sought >= MAX_SEARCH_PAGES => {
                 self.to_the_end = true;
                 self.go_forward()
             }
@@ -294,7 +294,7 @@ mod tests {
     /// Reads such a list of 230 runs and returns whether the youngest one was seen.
     fn meets_the_youngest(cap: u32, total: Option<u64>, last_page: Option<LastPage>) -> bool {
         let mut reading = Reading::new(100, 230, false, last_page);
-        for _ in 0..2 * LONGEST_SEARCH {
+        for _ in 0..2 * MAX_SEARCH_PAGES {
             let request = reading.request();
             let first = (request.number - 1).saturating_mul(request.take.min(cap));
             let end = first.saturating_add(request.take.min(cap));
@@ -336,7 +336,7 @@ mod tests {
             runs(first..first.saturating_add(request.take).min(35))
         };
         let requests = requests(page, u64::MAX);
-        assert!(requests <= LONGEST_SEARCH + 30, "{requests}");
+        assert!(requests <= MAX_SEARCH_PAGES + 30, "{requests}");
     }
 
     #[test]
@@ -346,7 +346,7 @@ mod tests {
             runs(first..first + request.take)
         };
         let mut reading = Reading::new(10, 0, false, None);
-        let climbed = (0..LONGEST_SEARCH + 20).find(|_| {
+        let climbed = (0..MAX_SEARCH_PAGES + 20).find(|_| {
             let runs = page(reading.request());
             let keys = keys(&runs);
             reading.answered(&runs, &keys, Some(20));

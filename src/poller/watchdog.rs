@@ -33,7 +33,7 @@ pub(super) struct AtWork<'a>(&'a Heartbeat);
 
 /// Added to the time that requests can take: what else is done between two of them, above all
 /// transactions of the ledger.
-const PATIENCE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(60);
 
 impl Heartbeat {
     pub(super) fn new(client: Client, clock: Arc<dyn Clock>) -> Self {
@@ -64,7 +64,7 @@ impl Heartbeat {
         }
         let last_ms = self.last_ms.load(SeqCst).max(self.client.last_heard_ms());
         let silent_ms = self.clock.steady_ms() - last_ms;
-        let longest = self.client.longest_silence(MAX_CONCURRENT as u32) + PATIENCE;
+        let longest = self.client.longest_silence(MAX_CONCURRENT as u32) + GRACE;
         if silent_ms <= longest.as_millis() as i64 {
             return Ok(());
         }

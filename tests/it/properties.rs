@@ -65,7 +65,7 @@ const SWEEP: Duration = Duration::from_secs(300);
 
 /// The smallest pages that overlap almost everywhere. Of smaller ones, which begin at multiples of
 /// their size too, often none contains both the last run that was read and the next one.
-const LEAST_OVERLAPPING: u32 = 4;
+const MIN_OVERLAPPING: u32 = 4;
 
 /// A world, an exporter that polls it, and what each has counted.
 struct Story {
@@ -164,7 +164,7 @@ impl Story {
     /// Whether pages overlap, so that no run is skipped where the list moves while it is read.
     fn pages_overlap(&self) -> bool {
         let Conditions { ignore_take, page_size, max_take, .. } = self.conditions;
-        !ignore_take && page_size.min(max_take) >= LEAST_OVERLAPPING
+        !ignore_take && page_size.min(max_take) >= MIN_OVERLAPPING
     }
 
     fn exporter(&self) -> &Exporter {

@@ -84,7 +84,7 @@ struct Life {
 impl Life {
     fn happens(&mut self, api: &Api, ids: &[String], random: &mut StdRng) {
         let workflow = &ids[random.random_range(0..ids.len())];
-        let origin = Origin::FORESEEN[random.random_range(0..3)].clone();
+        let origin = Origin::PREDEFINED[random.random_range(0..3)].clone();
         let status = Status::FINISHED[random.random_range(0..4)].clone();
         let which = random.random_range(0..1000_usize);
         api.simulator().world(|world| match random.random_range(0..10) {

@@ -58,7 +58,7 @@ impl WebConfig {
 
     /// What kept clients out under `former` and doesn't any more. A file that is found cut short in
     /// the middle of being written must not let everybody in.
-    pub fn gives_up(&self, former: &Self) -> Option<&'static str> {
+    pub fn weakens(&self, former: &Self) -> Option<&'static str> {
         let (now, then) = (self.guards, former.guards);
         if then.tls && !now.tls {
             Some("TLS")

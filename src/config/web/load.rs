@@ -82,7 +82,7 @@ fn users(loader: &mut Loader<'_>) -> Users {
         let key = format!("{section}.{name}");
         let Some(hash) = loader.walker.string(&key, node, "a string") else { continue };
         match users::cost(&hash) {
-            Ok(cost) if cost > users::HIGHEST_USUAL_COST => {
+            Ok(cost) if cost > users::MAX_USUAL_COST => {
                 let what = format!("user {name:?} waits long: a cost of 10 is usual, not {cost}");
                 loader.warn(node.place, &what);
             }

@@ -302,7 +302,7 @@ fn what_would_let_more_clients_in_is_noticed() {
         ("", &users, None),
     ] {
         let (former, now) = (read(former), read(now));
-        assert_eq!(now.gives_up(&former), given_up);
+        assert_eq!(now.weakens(&former), given_up);
     }
 }
 

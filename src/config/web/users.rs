@@ -11,7 +11,7 @@ pub struct Users {
 }
 
 /// The usual cost; more than this takes seconds.
-pub(super) const HIGHEST_USUAL_COST: u32 = 14;
+pub(super) const MAX_USUAL_COST: u32 = 14;
 
 impl Users {
     /// These users; the hashes are bcrypt's.

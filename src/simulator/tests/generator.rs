@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use super::{super::*, Hand, NOON, Served};
 use crate::model::{Clock, Status};
 
-fn lively(seed: u64) -> (Simulator, Arc<Hand>) {
+fn busy(seed: u64) -> (Simulator, Arc<Hand>) {
     let clock = Hand::new();
     let settings = SimulatorSettings { seed, generate_runs: true, ..SimulatorSettings::default() };
     (Simulator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>), clock)
@@ -28,7 +28,7 @@ fn finished(simulator: &Simulator, wanted: &Status) -> u64 {
 
 #[test]
 fn it_starts_with_history_and_open_runs_and_none_from_the_future() {
-    let (simulator, _) = lively(1);
+    let (simulator, _) = busy(1);
     let runs = runs(&simulator);
     assert!(runs.len() > 1000, "{}", runs.len());
     assert!(runs.iter().any(|run| run.status == Status::Running));
@@ -41,7 +41,7 @@ fn it_starts_with_history_and_open_runs_and_none_from_the_future() {
 #[test]
 fn within_a_minute_runs_arrive_finish_and_fail_whatever_the_seed() {
     for seed in 0..20 {
-        let (simulator, clock) = lively(seed);
+        let (simulator, clock) = busy(seed);
         let counts = |simulator: &Simulator| {
             let arrived: u64 = simulator.world(|world| world.created().values().sum());
             let ended = [Status::Completed, Status::Failed].map(|it| finished(simulator, &it));
@@ -57,7 +57,7 @@ fn within_a_minute_runs_arrive_finish_and_fail_whatever_the_seed() {
 
 #[test]
 fn within_an_hour_everything_documented_is_seen() {
-    let (simulator, clock) = lively(1);
+    let (simulator, clock) = busy(1);
     let (mut statuses, mut step_statuses) = (BTreeSet::new(), BTreeSet::new());
     let (mut types, mut origins) = (BTreeSet::new(), BTreeSet::new());
     let (mut survived, mut looped, mut replayed) = (false, false, false);
@@ -88,15 +88,15 @@ fn within_an_hour_everything_documented_is_seen() {
 
 #[test]
 fn the_same_seed_makes_the_same_world_however_often_one_looks() {
-    let (often, clock) = lively(7);
+    let (often, clock) = busy(7);
     for _ in 0..600 {
         clock.forward(1);
         often.world(|_| ());
     }
-    let (once, clock) = lively(7);
+    let (once, clock) = busy(7);
     clock.forward(600);
     assert_eq!(runs(&often), runs(&once));
-    let (other, clock) = lively(8);
+    let (other, clock) = busy(8);
     clock.forward(600);
     assert_ne!(runs(&other), runs(&once));
 }
@@ -104,7 +104,7 @@ fn the_same_seed_makes_the_same_world_however_often_one_looks() {
 #[test]
 fn a_spike_raises_failures_of_its_workflow_while_it_lasts() {
     let failures = |spiked: Option<&str>| {
-        let (simulator, clock) = lively(3);
+        let (simulator, clock) = busy(3);
         let before = finished(&simulator, &Status::Failed);
         let minute = Duration::from_secs(60);
         if let Some(name) = spiked {
@@ -119,13 +119,13 @@ fn a_spike_raises_failures_of_its_workflow_while_it_lasts() {
     let (spiked, after) = failures(Some("Enrich lead"));
     assert!(spiked > calm + 10, "{spiked} after {calm}");
     assert!(after < calm_after + 10, "{after} after {calm_after}");
-    let (simulator, _) = lively(3);
+    let (simulator, _) = busy(3);
     assert!(!simulator.spike(Some("nobody"), Duration::from_secs(1), 1.0));
 }
 
 #[test]
 fn old_runs_are_forgotten_but_not_the_totals() {
-    let (simulator, clock) = lively(1);
+    let (simulator, clock) = busy(1);
     clock.forward(4 * 3600);
     let lead = simulator.world(|world| world.workflow("Enrich lead").cloned());
     let lead = lead.expect("it is in the cast");
@@ -137,8 +137,8 @@ fn old_runs_are_forgotten_but_not_the_totals() {
 }
 
 #[tokio::test]
-async fn a_lively_world_is_served_in_all_its_forms() {
-    let api = Served::lively().await;
+async fn a_busy_world_is_served_in_all_its_forms() {
+    let api = Served::busy().await;
     let workflows = api.get("/apps/c/workflows").await;
     assert_eq!(workflows.ids().len(), 8);
     for id in workflows.ids() {

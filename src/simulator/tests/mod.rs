@@ -98,7 +98,7 @@ impl Served {
         Self::start(SimulatorSettings::default()).await
     }
 
-    async fn lively() -> Self {
+    async fn busy() -> Self {
         let settings = SimulatorSettings { generate_runs: true, ..SimulatorSettings::default() };
         Self::start(settings).await
     }

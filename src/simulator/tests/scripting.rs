@@ -130,7 +130,7 @@ async fn a_list_is_made_to_move_over_http_so_many_times() {
 
 #[tokio::test]
 async fn a_spike_is_made_over_http() {
-    let api = Served::lively().await;
+    let api = Served::busy().await;
     let spike = "spike?workflow=Enrich%20lead&seconds=60&ratio=1";
     assert_eq!(api.post(spike, Value::Null).await.status, 204);
     let before = truth(&api.simulator);

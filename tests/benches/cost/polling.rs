@@ -97,7 +97,7 @@ fn cortex(url: &str) -> Cortex {
 
 async fn core(url: &str, directory: &std::path::Path) -> Core {
     let cortex = cortex(url);
-    let counting = ledger::Settings {
+    let settings = ledger::Settings {
         apps: vec![cortex.app_id.clone()],
         url: format!("sqlite:{}/ledger.db", directory.display()),
         retention: None,
@@ -110,7 +110,7 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
     let poll = Poll { interval: second, sweep_interval: second };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
     let config = Config { apps, rate_limit: 1_000_000, poll, ..Config::default() };
-    let core = Core::build(&config, counting, Arc::new(SystemClock));
+    let core = Core::build(&config, settings, Arc::new(SystemClock));
     core.await.expect("a core")
 }
 

@@ -40,7 +40,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        let api = Api::lively().await;
+        let api = Api::busy().await;
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         // The second one leaves out the workflow that is looked at, whose numbers would double.
         let leave_out = format!("--workflows.exclude={SUBJECT}");

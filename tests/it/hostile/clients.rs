@@ -23,7 +23,7 @@ use super::assert_small;
 use crate::support::{Api, Process, client, get, wait_until};
 
 /// As the exporter has it.
-const MOST_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
 /// What it has open besides connections: listeners, the ledger, its log.
 const OTHER_FILES: usize = 60;
@@ -104,7 +104,7 @@ impl Scene {
         let is_full = async || {
             let connected = crowd.connected.load(Ordering::Relaxed);
             let taken = self.exporter.open_files();
-            (connected >= MOST_CONNECTIONS && taken >= MOST_CONNECTIONS).then_some(())
+            (connected >= MAX_CONNECTIONS && taken >= MAX_CONNECTIONS).then_some(())
         };
         wait_until("as many as possible are connected", is_full, || self.exporter.log()).await;
     }
@@ -113,7 +113,7 @@ impl Scene {
     async fn survives(mut self, crowd: Crowd, what: &str) {
         self.scrape().await;
         let open = self.exporter.open_files();
-        assert!(open <= MOST_CONNECTIONS + OTHER_FILES, "{open} files and connections");
+        assert!(open <= MAX_CONNECTIONS + OTHER_FILES, "{open} files and connections");
         drop(crowd);
         // The system may still refuse a client for those that it queued before.
         let served = async || {
@@ -151,7 +151,7 @@ fn many() -> usize {
 async fn ten_thousand_idle_connections() {
     let scene = Scene::start().await;
     let size = many();
-    assert!(size > MOST_CONNECTIONS, "raise the limit of open files: ulimit -n");
+    assert!(size > MAX_CONNECTIONS, "raise the limit of open files: ulimit -n");
     let crowd = scene.crowd(size, async |stream| {
         std::future::pending::<()>().await;
         drop(stream);
@@ -163,7 +163,7 @@ async fn ten_thousand_idle_connections() {
 #[tokio::test]
 async fn clients_that_ask_once_and_stay_make_room_for_others() {
     let scene = Scene::start().await;
-    let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
+    let crowd = scene.crowd(MAX_CONNECTIONS + 100, async |mut stream| {
         // It may have had to make room already.
         _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
         std::future::pending::<()>().await;
@@ -179,7 +179,7 @@ async fn clients_that_ask_once_and_stay_make_room_for_others() {
 #[tokio::test]
 async fn clients_that_send_a_byte_a_second_are_cut_off() {
     let scene = Scene::start().await;
-    let crowd = scene.crowd(MOST_CONNECTIONS + 100, async |mut stream| {
+    let crowd = scene.crowd(MAX_CONNECTIONS + 100, async |mut stream| {
         let mut next: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: exporter\r\nX-Slow: ";
         while stream.write_all(next).await.is_ok() {
             next = b"x";
@@ -340,7 +340,7 @@ async fn clients_that_speak_tls_and_then_fall_silent() {
     let mut exporter = Process::serve(&api, "sqlite::memory:", &[&tls.flag]);
     let address = exporter.word_after("address=", Process::stderr).await;
     let mut clients = Vec::new();
-    for _ in 0..MOST_CONNECTIONS {
+    for _ in 0..MAX_CONNECTIONS {
         let mut client = tls.connect(&address, true).await.expect("the certificate is right");
         client.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it reads");
         let mut answer = [0; 12];
@@ -348,7 +348,7 @@ async fn clients_that_speak_tls_and_then_fall_silent() {
         assert_eq!(&answer, b"HTTP/1.1 200");
         clients.push(client);
     }
-    assert!(exporter.open_files() >= MOST_CONNECTIONS);
+    assert!(exporter.open_files() >= MAX_CONNECTIONS);
     assert_small(&exporter, "512 connections in TLS");
 }
 

@@ -7,7 +7,7 @@ use cortex_workflow_exporter::{model::Status, simulator::SimulatedWorkflow};
 use crate::support::{Api, Process, Samples, get, parse, scrape, wait_until};
 
 /// For 10,000 workflows with about 30 series each.
-const MOST_MEMORY_OF_MANY: u64 = 500;
+const MAX_MEMORY_OF_MANY_MIB: u64 = 500;
 
 /// Names that would break a careless page, log or exposition.
 fn hostile_names() -> Vec<String> {
@@ -100,5 +100,5 @@ async fn ten_thousand_workflows_with_one_name() {
     assert_eq!(get(&format!("{url}/")).await.0, 200);
     let (peak, series) = (exporter.peak_memory(), samples.values.len());
     println!("peak memory: {peak} MiB, {series} series");
-    assert!(peak < MOST_MEMORY_OF_MANY, "{peak} MiB");
+    assert!(peak < MAX_MEMORY_OF_MANY_MIB, "{peak} MiB");
 }

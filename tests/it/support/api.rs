@@ -36,7 +36,7 @@ impl Api {
     }
 
     /// The demo's world, whose runs are generated, by the system's clock.
-    pub(crate) async fn lively() -> Self {
+    pub(crate) async fn busy() -> Self {
         Self::serve(KEY, true, Arc::new(SystemClock)).await
     }
 

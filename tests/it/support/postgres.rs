@@ -71,18 +71,18 @@ impl Postgres {
 
     /// Takes the server away, as a crash would.
     pub(crate) fn crash(&mut self) {
-        self.obey("stop");
+        self.order("stop");
     }
 
     /// Starts it again where it crashed.
     pub(crate) fn come_back(&mut self) {
-        self.obey("start");
+        self.order("start");
     }
 
-    fn obey(&mut self, order: &str) {
+    fn order(&mut self, command: &str) {
         let orders = self.orders.as_mut().expect("it is open until this is dropped");
-        writeln!(orders, "{order}").expect("the shell reads");
-        assert_eq!(self.answer(), self.directory, "{order}");
+        writeln!(orders, "{command}").expect("the shell reads");
+        assert_eq!(self.answer(), self.directory, "{command}");
     }
 
     fn answer(&mut self) -> String {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Far more than anything here takes: reaching it means that it will never happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -15,7 +15,7 @@ pub(crate) async fn wait_until<T>(
     mut ask: impl AsyncFnMut() -> Option<T>,
     evidence: impl Fn() -> String,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         if let Some(answer) = ask().await {
             return answer;

@@ -67,7 +67,7 @@ proptest! {
         let former = read(&whole).expect("it is valid");
         let cut = &whole[..at.index(whole.len() - 1)];
         if let Ok(config) = read(cut) {
-            prop_assert!(config.gives_up(&former).is_some(), "{}", cut);
+            prop_assert!(config.weakens(&former).is_some(), "{}", cut);
         }
     }
 }
