@@ -8,11 +8,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Notifies that the exporter serves; then, if the unit has a watchdog, that it lives for as long as it is
-/// healthy; and once `stop` is cancelled, that it stops.
+/// Notifies that the exporter serves; then, if the unit has a watchdog, that it is alive for as long
+/// as it is healthy; and once `stop` is cancelled, that it stops.
 pub async fn notify(healthy: impl Fn() -> Result<(), String>, stop: CancellationToken) {
     send(&NotifyState::Ready);
-    // The manual advises to answer twice as often as is asked for. Nought asks for nothing.
+    // The manual recommends half of the requested interval. Zero means no watchdog.
     let period = sd_notify::watchdog_enabled().map(|timeout| timeout / 2);
     if let Some(period) = period.filter(|period| !period.is_zero()) {
         let alive = || send(&NotifyState::Watchdog);
@@ -72,7 +72,7 @@ mod tests {
         let alive = || answered.set(answered.get() + 1);
         let forever = answer_watchdog(period, healthy, alive);
         let ended = timeout(period * 9 + Duration::from_secs(1), forever).await;
-        assert!(ended.is_err(), "it goes on for as long as the exporter does");
+        assert!(ended.is_err(), "it continues for as long as the exporter runs");
         assert_eq!(asked.get(), 10);
         answered.get()
     }

@@ -27,10 +27,10 @@ impl Moment {
     }
 }
 
-/// The API's clock. It goes on with the steady clock, so that a step of the local one does not move
-/// it, and believes a `Date` that agrees with what is known or with the local clock. Any other one, as
-/// of a server whose clock is wrong or of an answer that somebody kept, is believed once a later one
-/// agrees with it.
+/// The API's clock. It advances with the steady clock, so that a step of the local one does not move
+/// it, and accepts a `Date` that agrees with what is known or with the local clock. Any other one,
+/// as of a server whose clock is wrong or of a cached answer, is accepted once a later one agrees
+/// with it.
 #[derive(Debug)]
 pub(super) struct ApiClock {
     /// How far it is ahead of the steady clock; at first, as far as the local one is.

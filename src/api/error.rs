@@ -15,7 +15,7 @@ pub enum ApiError {
     /// The client can't be set up, before any request.
     #[error("cannot set up the client for the Cortex API: {0}")]
     Setup(String),
-    /// 401 or 403: the key is no good, or not for this app.
+    /// 401 or 403: the key is invalid, or not for this app.
     #[error(
         "the Cortex API rejected the key with {code}{message}; check CORTEX_API_KEY or \
          --cortex.api-key-file, and that the key belongs to --cortex.app-id"
@@ -128,7 +128,7 @@ impl ApiError {
         self.retry_reason().is_some()
     }
 
-    /// Whether the key is to blame: asking on is useless until there is another one.
+    /// Whether the key is the cause: further requests are useless until there is another one.
     pub fn is_auth(&self) -> bool {
         matches!(self, Self::Key(_) | Self::Unauthorized { .. })
     }

@@ -13,11 +13,11 @@ use tokio::{
 
 use super::retry::Backoff;
 
-/// The longest pause that an answer can ask for; a longer one is more likely a mistake.
+/// The longest pause that an answer can request; a longer one is probably a mistake.
 const MAX_REQUESTED: Duration = Duration::from_secs(300);
 /// The shortest one: "now" would only provoke the next refusal.
 const MIN_REQUESTED: Duration = Duration::from_secs(1);
-/// The longest pause where none was asked for.
+/// The longest pause where none was requested.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The resolution of tokio's timer.
 const TIMER_GRAIN: Duration = Duration::from_millis(1);
@@ -128,7 +128,7 @@ impl RateLimiter {
         Some(length)
     }
 
-    /// Forgets earlier refusals, since a request went through.
+    /// Forgets earlier refusals, since a request succeeded.
     pub(super) fn succeeded(&self) {
         let mut pause = self.pause();
         if pause.until <= Instant::now() {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_came_first_is_served_first_and_who_leaves_takes_no_slot() {
+    async fn requests_are_served_in_order_and_a_cancelled_one_takes_no_slot() {
         let rate_limiter = Arc::new(RateLimiter::new(60));
         let (sent, mut order) = tokio::sync::mpsc::unbounded_channel();
         let start = Instant::now();

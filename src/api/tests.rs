@@ -97,7 +97,7 @@ async fn the_apis_clock_is_learnt_from_answers_that_no_cache_kept() {
 }
 
 #[tokio::test]
-async fn a_rejected_key_is_told_at_once_and_never_shown() {
+async fn a_rejected_key_is_reported_at_once_and_never_shown() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let body = format!(r#"{{"status":401,"message":"bad key {KEY}\u0007"}}"#);
         let fixture = Fixture::new([answer(status, &[], body.as_bytes())]).await;

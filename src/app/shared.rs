@@ -37,7 +37,7 @@ pub(super) struct Pollers {
     pub(super) clients: Vec<Client>,
 }
 
-/// How the ledger is to count.
+/// The ledger's settings by this configuration.
 pub fn ledger_settings(config: &Config) -> ledger::Settings {
     ledger::Settings {
         apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),

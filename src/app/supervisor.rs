@@ -1,4 +1,4 @@
-//! The polls that go on, and what a reload makes of them.
+//! Runs the polls, and applies a reload to them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     telemetry,
 };
 
-/// Reads the configuration anew; the error says everything that is wrong with it.
+/// Reads the configuration anew; the error states everything that is wrong with it.
 pub type LoadConfig = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// A request to reload; the answer is how that went.
@@ -46,7 +46,7 @@ pub(super) struct Supervisor {
     stop: CancellationToken,
 }
 
-/// Polls that go on.
+/// Polls that are running.
 struct Running {
     clients: Vec<Client>,
     task: JoinHandle<()>,

@@ -24,7 +24,7 @@ const MAX_ROWS: usize = 50;
 /// A clock that differs by more is noted, in seconds.
 const NOTED_SKEW: f64 = 5.0;
 
-/// What was found out.
+/// What the check found.
 struct Findings {
     /// What keeps the exporter from doing its work, each with the next step.
     problems: Vec<String>,

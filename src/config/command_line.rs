@@ -1,6 +1,6 @@
 //! The command line, made of the table of settings. Values stay as they were written, so that
-//! everything that is wrong with them can be reported at once; only the shape of the command line is
-//! clap's to judge.
+//! everything that is wrong with them can be reported at once; only the shape of the command line
+//! is clap's to judge.
 
 use std::{collections::BTreeSet, env, ffi::OsString};
 
@@ -15,8 +15,8 @@ use crate::build_info;
 const ABOUT: &str = "\
 Prometheus exporter for the runs of Cortex AI workflows.
 
-It polls the Cortex API for the runs of each workflow, counts every finished run exactly once, across \
-restarts too, and serves the totals to Prometheus. Without a command it serves.";
+It polls the Cortex API for the runs of each workflow, counts every finished run exactly once, \
+across restarts too, and serves the totals to Prometheus. Without a command it serves.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,8 +53,8 @@ const COMMANDS: [(Command, &str, &str); 5] = [
     (
         Command::Check,
         "check",
-        "Report everything that is wrong with the configuration, ask the API, and show what would be \
-         exported",
+        "Report everything that is wrong with the configuration, ask the API, and show what would \
+         be exported",
     ),
     (
         Command::Once,
@@ -112,8 +112,8 @@ impl CommandLine {
     }
 }
 
-/// Whether the words or the variable of this process ask for a log in JSON, for when nothing else can be
-/// made of them.
+/// Whether the words or the variable of this process ask for a log in JSON, for when nothing else
+/// can be made of them.
 pub fn asks_for_json() -> bool {
     let words: Vec<_> = env::args_os().collect();
     let separate = words.windows(2).any(|pair| pair[0] == "--log.format" && pair[1] == "json");

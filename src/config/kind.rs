@@ -78,8 +78,9 @@ impl SettingKind {
         matches!(self, Self::Patterns(_) | Self::Addresses(_))
     }
 
-    /// Puts values, as they were written, where they go. One that is not repeatable has exactly one. Returns what is wrong,
-    /// each with the index of its value; then nothing is changed.
+    /// Puts values, as they were written, where they go. A setting that is not repeatable has
+    /// exactly one. Returns what is wrong, each with the index of its value; then nothing is
+    /// changed.
     pub(super) fn set(&self, draft: &mut ConfigDraft, texts: &[&str]) -> Vec<(usize, String)> {
         let raw = texts.first().copied().unwrap_or_default();
         let text = raw.trim();

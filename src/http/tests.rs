@@ -230,7 +230,7 @@ async fn every_reserved_path_is_a_page() {
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_told_with_their_reason() {
+async fn health_and_readiness_are_reported_with_their_reason() {
     let site = plain_site().await;
     for path in ["/-/healthy", "/healthz", "/livez"] {
         let answer = site.ask(&format!("GET {path}"), "").await;

@@ -24,7 +24,7 @@ pub(super) struct SeriesBudget {
 }
 
 impl SeriesBudget {
-    /// What the published workflows leave of so many series.
+    /// What the published workflows leave of `max_series`.
     pub(super) fn left_by(
         state: &State,
         bounds: &Bounds,
@@ -39,7 +39,7 @@ impl SeriesBudget {
         Self { left: max_series.saturating_sub(taken.sum()) }
     }
 
-    /// Takes the place of so many more series, if there is one.
+    /// Reserves room for this many more series. Returns whether there was room.
     pub(super) fn take(&mut self, series: usize) -> bool {
         let left = self.left.checked_sub(series);
         self.left = left.unwrap_or(self.left);

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn of_runs_that_ended_together_the_one_told_last_is_the_last() {
+    fn of_runs_that_ended_together_the_one_reported_last_is_the_last() {
         let mut row = FailureStreak::default();
         row.failed(5, &run(0));
         row.completed(5);
@@ -93,13 +93,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_and_repetition_of_telling_do_not_matter(
+        fn the_order_and_repetition_of_reports_do_not_matter(
             outcomes in proptest::collection::vec(any::<bool>(), 0..60),
-            told in proptest::collection::vec(any::<proptest::sample::Index>(), 0..200),
+            reported in proptest::collection::vec(any::<proptest::sample::Index>(), 0..200),
         ) {
             let mut row = FailureStreak::default();
             let all = (0..outcomes.len()).rev();
-            for n in told.iter().filter(|_| !outcomes.is_empty()).map(|i| i.index(outcomes.len())).chain(all) {
+            for n in reported.iter().filter(|_| !outcomes.is_empty()).map(|i| i.index(outcomes.len())).chain(all) {
                 if outcomes[n] { row.failed(n as i64, &run(n)) } else { row.completed(n as i64) }
             }
             let expected = outcomes.iter().rev().take_while(|failed| **failed).count();

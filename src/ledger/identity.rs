@@ -38,7 +38,7 @@ pub(super) enum RunPhase {
 pub(super) enum Novelty {
     /// Finished, and already counted, or history: what lies behind was seen.
     Settled,
-    /// Met by an earlier reading, but it went on since.
+    /// Met by an earlier reading, but changed since.
     Followed,
     /// Not met by any reading that reached the known region.
     New,
@@ -242,7 +242,7 @@ impl Identifier<'_> {
             ended_ms: Some(latest_end(run, None)),
             age_ms: age_ms(run),
             // Also of a run that was followed: it may have moved to the young end when it ended,
-            // in front of runs that the reading going on has yet to reach.
+            // in front of runs that the current reading has yet to reach.
             reading: self.current_reading(),
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct WorkflowsRead<'a> {
 
 impl WorkflowsRead<'_> {
     /// Records the list. From time to time, forgets runs older than the retention: then, because
-    /// only an answer tells the API's clock.
+    /// only an answer shows the API's clock.
     pub(super) fn record(&self, changes: &mut Changes) {
         let version = changes.state.version + 1;
         let app = changes.state.apps.entry(self.app.clone()).or_default();
@@ -90,8 +90,8 @@ impl WorkflowsRead<'_> {
         }
     }
 
-    /// From when on the runs of a workflow are news, if it is followed from this list on. `app` is as
-    /// the list before left it.
+    /// From when on the runs of a workflow are news, if it is followed from this list on. `app` is
+    /// as the list before left it.
     fn news_since(&self, workflow: &Workflow, is_known: bool, app: &AppRecord) -> NewsSince {
         let Some(lookback) = self.lookback else { return NewsSince::Beginning };
         let lookback_ms = lookback.as_millis() as i64;
@@ -149,7 +149,7 @@ impl WorkflowsRead<'_> {
         self.filter.admits(id, name) && !self.elsewhere.contains_key(id) && id.as_str() != OTHER
     }
 
-    /// Makes every series exist that can be foreseen, at 0, if there is room. Returns the new ones.
+    /// Creates every series that is known in advance, at 0, if there is room. Returns the new ones.
     fn init_zero_series(
         &self,
         workflow: &mut WorkflowState,

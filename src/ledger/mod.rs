@@ -60,7 +60,7 @@ pub struct Ledger {
     hold: bool,
 }
 
-/// A problem with a ledger.
+/// The result of an operation on a ledger.
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
 impl Ledger {
@@ -78,8 +78,9 @@ impl Ledger {
         Ok(Self { writer: Arc::new(Mutex::new(writer)), published, metrics, hold })
     }
 
-    /// Counts on by other settings; where the ledger lies stays as it is. If this fails, nothing has
-    /// changed. As after a restart, what was not shown yet is held until a scrape has seen the rest.
+    /// Applies other settings from now on; the ledger's location stays as it is. If this fails,
+    /// nothing has changed. As after a restart, what was not shown yet is held until a scrape has
+    /// seen the rest.
     pub async fn reconfigure(&self, settings: Settings, now_ms: i64) -> Result<()> {
         self.ready(now_ms).await?.reconfigure(settings, now_ms).await
     }

@@ -61,7 +61,7 @@ impl NativeHistogram {
         native
     }
 
-    /// Adds so many observations of a number of seconds, which isn't negative.
+    /// Adds `count` observations of a number of seconds, which isn't negative.
     pub(super) fn observe(&mut self, seconds: f64, count: u64) {
         if count == 0 {
         } else if seconds <= Self::ZERO_THRESHOLD {
@@ -104,7 +104,7 @@ impl NativeHistogram {
         self.limit();
     }
 
-    /// Whether it can have been made by this type, and of so many observations.
+    /// Whether this type can have made it, from `count` observations.
     pub(super) fn is_valid(&self, count: u64) -> bool {
         let ascends = self.buckets.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let filled = self.buckets.iter().all(|(_, count)| *count > 0);
@@ -153,7 +153,7 @@ fn index(seconds: f64) -> i32 {
     (exponent - 1) * 8 + within
 }
 
-/// The bucket of a schema coarser by so many steps that a bucket is part of.
+/// The bucket that contains this one in a schema that is coarser by `steps`.
 fn coarser(index: i32, steps: i32) -> i32 {
     (index + (1 << steps) - 1) >> steps
 }

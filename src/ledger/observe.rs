@@ -267,7 +267,7 @@ impl<'a> Observer<'a> {
     fn set_last_run(&mut self, run: &Run) {
         let Some(ended) = run.ended_at else { return };
         let latest = &mut self.workflow.record.last_run_ms;
-        // An API that makes words up must not make series without end.
+        // An API that invents statuses must not create series without end.
         let is_full = latest.len() >= MAX_OUTCOMES;
         match latest.get_mut(&run.status) {
             Some(ms) => *ms = (*ms).max(ended.earliest()),
@@ -295,7 +295,7 @@ impl<'a> Observer<'a> {
     }
 }
 
-/// When a run ended, as well as its timestamps tell; to order outcomes by.
+/// When a run ended, as precisely as its timestamps state it; to order outcomes by.
 fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
     let exact = |at: Option<Timestamp>| at.and_then(Timestamp::instant);
     exact(run.ended_at)

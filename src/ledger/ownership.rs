@@ -1,6 +1,6 @@
 //! Which app shows a workflow that several list. Two would give the same series twice, which
-//! Prometheus refuses. It is the one whose list was met first, and that app goes on, so that no counter
-//! steps back. The poller sees to it that new apps are met in the order they are configured in.
+//! Prometheus refuses. It is the one whose list was read first, and that app keeps it, so that no
+//! counter decreases. The poller ensures that new apps are read in the order of the configuration.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ pub(super) fn shown_by_others(state: &State, app: &AppId) -> BTreeMap<WorkflowId
     shown.map(|(id, other)| (id.clone(), other.clone())).collect()
 }
 
-/// Where apps that were read one at a time are now read together, the first of them goes on showing
+/// Where apps that were read one at a time are now read together, the first of them keeps showing
 /// what they share. Returns what the others no longer show.
 pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppId, WorkflowId)> {
     let mut shown = BTreeSet::new();

@@ -99,7 +99,7 @@ impl Histogram {
         self.native.observe(seconds, 1);
     }
 
-    /// The place of the bucket that so many seconds fall into.
+    /// The index of the bucket that contains this number of seconds.
     fn bucket(&self, seconds: f64) -> usize {
         self.bounds.partition_point(|bound| *bound < seconds)
     }

@@ -56,8 +56,8 @@ pub struct AppRecord {
 const FORGET_EVERY_MS: i64 = 3_600_000;
 
 impl AppRecord {
-    /// What ended before this is history: the cold start by the API's clock, if that differs from the
-    /// local one as it did then, or else by the one that was behind.
+    /// What ended before this is history: the cold start by the API's clock, if that differs from
+    /// the local one as it did then, or else by the one that was behind.
     pub(super) fn history_ends_ms(&self, now: ReadAt) -> Option<i64> {
         let api_ms = self.cold_start_ms?;
         let then = ReadAt::new(api_ms, self.cold_start_local_ms.unwrap_or(api_ms));
@@ -65,8 +65,8 @@ impl AppRecord {
         Some(if same { api_ms } else { then.earliest_ms() })
     }
 
-    /// If it is time to forget runs that were created so long ago: those created before this. No
-    /// clock is believed beyond the latest end of a run.
+    /// If it is time to forget runs older than `retention`: the time before which they were
+    /// created. No clock is believed beyond the latest end of a run.
     pub(super) fn forget(
         &mut self,
         retention: Duration,
@@ -137,7 +137,7 @@ pub struct WorkflowRecord {
     pub failures: FailureStreak,
 }
 
-/// What the list of workflows told about one.
+/// What the list of workflows reported about one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Listed {
@@ -151,7 +151,7 @@ pub struct Listed {
     pub version: Option<String>,
     /// Whether it is switched on.
     pub enabled: bool,
-    /// Its tests by result, if told.
+    /// Its tests by result, if reported.
     pub tests: Option<TestResults>,
 }
 
@@ -189,7 +189,7 @@ pub(super) enum Age {
 const SAME_SKEW_MS: u64 = 5_000;
 
 impl NewsSince {
-    /// So many milliseconds before an answer.
+    /// `ago_ms` milliseconds before an answer.
     pub(super) fn read_at(ReadAt { api_ms, local_ms, .. }: ReadAt, ago_ms: i64) -> Self {
         let ago = |ms: i64| ms.saturating_sub(ago_ms);
         if api_ms.abs_diff(local_ms) <= 999 {

@@ -171,7 +171,7 @@ async fn everything_that_a_run_moves_moves_together(place: Place) {
     let series = book.series(Metric::RunDuration, &["COMPLETED", "WORKFLOW"]).expect("counted");
     let Value::Histogram(histogram) = series.value else { panic!("a histogram") };
     assert_eq!((histogram.count(), histogram.sum), (1, 8.0));
-    assert_eq!(book.series(Metric::RunCredits, &["FAILED", "WORKFLOW"]), None, "never told");
+    assert_eq!(book.series(Metric::RunCredits, &["FAILED", "WORKFLOW"]), None, "never reported");
 }
 
 async fn a_run_without_a_usable_duration_counts_and_an_anomaly_says_why(place: Place) {
@@ -205,7 +205,7 @@ async fn an_unknown_status_and_origin_are_counted_under_their_own_words(place: P
     assert_eq!(book.anomalies(Anomaly::UnknownOrigin), 1.0);
 }
 
-async fn an_end_told_as_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it(
+async fn an_end_dated_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it(
     place: Place,
 ) {
     let on = |day: i64| Some(Timestamp::Date((20_000 + day) * DAY_MS));
@@ -283,7 +283,7 @@ async fn pruned_runs_are_never_news_again(place: Place) {
 async fn clocks_that_run_ahead_together_make_no_run_forgotten(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    // The local clock is set wrong, and the API doesn't tell its own.
+    // The local clock is set wrong, and the API doesn't state its own.
     book.now_ms += 400 * DAY_MS;
     book.list(&[workflow("w")]).await;
     book.now_ms -= 400 * DAY_MS;
@@ -453,7 +453,7 @@ on_each_database! {
     everything_that_a_run_moves_moves_together
     a_run_without_a_usable_duration_counts_and_an_anomaly_says_why
     an_unknown_status_and_origin_are_counted_under_their_own_words
-    an_end_told_as_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it
+    an_end_dated_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it
     a_workflow_created_after_the_cold_start_counts_in_full
     what_counts_of_a_workflow_that_appears_later_depends_on_when_it_was_created
     a_workflow_without_an_age_that_appeared_during_a_downtime_loses_nothing

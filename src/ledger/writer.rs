@@ -34,7 +34,8 @@ pub struct Settings {
     pub url: String,
     /// Runs created longer ago are forgotten and never news; `None`: nothing is.
     pub retention: Option<Duration>,
-    /// At the very first start, runs that ended so long ago are counted too; `None`: all are.
+    /// At the very first start, runs that ended at most this long ago are counted too; `None`: all
+    /// are.
     pub lookback: Option<Duration>,
     /// The histograms' buckets.
     pub buckets: Buckets,

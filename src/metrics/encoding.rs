@@ -100,7 +100,7 @@ impl Write for Encoder {
 }
 
 impl FirstPart {
-    /// The body that goes on with `rest` and then ends.
+    /// The body that continues with `rest` and then ends.
     pub(super) fn followed_by(&self, rest: Vec<u8>) -> Body {
         let shared = self.bytes.clone();
         let Some(crc) = &self.crc else { return Body { shared, live: rest.into() } };

@@ -264,7 +264,8 @@ fn consecutive_failures(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     samples.gauge(&[], workflow.record.failures.len() as f64);
 }
 
-/// An API that makes words up must not make series without end: past so many, they are all one.
+/// Maximum number of pairs of status and origin; an API that invents values must not create series
+/// without end, so beyond it all others are counted as one.
 const MAX_OPEN_SERIES: usize = 64;
 const OTHER_WORD: &str = "OTHER";
 

@@ -75,7 +75,7 @@ impl ReleaseGate {
         if self.history.lock().may_release(connection, Instant::now()) {
             let this = Arc::clone(self);
             let releasing = tokio::spawn(async move { this.release().await });
-            // A slow ledger must not delay scrapes: it goes on, but is waited for no longer.
+            // A slow ledger must not delay scrapes: it continues, but is no longer waited for.
             let _ = tokio::time::timeout(RELEASE_TIMEOUT, releasing).await;
         }
         // It fails only when closed, which it never is.

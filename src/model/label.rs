@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Arc<str>);
 
-/// The most characters that a label value keeps.
+/// Maximum number of characters of a label value.
 const MAX_CHARS: usize = 128;
 
 /// What stands in for a character that can't be shown.

@@ -26,7 +26,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Whether it still goes on.
+    /// Whether it is open or finished.
     pub fn phase(&self) -> Phase {
         self.status.phase(self.ended_at.is_some())
     }

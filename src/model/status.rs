@@ -88,7 +88,7 @@ words! {
     }
 }
 
-/// Whether a run still goes on.
+/// Whether a run is open or finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Waiting or under way: it will be looked at again.

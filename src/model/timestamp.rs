@@ -6,8 +6,8 @@ pub const DAY_MS: i64 = 86_400_000;
 /// Years 1 to 9999: numbers outside are no points in time.
 const RANGE_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
-/// 2000-01-01. Whatever is earlier stands for no time at all, such as the first day of an epoch or of
-/// a calendar: 0, -1, the years 1, 1601, 1753, 1899, 1900, 1970 and 1980 are all in use for that.
+/// 2000-01-01. Whatever is earlier stands for no time at all, such as the first day of an epoch or
+/// of a calendar: 0, -1, the years 1, 1601, 1753, 1899, 1900, 1970 and 1980 are all in use for that.
 const EARLIEST_MS: i64 = 946_684_800_000;
 
 /// Whether a clock that shows this was ever set, and a time like this can be meant.

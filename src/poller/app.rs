@@ -17,8 +17,8 @@ use crate::{
     model::{AppId, Clock, WorkflowId},
 };
 
-/// Reads the runs of one app's workflows and records them in the ledger; [`Polling`](super::Polling)
-/// has it do so again and again.
+/// Reads the runs of one app's workflows and records them in the ledger;
+/// [`Polling`](super::Polling) runs it repeatedly.
 pub struct Poller {
     pub(super) reader: AppReader,
     metrics: PollerMetrics,
@@ -58,7 +58,7 @@ pub(super) enum Job {
     Workflow(WorkflowId, Begun),
 }
 
-/// A key that the API refuses is tried again at least so often.
+/// The maximum time until a key that the API refuses is tried again.
 const MAX_KEY_RETRY_MS: i64 = 30_000;
 
 impl Poller {
@@ -93,7 +93,7 @@ impl Poller {
         &self.reader.settings.app_id
     }
 
-    /// How it is doing, now and whenever a cycle ends.
+    /// How it is doing, now and after each list or workflow that was read.
     pub fn status(&self) -> watch::Receiver<PollerStatus> {
         self.status.subscribe()
     }

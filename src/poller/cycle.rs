@@ -51,7 +51,7 @@ pub(super) struct CycleStats {
 }
 
 impl CycleStats {
-    /// Whether to read nothing more in this cycle. `can_read_any` says whether the key was good for
+    /// Whether to read nothing more in this cycle. `can_read_any` states whether the key could read
     /// the runs of any workflow.
     pub(super) fn has_given_up(&self, can_read_any: bool) -> bool {
         let useless = !can_read_any && self.forbidden >= DOWN_AFTER;
@@ -75,7 +75,7 @@ impl CycleStats {
         self.error.get_or_insert_with(|| format!("{place}: {error}"));
     }
 
-    /// The list of workflows could not be read. A key that may not read it is good for nothing.
+    /// The list of workflows could not be read. A key that may not read it is useless.
     pub(super) fn list_failed(&mut self, error: &ReadError) {
         self.failed(error, "the list of workflows");
         self.refused |= error.scope() == FailureScope::Permission;
@@ -95,9 +95,9 @@ impl CycleStats {
 /// What else a failure affects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FailureScope {
-    /// The key is no good: asking on is useless.
+    /// The key is invalid: further requests are useless.
     Key,
-    /// The key may not read this (403). It may well be good for other things.
+    /// The key may not read this (403). It may be valid for other things.
     Permission,
     /// Too much was asked: four times, with a pause after each.
     RateLimit,
@@ -108,7 +108,7 @@ enum FailureScope {
 }
 
 impl ReadError {
-    /// Whether the key is to blame: asking on is useless until there is another one.
+    /// Whether the key is the cause: further requests are useless until there is another one.
     pub fn is_auth(&self) -> bool {
         matches!(self, Self::Api(error) if error.is_auth())
     }

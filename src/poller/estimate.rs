@@ -29,7 +29,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Requests a minute, all in all.
+    /// The total number of requests a minute.
     pub fn requests(&self) -> f64 {
         self.lists + self.readings + self.sweeps
     }
@@ -104,7 +104,7 @@ impl Needs {
         (self.often + changed) / between
     }
 
-    /// For sweeps, which only workflows need that had no news for so long.
+    /// For sweeps, which only workflows without news need.
     fn sweeps(&self, between: f64) -> f64 {
         let news = self.runs * self.sweep.max(between);
         let quiet = if news > 1e-9 { news / news.exp_m1() } else { 1.0 };

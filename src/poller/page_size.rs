@@ -14,8 +14,8 @@ pub(super) struct PageSizes {
 /// The maximum number of bytes that a page should have, decompressed.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// Smaller pages aren't asked for on account of their bytes: several dozen small ones cost more than a
-/// large one.
+/// Smaller pages aren't requested because of their bytes: several dozen small ones cost more than
+/// a large one.
 const MIN_SIZE: u32 = 5;
 
 impl PageSizes {
@@ -40,8 +40,8 @@ impl PageSizes {
     }
 }
 
-/// How many runs to ask for if this many were asked for and the page had so many runs and bytes. Whole
-/// fractions of the most that may be asked for, and growing only when there is room to spare, so that
+/// How many runs to request after a request for `asked` returned `listed` runs of `bytes` in total.
+/// Whole fractions of the maximum `most`, and growing only when there is room to spare, so that
 /// pages stay the same from one reading to the next.
 pub(super) fn fitting(asked: u32, listed: usize, bytes: usize, most: u32) -> u32 {
     if listed == 0 {

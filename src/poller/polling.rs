@@ -82,7 +82,7 @@ async fn drive(pollers: &[Poller], enough: impl Fn() -> bool) {
     }
 }
 
-/// What is most urgent in all apps: a list that is due comes first, since it says what else is.
+/// What is most urgent in all apps: a list that is due comes first, since it shows what else is.
 fn next(pollers: &[Poller], policy: Policy) -> Option<(&Poller, Job)> {
     let list = in_turn(pollers).find_map(|poller| Some((poller, poller.begin_list()?)));
     list.or_else(|| {

@@ -67,8 +67,8 @@ pub(super) enum Shift {
     None,
     /// The list is read again from its front.
     Restarted,
-    /// The reading ends without having reached the known region, and the next one must not stop where
-    /// this one was.
+    /// The reading ends without having reached the known region, and the next one must not stop
+    /// where this one was.
     GivenUp,
 }
 

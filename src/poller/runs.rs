@@ -61,8 +61,8 @@ impl AppReader {
         // Of so few runs, it is cheapest to read all.
         let all_read = few && self.read_list(id, ReadUntil::EndWithin, at_least, &mut seen).await?;
         if !all_read {
-            // The first reading doesn't go back to the oldest open run, so it needs the lists of open
-            // runs; unless everything is news, and so read anyway.
+            // The first reading doesn't go back to the oldest open run, so it needs the lists of
+            // open runs; unless everything is news, and so read anyway.
             let open_met = !first_reading
                 || all_is_news
                 || self.read_open_lists(id, &Status::OPEN, &mut seen).await?;
@@ -126,15 +126,15 @@ impl AppReader {
         }
     }
 
-    /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it is
-    /// gone; its open runs are asked for one by one, and vanish.
+    /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it
+    /// is gone; its open runs are requested one by one, and vanish.
     fn missing(&self, id: &WorkflowId) -> Result<(), ReadError> {
         let listed = self.workflow_state(id).is_some_and(|state| state.listed);
         if listed { Err(ReadError::Missing) } else { Ok(()) }
     }
 
-    /// Reads the lists of runs with these statuses: PENDING before RUNNING, so that a run that moves
-    /// on from one to the other meanwhile is met. Returns whether the server has such lists.
+    /// Reads the lists of runs with these statuses: PENDING before RUNNING, so that a run that
+    /// changes from one to the other meanwhile is met. Returns whether the server has such lists.
     async fn read_open_lists(
         &self,
         id: &WorkflowId,
@@ -171,7 +171,7 @@ impl AppReader {
     }
 
     /// Looks at the open runs that weren't met. One that can't be read doesn't keep the others from
-    /// being followed, unless there is no sense in asking on; it makes this fail in the end.
+    /// being followed, unless further requests are useless; it makes this fail in the end.
     async fn follow(&self, id: &WorkflowId, seen: &mut SeenRuns) -> Result<(), ReadError> {
         let lists = self.lists_worth_reading(id, seen);
         if !lists.is_empty() {

@@ -9,8 +9,8 @@ use std::{
 use super::{cycle::DOWN_AFTER, hint::Hint};
 use crate::{config, model::WorkflowId};
 
-/// The maximum number of lists and workflows that are read at once, so that an API that takes seconds
-/// for an answer can be asked hundreds of times a minute.
+/// The maximum number of lists and workflows that are read at once, so that an API that takes
+/// seconds for an answer can be asked hundreds of times a minute.
 pub(super) const MAX_CONCURRENT: usize = 16;
 
 /// Of this number of readings, one goes to whatever is most overdue, so that nothing starves while
@@ -68,7 +68,7 @@ impl CycleProgress {
     }
 }
 
-/// The cycle that goes on.
+/// The current cycle.
 #[derive(Clone, Copy, Debug)]
 struct CurrentCycle {
     begun_ms: i64,
@@ -102,7 +102,7 @@ struct Task {
     /// Whether it has open runs, or one failed lately.
     active: bool,
     state: TaskState,
-    /// Whether the cycle that goes on waits for it.
+    /// Whether the current cycle waits for it.
     in_cycle: bool,
 }
 
@@ -119,8 +119,8 @@ enum TaskState {
 pub(super) struct Priority {
     /// Whether there is more to it than a sweep.
     urgent: bool,
-    /// How many times longer than it should be the time since it was read has become, in thousandths.
-    /// Whatever is chosen by this is stretched by the same factor as everything else.
+    /// The time since it was read as a multiple of its period, in thousandths. Whatever is chosen
+    /// by this is stretched by the same factor as everything else.
     overdue_ratio: i64,
 }
 
@@ -139,20 +139,21 @@ impl Policy {
     }
 }
 
-/// How many times more than others an active workflow counts as overdue. It goes before them, yet they
-/// don't wait for ever if there are more active ones than the rate limit allows for.
+/// The factor by which an active workflow counts as more overdue than others. It is read before
+/// them, yet they don't wait forever if there are more active ones than the rate limit allows for.
 const ACTIVE: i64 = 4;
 
-/// After how many sweep intervals a workflow that failed is as urgent again as one whose sweep is due.
-/// It has been tried long before, unless there is more to do than the rate limit allows for: whatever
-/// didn't fail goes first, so that it doesn't have to wait for what may fail again.
+/// After how many sweep intervals a workflow that failed is as urgent again as one whose sweep is
+/// due. It has been tried long before, unless there is more to do than the rate limit allows for:
+/// whatever didn't fail is read first, so that it doesn't have to wait for what may fail again.
 const FAILED: i64 = 2;
 
-/// The maximum number of concurrent readings of workflows that failed before, since each may take until
-/// its last retry has timed out. So few don't make the API count as down if they end together.
+/// The maximum number of concurrent readings of workflows that failed before, since each may take
+/// until its last retry has timed out. This few don't make the API count as down if they end
+/// together.
 const MAX_FAILED: usize = DOWN_AFTER as usize - 1;
 
-/// What goes on in a workflow, as known from its last reading.
+/// The activity of a workflow, as known from its last reading.
 #[derive(Clone, Debug)]
 pub(super) struct Activity {
     pub(super) id: WorkflowId,
@@ -212,7 +213,7 @@ impl Schedule {
         self.list_due_ms = until_ms;
     }
 
-    /// The reading of the list begins, and with it a cycle, if none goes on.
+    /// The reading of the list begins, and with it a cycle, if there is no current one.
     pub(super) fn begin_list(&mut self, now_ms: i64) {
         self.listing = true;
         self.list_due_ms = now_ms + self.periods.interval_ms;
@@ -266,7 +267,7 @@ impl Schedule {
         self.cycle = Some(CurrentCycle { listed: true, workflows, ..cycle });
     }
 
-    /// What was read together at the start would be swept together ever after. So each list makes the
+    /// What was read together at the start would always be swept together. So each list makes the
     /// longest unread ones due before their time, as many as sweeps come to on average.
     fn sweep_some_early(&mut self, now_ms: i64) {
         let Periods { interval_ms, sweep_ms } = self.periods;

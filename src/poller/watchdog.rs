@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::schedule::MAX_CONCURRENT;
 use crate::{api::Client, model::Clock};
 
-/// When something last went on in the polls of one app, and whether anything should.
+/// When the polls of one app last advanced, and whether they should.
 #[derive(Clone)]
 pub(super) struct Heartbeat {
     client: Client,
@@ -53,7 +53,7 @@ impl Heartbeat {
         self.last_ms.store(self.clock.steady_ms(), SeqCst);
     }
 
-    /// Whether something goes on, if it should. The error says for how long nothing has.
+    /// Whether the polls advance, if they should. The error states for how long they haven't.
     fn check(&self) -> Result<(), String> {
         if self.at_work.load(SeqCst) == 0 {
             return Ok(());
@@ -87,12 +87,12 @@ impl Watchdog {
         Self { heartbeats }
     }
 
-    /// Whether the poll loop advances. The error says for how long it hasn't.
+    /// Whether the poll loop advances. The error states for how long it hasn't.
     pub fn check(&self) -> Result<(), String> {
         self.heartbeats.iter().try_for_each(Heartbeat::check)
     }
 
-    /// Logs when the poll loop stops advancing, and when it goes on, until it is stopped.
+    /// Logs when the poll loop stops advancing, and when it continues, until it is stopped.
     pub async fn watch(self, stop: CancellationToken) {
         let mut stuck = false;
         let mut ticks = tokio::time::interval(Duration::from_secs(5));

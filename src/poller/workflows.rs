@@ -13,8 +13,8 @@ use crate::{
     model::{Anomaly, ReadAt, Status, Workflow},
 };
 
-/// For so long after a run of it FAILED, a workflow is read before others: people who were alerted
-/// want to know how it goes on.
+/// How long after a run of it FAILED a workflow is read before others: people who were alerted
+/// want to know what happens next.
 const RECENTLY_MS: i64 = 10 * 60_000;
 
 /// The list of an app's workflows.

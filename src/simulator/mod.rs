@@ -126,7 +126,7 @@ impl Simulator {
         self.0.faults.lock().add(rule);
     }
 
-    /// Has the API answer 503 to everything for so long.
+    /// Has the API answer 503 to everything for this duration.
     pub fn outage(&self, duration: Duration) {
         let until_ms = self.now_ms().saturating_add(duration.as_millis() as i64);
         self.0.faults.lock().outage(until_ms);

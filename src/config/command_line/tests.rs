@@ -28,7 +28,7 @@ fn every_setting_explains_itself() {
 }
 
 #[test]
-fn variables_that_mean_nothing_are_told_unless_kubernetes_sets_them() {
+fn variables_that_mean_nothing_are_reported_unless_kubernetes_sets_them() {
     let names = [
         "CORTEX_EXPORTER_POLL_INTERVALL",
         "CORTEX_EXPORTER_POLL_INTERVAL",

@@ -55,7 +55,7 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once_with_flag_and_variable() {
+fn everything_wrong_is_reported_at_once_with_flag_and_variable() {
     let flags = [
         "--cortex.rate-limit=0",
         "--cortex.app-id=a\u{7}",

@@ -56,8 +56,8 @@ impl WebConfig {
         !self.inputs.are_the_same()
     }
 
-    /// What kept clients out under `former` and doesn't any more. A file that is found cut short in
-    /// the middle of being written must not let everybody in.
+    /// The protection that `former` had and this one lacks. A file that is found cut short in the
+    /// middle of being written must not let everybody in.
     pub fn weakens(&self, former: &Self) -> Option<&'static str> {
         let (now, then) = (self.guards, former.guards);
         if then.tls && !now.tls {

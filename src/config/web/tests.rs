@@ -99,7 +99,7 @@ fn what_other_exporters_take_is_taken() {
 }
 
 #[test]
-fn what_is_wrong_is_told_all_at_once_with_its_place() {
+fn everything_wrong_is_reported_at_once_with_its_place() {
     let site = Site::new();
     let errors = site.errors(
         "tls_server_config:\n  cert_file: nowhere.crt\n  key_file: server.crt\n  \
@@ -109,30 +109,30 @@ fn what_is_wrong_is_told_all_at_once_with_its_place() {
          Content-Type: foo\nbasic_auth_users:\n  john: doe\n  \"a:b\":\nrate_limit:\n  \
          interval: 5\n  burst: -1\nextra: 1\n",
     );
-    let told = |start: &str, parts: &[&str]| {
+    let reported = |start: &str, parts: &[&str]| {
         let fits = |error: &&String| {
             error.starts_with(start) && parts.iter().all(|part| error.contains(part))
         };
         assert_eq!(errors.iter().filter(fits).count(), 1, "{start} {parts:?}: {errors:#?}");
     };
-    told("web.yml:2:14:", &["cert_file", "cannot read nowhere.crt", "No such file"]);
-    told("server.crt:", &["no private key"]);
-    told("web.yml:4:16:", &["TLS10", "TLS12"]);
-    told("web.yml:6:5:", &["TLS_RSA_WITH_AES_128_CBC_SHA is a cipher suite", "remove it"]);
-    told("web.yml:7:5:", &["\"TLS_INVENTED\" is not a cipher suite"]);
-    told("web.yml:8:23:", &["CurveP521 is a curve that this exporter does not have", "X25519"]);
-    told("web.yml:8:34:", &["\"CurveP257\" is not a curve"]);
-    told("web.yml:9:21:", &["\"Maybe\" is not one of NoClientCert"]);
-    told("web.yml:10:3:", &["tls_server_config: there is no key \"cert_filse\"", "cert_file"]);
-    told("web.yml:12:10:", &["http2: true or false is expected, and this is a string"]);
-    told("web.yml:14:22:", &["X-Frame-Options", "\"foo\" is not deny or sameorigin"]);
-    told("web.yml:15:5:", &["http_server_config.headers: there is no key \"Content-Type\""]);
-    told("web.yml:17:9:", &["basic_auth_users.john", "no bcrypt hash", "htpasswd"]);
-    told("web.yml:18:8:", &["basic_auth_users.a:b: a string is expected, and this is nothing"]);
-    told("web.yml:18:8:", &["a name has no colon"]);
-    told("web.yml:20:13:", &["interval", "with its unit, like 1s"]);
-    told("web.yml:21:10:", &["burst", "whole number"]);
-    told("web.yml:22:1:", &["there is no key \"extra\"", "basic_auth_users"]);
+    reported("web.yml:2:14:", &["cert_file", "cannot read nowhere.crt", "No such file"]);
+    reported("server.crt:", &["no private key"]);
+    reported("web.yml:4:16:", &["TLS10", "TLS12"]);
+    reported("web.yml:6:5:", &["TLS_RSA_WITH_AES_128_CBC_SHA is a cipher suite", "remove it"]);
+    reported("web.yml:7:5:", &["\"TLS_INVENTED\" is not a cipher suite"]);
+    reported("web.yml:8:23:", &["CurveP521 is a curve that this exporter does not have", "X25519"]);
+    reported("web.yml:8:34:", &["\"CurveP257\" is not a curve"]);
+    reported("web.yml:9:21:", &["\"Maybe\" is not one of NoClientCert"]);
+    reported("web.yml:10:3:", &["tls_server_config: there is no key \"cert_filse\"", "cert_file"]);
+    reported("web.yml:12:10:", &["http2: true or false is expected, and this is a string"]);
+    reported("web.yml:14:22:", &["X-Frame-Options", "\"foo\" is not deny or sameorigin"]);
+    reported("web.yml:15:5:", &["http_server_config.headers: there is no key \"Content-Type\""]);
+    reported("web.yml:17:9:", &["basic_auth_users.john", "no bcrypt hash", "htpasswd"]);
+    reported("web.yml:18:8:", &["basic_auth_users.a:b: a string is expected, and this is nothing"]);
+    reported("web.yml:18:8:", &["a name has no colon"]);
+    reported("web.yml:20:13:", &["interval", "with its unit, like 1s"]);
+    reported("web.yml:21:10:", &["burst", "whole number"]);
+    reported("web.yml:22:1:", &["there is no key \"extra\"", "basic_auth_users"]);
     assert_eq!(errors.len(), 18, "{errors:#?}");
     assert!(errors[0].starts_with("web.yml:2:") && errors[17].starts_with("web.yml:22:"));
 }
@@ -307,7 +307,7 @@ fn what_would_let_more_clients_in_is_noticed() {
 }
 
 #[test]
-fn a_file_that_is_no_file_is_told() {
+fn a_file_that_is_no_file_is_reported() {
     let site = Site::new();
     let missing = WebConfig::read(&site.0.path().join("missing.yml")).expect_err("it is missing");
     assert!(missing[0].contains("missing.yml: No such file"), "{missing:?}");

@@ -58,7 +58,7 @@ fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
 }
 
 #[test]
-fn an_unreachable_api_is_told_with_its_error_and_the_last_success() {
+fn an_unreachable_api_is_reported_with_its_error_and_the_last_success() {
     let html = page(vec![workflow(0)], Some("the key was <rejected>")).html;
     for part in [
         "<title>✖ API unreachable</title>",
@@ -106,7 +106,7 @@ fn only_the_pages_own_style_is_allowed_and_each_page_has_its_own_nonce() {
 }
 
 #[test]
-fn lengths_of_time_are_told_as_people_do() {
+fn lengths_of_time_are_written_for_people() {
     for (ms, words) in [
         (-5, "0 s"),
         (119_999, "119 s"),

@@ -16,7 +16,7 @@ async fn tls_site(adapt: impl FnOnce(&mut Server)) -> TestServer {
     write("server.key", &pair.signing_key.serialize_pem());
     write("web.yml", "tls_server_config: {cert_file: server.crt, key_file: server.key}");
     let config = WebConfig::read(&directory.path().join("web.yml")).expect("it is valid");
-    // From here on the files are gone, so the site goes on with what it has.
+    // From here on the files are gone, so the site keeps using what it has.
     configured_site(config, endpoints(Arc::new(Text("runs 1\n"))), adapt).await
 }
 
@@ -33,7 +33,7 @@ async fn a_client_that_is_slow_with_tls_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_plain_http_is_told_so() {
+async fn a_client_that_speaks_plain_http_is_informed() {
     let site = tls_site(|_| ()).await;
     let answer = site.ask("GET /metrics", "").await;
     assert_holds(&answer, &["400 Bad Request", "this is HTTPS"]);

@@ -99,7 +99,8 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Pro
     Ok(workflows)
 }
 
-/// Returns the histograms that start anew because the configured bounds are others.
+/// Loads the series into their workflows. Returns those that start anew: histograms whose bounds are
+/// no longer the configured ones, and series whose sum is not finite.
 async fn load_series(
     connection: &mut AnyConnection,
     workflows: &mut Workflows,

@@ -1,4 +1,4 @@
-//! What tells attempts at a run apart: their instants, not the order in which they are seen.
+//! What distinguishes attempts at a run: their instants, not the order in which they are seen.
 
 use super::*;
 

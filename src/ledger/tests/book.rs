@@ -1,4 +1,4 @@
-//! A ledger to try the rules on, and what it is told.
+//! A ledger to test the rules with, and what is recorded in it.
 
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 
@@ -7,7 +7,7 @@ use super::*;
 /// How many gauges a workflow is taken to have.
 pub(super) const GAUGES: usize = 19;
 
-/// A ledger, and the time at which it is told of things.
+/// A ledger, and the time at which things are recorded in it.
 pub(super) struct Book {
     pub(super) ledger: Ledger,
     pub(super) registry: Registry,
@@ -58,12 +58,12 @@ pub(super) fn run(id: &str, status: &str) -> Run {
     }
 }
 
-/// A run that was created and started before the cold start and ended so long after it.
+/// A run that was created and started before the cold start and ended `after_ms` after it.
 pub(super) fn ended(id: &str, status: &str, after_ms: i64) -> Run {
     Run { ended_at: Some(Timestamp::Instant(COLD + after_ms)), ..run(id, status) }
 }
 
-/// Begun and ended so long after the cold start.
+/// Begun and ended `after_ms` after the cold start.
 pub(super) fn fresh(id: &str, status: &str, after_ms: i64) -> Run {
     Run {
         created_at: Some(Timestamp::Instant(COLD + after_ms - 10 * SECOND)),

@@ -198,7 +198,7 @@ pub(super) async fn a_renamed_workflow_begins_at_zero_and_what_was_not_shown_mov
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (0.0, (0.0, 0.0)));
     book = book.reopened().await;
     assert_eq!((book.counted("FAILED"), book.shown_failures()), (0.0, (0.0, 0.0)));
-    assert_eq!(book.state().record.failures.len(), 3, "gauges go on");
+    assert_eq!(book.state().record.failures.len(), 3, "gauges are not held");
 }
 
 pub(super) async fn a_new_name_that_looks_the_same_changes_nothing(place: Place) {

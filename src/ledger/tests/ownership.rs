@@ -38,7 +38,7 @@ async fn of_two_apps_that_list_a_workflow_the_one_met_first_shows_it(place: Plac
     }
     assert_eq!(shown(&book.ledger, &second()), ["both", "own2"]);
     assert_eq!(shown(&book.ledger, &app()), ["own1"]);
-    assert_eq!(book.anomalies(Anomaly::SharedWorkflow), 1.0, "it is told once");
+    assert_eq!(book.anomalies(Anomaly::SharedWorkflow), 1.0, "it is reported once");
     close(book).await;
     // It stays so, whichever is configured first.
     let turned = Settings { apps: vec![app(), second()], ..settings(&url) };

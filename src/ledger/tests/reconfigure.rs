@@ -32,7 +32,10 @@ async fn other_apps_come_and_go_and_nothing_that_is_shown_steps_back(place: Plac
     let before = polled(&book);
     let version = book.ledger.state().version;
     reconfigure(&book, |settings| settings.apps.push(second())).await;
-    assert!(book.ledger.state().version > version, "a scrape can tell it from the state before");
+    assert!(
+        book.ledger.state().version > version,
+        "a scrape can distinguish it from the state before"
+    );
     assert_eq!(polled(&book), before);
     list_second(&book).await;
     assert_eq!(book.total(Metric::Runs, &["FAILED", "WORKFLOW"]), 1.0);

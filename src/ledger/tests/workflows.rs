@@ -11,8 +11,8 @@ pub(super) async fn a_workflow_created_after_the_cold_start_counts_in_full(place
     assert_eq!((book.counted("FAILED"), book.submitted()), (1.0, 1.0));
 }
 
-/// Listed ten minutes after the cold start, and not five minutes after it. A run ended so long after
-/// the cold start; it counts or not, for each way in which the workflow may say how old it is.
+/// Listed ten minutes after the cold start, and not five minutes after it. How long after the cold
+/// start a run ended, and whether it counts, for each way in which the workflow may state its age.
 const APPEARING: [(i64, [bool; 4]); 5] = [
     // Created later, without an age, created earlier, later by a bare date.
     (-DAY_MS, [false, false, false, false]),

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_side_by_side_are_one_span_and_counts_are_told_by_their_differences() {
+    fn adjacent_buckets_are_one_span_and_counts_are_encoded_as_differences() {
         let (found, deltas) = spans(&[(-3, 5), (-2, 1), (4, 1), (5, 7)]);
         let found: Vec<_> = found.iter().map(|span| (span.offset, span.length)).collect();
         assert_eq!(found, [(Some(-3), Some(2)), (Some(5), Some(2))]);

@@ -14,7 +14,7 @@ struct Simulated {
     failed: bool,
 }
 
-/// An app that is read by its schedule, with a budget of so many readings a second.
+/// An app that is read by its schedule, with a budget of readings per second.
 struct Scenario {
     schedule: Schedule,
     workflows: BTreeMap<WorkflowId, Simulated>,

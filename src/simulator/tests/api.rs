@@ -32,8 +32,8 @@ async fn pages_are_cut_from_the_newest_on_and_headers_tell_which() {
     let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
     let second = api.get(&format!("{RUNS}?page=2&take=2")).await;
     assert_eq!(second.ids(), ["r2", "r1"]);
-    let told = ["pagination-page", "pagination-take", "pagination-count"];
-    assert_eq!(told.map(|name| second.header(name)), [Some("2"), Some("2"), Some("5")]);
+    let names = ["pagination-page", "pagination-take", "pagination-count"];
+    assert_eq!(names.map(|name| second.header(name)), [Some("2"), Some("2"), Some("5")]);
     let beyond = api.get(&format!("{RUNS}?page=9&take=2")).await;
     assert_eq!((beyond.status, beyond.ids().len()), (200, 0));
 }

@@ -21,7 +21,7 @@ use crate::model::Clock;
 /// 2023-12-25T12:00:00.250Z.
 const NOON: i64 = 1_703_505_600_250;
 
-/// A clock that only moves when told to.
+/// A clock that only moves when a test moves it.
 struct Hand(AtomicI64);
 
 impl Hand {

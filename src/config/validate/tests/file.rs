@@ -130,7 +130,7 @@ fn buckets_and_labels_come_from_the_file() {
 }
 
 #[test]
-fn everything_wrong_in_the_file_is_told_at_once_with_its_place() {
+fn everything_wrong_in_the_file_is_reported_at_once_with_its_place() {
     let errors = wrong(
         "cortex: {api_key_file: key}\n\
          poll: {intervall: 1s}\n\
@@ -165,7 +165,7 @@ fn everything_wrong_in_the_file_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_told_with_the_place_and_not_the_flag() {
+fn values_that_make_no_sense_are_reported_with_the_place_and_not_the_flag() {
     let errors = wrong(
         "cortex: {api_key_file: none, rate_limit: 0}\npoll: {interval: soon}\n\
          workflows:\n  include:\n  - fine\n  - '('\n\
@@ -194,7 +194,7 @@ fn values_that_make_no_sense_are_told_with_the_place_and_not_the_flag() {
 }
 
 #[test]
-fn apps_that_make_no_sense_are_told_with_their_place() {
+fn apps_that_make_no_sense_are_reported_with_their_place() {
     let errors = wrong(
         "cortex: {app_id: app_0}\napps:\n- app_id: app_1\n- app_id: app_1\n  api_key_file: key\n\
          - app_id: app_2\n  api_key_file: key\n  api_key_env: X\n- api_key_env: NO_SUCH_VARIABLE_17\n\
