@@ -29,7 +29,7 @@ pub enum ApiError {
     /// 429, or another status with which the API asked to wait, still after the retries.
     #[error(
         "the Cortex API refuses further requests for now ({code}){message}; its limit is shared by \
-         everything behind one address, so lower --cortex.rate-limit if this goes on"
+         everything behind one address, so lower --cortex.rate-limit if this continues"
     )]
     Throttled {
         /// The status code.

@@ -94,10 +94,10 @@ impl Findings {
 
 fn describe(site: LedgerStatus) -> &'static str {
     match site {
-        LedgerStatus::New => " (does not exist yet; the first start makes it)",
+        LedgerStatus::New => " (does not exist yet; the first start creates it)",
         LedgerStatus::Idle => " (exists, and is free)",
         LedgerStatus::InUse => " (exists, and is in use by a running exporter)",
-        LedgerStatus::InMemory => " (forgets everything at the end)",
+        LedgerStatus::InMemory => " (lost when the exporter ends)",
     }
 }
 
@@ -169,7 +169,7 @@ fn report(
     text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
     _ = writeln!(
         text,
-        "Series: {} before any run is read; each time, status, origin and step that comes up adds some",
+        "Series: {} before any run is read; each new status, origin and step adds more",
         core.exposition.series()
     );
     text
@@ -210,7 +210,7 @@ fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>
     if let Some(seconds) = skew.filter(|seconds| seconds.abs() > NOTED_SKEW) {
         findings.remarks.push(format!(
             "app {app}: the API's clock and this one differ by {seconds:+.1} s; counting is right \
-             all the same, but set this one by NTP"
+             nevertheless, but synchronise this one with NTP"
         ));
     }
 }

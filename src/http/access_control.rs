@@ -130,7 +130,11 @@ impl AccessControl {
         };
         let mut logged = former.problem.lock();
         if logged.as_ref() != Some(&problem) {
-            error!(error = %problem, "The web configuration has changed, but cannot be used; the former one stays in force.");
+            error!(
+                error = %problem,
+                "The web configuration has changed, but cannot be used; the former one stays in \
+                 force."
+            );
             *logged = Some(problem);
         }
     }
@@ -161,7 +165,7 @@ impl AccessControl {
             }
             Verdict::Busy => Some(too_many_requests(
                 1,
-                "too many passwords are being checked, from this address or in all; try again\n",
+                "too many passwords are being checked, for this address or overall; try again\n",
             )),
         }
     }

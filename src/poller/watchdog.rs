@@ -69,9 +69,7 @@ impl Heartbeat {
             return Ok(());
         }
         let seconds = silent_ms / 1000;
-        Err(format!(
-            "the poll loop has stopped advancing: nothing has gone on for {seconds} seconds"
-        ))
+        Err(format!("the poll loop has stopped advancing: no progress for {seconds} seconds"))
     }
 }
 
@@ -101,13 +99,13 @@ impl Watchdog {
                 Err(error) if !stuck => {
                     tracing::error!(
                         error,
-                        "The poll loop hangs; /-/healthy fails until it goes on. If it doesn't, \
+                        "The poll loop hangs; /-/healthy fails until it continues. If it doesn't, \
                          restart the exporter: nothing is lost."
                     );
                     stuck = true;
                 }
                 Ok(()) if stuck => {
-                    tracing::info!("The poll loop goes on.");
+                    tracing::info!("The poll loop continues.");
                     stuck = false;
                 }
                 _ => {}

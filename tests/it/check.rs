@@ -175,7 +175,7 @@ async fn what_may_not_be_as_intended_is_noted() {
     let (code, stdout, stderr) = check(&api, &flags).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("… and 10 more"), "{stdout}");
-    assert!(stdout.contains("\nLedger: in memory (forgets everything at the end)\n"), "{stdout}");
+    assert!(stdout.contains("\nLedger: in memory (lost when the exporter ends)\n"), "{stdout}");
     for part in ["note: app c: the API's clock", "than --cortex.rate-limit allows"] {
         assert!(stderr.contains(part), "{part} is missing: {stderr}");
     }
@@ -257,7 +257,7 @@ async fn every_line_is_true_of_a_world_that_is_known() {
     let (lines, numbers) = stdout.split_once("\nAPP    WORKFLOWS ").expect("two tables");
     let mut expected = format!(
         "The configuration is valid.\n\
-         Ledger: {} (does not exist yet; the first start makes it)\n\n\
+         Ledger: {} (does not exist yet; the first start creates it)\n\n\
          APP    WORKFLOW      NAME                   RUNS  EXPORTED\n\
          c      work_one      Name of work_one       3     yes\n\
          c      work_skipped  Workflow work_skipped  0     no\n\
