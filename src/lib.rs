@@ -20,16 +20,19 @@
 //! | module | is for | uses |
 //! |---|---|---|
 //! | [`model`] | the vocabulary: ids, runs, steps, statuses, timestamps, anomalies; pure | – |
-//! | [`config`] | one table of settings; flags, variables and files, validated, all errors at once | `model` |
+//! | [`config`] | one table of settings; flags, variables and files, validated, all errors at once | `build_info`, `model` |
 //! | [`api`] | the only place that speaks to Cortex: requests, retries, one rate limit, both wire forms | `config`, `model` |
 //! | [`ledger`] | what was counted: pure decisions, then one transaction; all SQL | `config`, `model` |
 //! | [`poller`] | which workflow is due, which page to request next; one loop for all apps | `api`, `config`, `ledger`, `model` |
 //! | [`metrics`] | the families and their three formats, and when more may be published | `ledger`, `model` |
-//! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `config`, `metrics`, `model` |
+//! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `build_info`, `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
-//! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | all above |
-//! | [`commands`] | `serve`, `check`, `once`, `demo`, `simulate`, and their exit codes | all above |
-//! | [`shutdown`], [`systemd`], [`telemetry`], [`build_info`] | signals, readiness and watchdog, the log, the version | `config` |
+//! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | `api`, `build_info`, `config`, `http`, `ledger`, `metrics`, `model`, `poller`, `systemd`, `telemetry` |
+//! | [`commands`] | `serve`, `check`, `once`, `demo`, `simulate`, and their exit codes | `api`, `app`, `build_info`, `config`, `ledger`, `model`, `poller`, `shutdown`, `simulator`, `telemetry` |
+//! | [`telemetry`] | the log | `config` |
+//! | [`systemd`] | readiness and watchdog | – |
+//! | [`shutdown`] | signals | – |
+//! | [`build_info`] | the version | – |
 //!
 //! No two files use each other, and no type name has two meanings; tests check both.
 //!

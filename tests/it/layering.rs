@@ -5,66 +5,22 @@ mod source;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use source::Sources;
-
-/// What each module may use; only `main` may use `commands`.
-const MODULES: [(&str, &[&str]); 14] = [
-    ("build_info", &[]),
-    ("shutdown", &[]),
-    ("systemd", &[]),
-    ("model", &[]),
-    ("config", &["build_info", "model"]),
-    ("telemetry", &["config"]),
-    ("api", &["build_info", "config", "model"]),
-    ("ledger", &["config", "model"]),
-    ("poller", &["api", "config", "ledger", "model"]),
-    ("metrics", &["ledger", "model"]),
-    ("http", &["build_info", "config", "metrics", "model"]),
-    ("simulator", &["model"]),
-    (
-        "app",
-        &[
-            "api",
-            "build_info",
-            "config",
-            "http",
-            "ledger",
-            "metrics",
-            "model",
-            "poller",
-            "shutdown",
-            "systemd",
-            "telemetry",
-        ],
-    ),
-    (
-        "commands",
-        &[
-            "api",
-            "app",
-            "build_info",
-            "config",
-            "http",
-            "ledger",
-            "metrics",
-            "model",
-            "poller",
-            "shutdown",
-            "simulator",
-            "systemd",
-            "telemetry",
-        ],
-    ),
-];
+use source::{Source, Sources};
 
 #[test]
-fn modules_use_only_those_below_them() {
+fn modules_use_what_the_map_of_the_code_states_and_nothing_else() {
     let sources = Sources::read();
     let modules: BTreeSet<_> = sources.0.values().map(|file| file.module[0].as_str()).collect();
-    let known = MODULES.map(|(module, _)| module);
-    assert_eq!(modules, BTreeSet::from(known), "the table has exactly the modules of src");
+    let map = map();
+    assert_eq!(modules, map.keys().copied().collect(), "src/lib.rs has a row for each module");
     let wrong = wrong_directions(&sources);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (module, stated) in map {
+        let files = sources.0.values().filter(|file| file.module[0] == module);
+        let used: BTreeSet<_> = files.flat_map(|file| used_modules(&sources, file)).collect();
+        let unused: Vec<_> = stated.into_iter().filter(|other| !used.contains(*other)).collect();
+        assert_eq!(unused, [""; 0], "{module} does not use these");
+    }
 }
 
 #[test]
@@ -82,17 +38,33 @@ fn no_two_types_have_one_name() {
     assert!(ambiguous.is_empty(), "{}", ambiguous.join("\n"));
 }
 
-/// The uses that the table doesn't allow.
+/// What each module uses, as the table in `src/lib.rs` states it. Only `main` uses `commands`.
+fn map() -> BTreeMap<&'static str, Vec<&'static str>> {
+    let rows = include_str!("../../src/lib.rs").lines().filter_map(|line| {
+        let row = line.strip_prefix("//! | [`")?;
+        let (module, row) = row.split_once('`')?;
+        let (_, uses) = row.trim_end_matches(" |").rsplit_once('|')?;
+        Some((module, uses.split('`').skip(1).step_by(2).collect()))
+    });
+    rows.collect()
+}
+
+/// The other modules that a file uses.
+fn used_modules(sources: &Sources, file: &Source) -> BTreeSet<String> {
+    let named = sources.named(file, true).into_iter();
+    let used = named.filter_map(|item| item.into_iter().next());
+    used.filter(|used| *used != file.module[0]).collect()
+}
+
+/// The uses that the map doesn't state.
 fn wrong_directions(sources: &Sources) -> Vec<String> {
+    let map = map();
     let mut wrong = Vec::new();
     for (path, file) in &sources.0 {
         let own = file.module[0].as_str();
-        let allowed = MODULES.iter().find(|(module, _)| *module == own);
-        let allowed = allowed.map_or(&[][..], |(_, allowed)| allowed);
-        let named = sources.named(file, true);
-        let used: BTreeSet<_> = named.iter().filter_map(|item| item.first()).collect();
-        let others =
-            used.into_iter().filter(|used| *used != own && !allowed.contains(&used.as_str()));
+        let allowed = map.get(own).map_or(&[][..], Vec::as_slice);
+        let used = used_modules(sources, file).into_iter();
+        let others = used.filter(|used| !allowed.contains(&used.as_str()));
         wrong.extend(others.map(|used| format!("{path}: {own} may not use {used}")));
     }
     wrong
