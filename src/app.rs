@@ -56,8 +56,8 @@ pub struct Core {
 const GRACE: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Opens everything that the configuration names; nothing is polled or served yet. `load_config`
-    /// reads the configuration anew for a reload.
+    /// Opens everything that the configuration names; nothing is polled or served yet.
+    /// `load_config` reads the configuration anew for a reload.
     pub async fn build(
         config: Config,
         load_config: LoadConfig,

@@ -8,8 +8,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Notifies that the exporter serves; then, if the unit has a watchdog, that it is alive for as long
-/// as it is healthy; and once `stop` is cancelled, that it stops.
+/// Notifies that the exporter serves; then, if the unit has a watchdog, that it is alive for as
+/// long as it is healthy; and once `stop` is cancelled, that it stops.
 pub async fn notify(healthy: impl Fn() -> Result<(), String>, stop: CancellationToken) {
     send(&NotifyState::Ready);
     // The manual recommends half of the requested interval. Zero means no watchdog.

@@ -186,14 +186,14 @@ fn none_if_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>, ApiError> 
 impl Inner {
     /// Sends a GET until there is an answer that `decode` accepts, or no sense in asking again:
     ///
-    /// - 5xx, no connection or a broken one, no answer in time, a body that is cut off or isn't what
-    ///   was asked for: up to three retries, after half a second, a second, two seconds, less up to
-    ///   half of it by chance.
+    /// - 5xx, no connection or a broken one, no answer in time, a body that is cut off or isn't
+    ///   what was asked for: up to three retries, after half a second, a second, two seconds, less
+    ///   up to half of it by chance.
     /// - 429, or another 4xx than 401 and 404 that asks to wait: up to three retries, after a pause.
     /// - Anything else, above all 401, 403, 404, redirects and answers that are too large: none.
     ///
-    /// Whatever the status, an answer with `Retry-After` makes all clients of the process pause for as
-    /// long as it asks (1 second to 5 minutes); a 429 without it for 2, 4, 8 … 60 seconds. Every
+    /// Whatever the status, an answer with `Retry-After` makes all clients of the process pause for
+    /// as long as it asks (1 second to 5 minutes); a 429 without it for 2, 4, 8 … 60 seconds. Every
     /// attempt waits for the rate limiter and counts by itself in the metrics.
     async fn request<T>(
         &self,

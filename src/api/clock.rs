@@ -27,10 +27,10 @@ impl Moment {
     }
 }
 
-/// The API's clock. It advances with the steady clock, so that a step of the local one does not move
-/// it, and accepts a `Date` that agrees with what is known or with the local clock. Any other one,
-/// as of a server whose clock is wrong or of a cached answer, is accepted once a later one agrees
-/// with it.
+/// The API's clock. It advances with the steady clock, so that a step of the local one does not
+/// move it, and accepts a `Date` that agrees with what is known or with the local clock. Any other
+/// one, as of a server whose clock is wrong or of a cached answer, is accepted once a later one
+/// agrees with it.
 #[derive(Debug)]
 pub(super) struct ApiClock {
     /// How far it is ahead of the steady clock; at first, as far as the local one is.
@@ -44,8 +44,8 @@ pub(super) struct ApiClock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dates {
     None,
-    /// One `Date`, which is in doubt. Nothing better is known of the API's clock; who uses it compares
-    /// it with the local one.
+    /// One `Date`, which is in doubt. Nothing better is known of the API's clock; who uses it
+    /// compares it with the local one.
     Doubtful,
     Some,
 }
@@ -61,9 +61,9 @@ impl ApiClock {
         Self { offset_ms: now.local_offset_ms(), doubtful: None, dates: Dates::None }
     }
 
-    /// Takes in the `Date` of an answer. That names a second, and the answer was made at some moment
-    /// between these two: any offset in between agrees with it, so the clock is corrected as little as
-    /// it demands.
+    /// Takes in the `Date` of an answer. That names a second, and the answer was made at some
+    /// moment between these two: any offset in between agrees with it, so the clock is corrected as
+    /// little as it demands.
     pub(super) fn answered(&mut self, date_ms: i64, sent: Moment, received: Moment) {
         if !Timestamp::Instant(date_ms).has_passed(i64::MAX) {
             return;

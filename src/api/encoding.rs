@@ -7,8 +7,8 @@ use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
 use crate::model::Label;
 
-/// How much is decoded at a time. The decoder copies its window after each piece, so pieces should be
-/// larger than that.
+/// How much is decoded at a time. The decoder copies its window after each piece, so pieces should
+/// be larger than that.
 const CHUNK: usize = 256 * 1024;
 
 /// Why a body can't be decoded.
@@ -22,8 +22,8 @@ pub(super) enum DecodeError {
     Broken(String),
 }
 
-/// Undoes the encodings that the headers name, the one that was applied last first. What begins as a
-/// gzip file is one, whatever they say.
+/// Undoes the encodings that the headers name, the one that was applied last first. What begins as
+/// a gzip file is one, whatever they say.
 pub(super) fn decode(
     mut body: Vec<u8>,
     headers: &HeaderMap,

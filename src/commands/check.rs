@@ -43,8 +43,8 @@ struct ListedApp<'a> {
     skew_ms: Option<i64>,
 }
 
-/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and reports
-/// what would come of this configuration. Touches no ledger.
+/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and
+/// reports what would come of this configuration. Touches no ledger.
 pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
     let mut text = String::from("The configuration is valid.\n");

@@ -15,8 +15,8 @@ use crate::{
     model::SystemClock,
 };
 
-/// Somebody who sees the demo's metrics for the first time sees numbers, not their bases, if it has run
-/// for a moment; a Prometheus that scrapes every 15 seconds still sees the bases before.
+/// Somebody who sees the demo's metrics for the first time sees numbers, not their bases, if it has
+/// run for a moment; a Prometheus that scrapes every 15 seconds still sees the bases before.
 const MAX_HOLD: Duration = Duration::from_secs(20);
 
 /// Serves what the exporter reads from a simulated API, on a ledger that is thrown away.

@@ -1,5 +1,5 @@
-//! Variables that libraries read, and that they ignore where they make no sense: a proxy that is not
-//! used, or a connection that is not encrypted, is not what was asked for.
+//! Variables that libraries read, and that they ignore where they make no sense: a proxy that is
+//! not used, or a connection that is not encrypted, is not what was asked for.
 
 use std::{ffi::OsString, fs, net::IpAddr};
 

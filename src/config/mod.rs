@@ -1,9 +1,9 @@
 //! What the operator set, validated: one small struct per concern. Uses `model`.
 //!
 //! `settings` is the one table, and each value in it is of a `kind`. `command_line` makes clap's flags
-//! of it, `sources` reads each setting from its flag, its variable, the file (`yaml`, `walker`) or its
-//! default, `parse` turns strings into values, `apps` and `web` read what is more than single values,
-//! and `validate` puts all together. `environment` checks variables that libraries read.
+//! of it, `sources` reads each setting from its flag, its variable, the file (`yaml`, `walker`) or
+//! its default, `parse` turns strings into values, `apps` and `web` read what is more than single
+//! values, and `validate` puts all together. `environment` checks variables that libraries read.
 
 mod api_key;
 mod apps;

@@ -64,8 +64,8 @@ fn environment(sources: &mut Sources<'_>) {
     }
 }
 
-/// The keys of the configuration file, dotted, each with what it is set to in words; those of an app
-/// begin with `apps[].`.
+/// The keys of the configuration file, dotted, each with what it is set to in words; those of an
+/// app begin with `apps[].`.
 pub fn file_keys() -> Vec<(String, &'static str)> {
     let keys = SETTINGS.iter().filter_map(|setting| Some((setting.key()?, setting.expected())));
     keys.chain(apps::keys().map(|(key, value)| (format!("apps[].{key}"), value))).collect()

@@ -1,5 +1,5 @@
-//! Reads the parts of a YAML document and collects everything that is wrong with them. Both files are
-//! read with it. It repeats no value: some are secret.
+//! Reads the parts of a YAML document and collects everything that is wrong with them. Both files
+//! are read with it. It repeats no value: some are secret.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

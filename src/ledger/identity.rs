@@ -247,8 +247,8 @@ impl Identifier<'_> {
         }
     }
 
-    /// Whether a run may have ended before its workflow was met, although its end is a later day: the
-    /// day may be one of another time zone.
+    /// Whether a run may have ended before its workflow was met, although its end is a later day:
+    /// the day may be one of another time zone.
     fn may_be_history(&self, run: &Run) -> bool {
         let is_bare = |at: Timestamp| at.instant().is_none();
         let from = match self.workflow.news_since {
@@ -259,9 +259,9 @@ impl Identifier<'_> {
         from >= self.cold_start_ms && run.ended_at.is_some_and(is_bare)
     }
 
-    /// Whether a run that nothing is remembered of must have finished before, so that another attempt
-    /// is a replay: it was forgotten since, or had finished before the first reading, which met all
-    /// runs that were open.
+    /// Whether a run that nothing is remembered of must have finished before, so that another
+    /// attempt is a replay: it was forgotten since, or had finished before the first reading, which
+    /// met all runs that were open.
     fn had_finished(&self, run: &Run) -> bool {
         let WorkflowRecord { news_since, first_reading, .. } = self.workflow;
         let age = |at: Timestamp| news_since.judge(at.earliest(), at.latest());

@@ -141,8 +141,8 @@ impl Metric {
     }
 }
 
-/// What stands for the value of a label in the overflow group. Of words, only those that this version
-/// knows are kept, so that there are few of them.
+/// What stands for the value of a label in the overflow group. Of words, only those that this
+/// version knows are kept, so that there are few of them.
 pub(super) fn overflow<'a>(label: &str, value: &'a str) -> &'a str {
     match label {
         "status" if !Status::new(value).is_unknown() => value,

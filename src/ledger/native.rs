@@ -172,8 +172,8 @@ mod tests {
         native
     }
 
-    /// The definition in Prometheus' protocol (`Histogram.schema` of `metrics.proto`): bounds grow by
-    /// the factor `2^(2^-schema)`, and the bucket with index 0 ends at 1, which it includes.
+    /// The definition in Prometheus' protocol (`Histogram.schema` of `metrics.proto`): bounds grow
+    /// by the factor `2^(2^-schema)`, and the bucket with index 0 ends at 1, which it includes.
     fn defined(seconds: f64, schema: i32) -> i32 {
         let bound = |index: i32| 2_f64.powf(f64::from(index) * 2_f64.powi(-schema));
         let index = (-2000..2000).find(|index| seconds <= bound(*index));

@@ -152,8 +152,8 @@ impl Value {
         }
     }
 
-    /// What it is more than `other`, which it once was. Never less than nothing: sums that were added
-    /// up in another order can come out smaller by a rounding error.
+    /// What it is more than `other`, which it once was. Never less than nothing: sums that were
+    /// added up in another order can come out smaller by a rounding error.
     pub(super) fn since(&self, other: &Self) -> Self {
         let mut more = self.clone();
         match (&mut more, other) {

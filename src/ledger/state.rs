@@ -73,8 +73,8 @@ impl AppRecord {
         read_at: ReadAt,
         latest_end_ms: Option<i64>,
     ) -> Option<i64> {
-        // By the clock that is behind: one that is ahead must not make runs forgotten that are still
-        // listed.
+        // By the clock that is behind: one that is ahead must not make runs forgotten that are
+        // still listed.
         let now_ms = read_at.earliest_ms();
         let now_ms = match self.pruned_before_ms {
             Some(_) => now_ms.min(latest_end_ms?),

@@ -1,5 +1,6 @@
-/// What was odd about something the API returned. A closed set: each is a value of the label `reason` of
-/// `cortex_workflow_exporter_anomalies_total` and is explained in `src/metrics/README.md`.
+/// What was odd about something the API returned. A closed set: each is a value of the label
+/// `reason` of `cortex_workflow_exporter_anomalies_total` and is explained in
+/// `src/metrics/README.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Anomaly {
     /// A status outside the known ones; its own word, or `OTHER`, became the label.

@@ -8,8 +8,8 @@ pub trait Clock: Send + Sync {
     /// Now, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
 
-    /// Milliseconds since some moment, by a clock that nobody sets: to measure how much time went by.
-    /// A clock that only goes forward can do without one of its own.
+    /// Milliseconds since some moment, by a clock that nobody sets: to measure how much time went
+    /// by. A clock that only goes forward can do without one of its own.
     fn steady_ms(&self) -> i64 {
         self.now_ms()
     }

@@ -15,8 +15,8 @@ pub(super) fn is_set(ms: i64) -> bool {
     ms >= EARLIEST_MS
 }
 
-/// A point in time as the API returned it, in milliseconds since the Unix epoch. A bare date stands for
-/// any instant of that day (UTC), so nothing may be measured with it.
+/// A point in time as the API returned it, in milliseconds since the Unix epoch. A bare date stands
+/// for any instant of that day (UTC), so nothing may be measured with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timestamp {
     /// A date with a time of day.
@@ -40,8 +40,8 @@ impl Timestamp {
         }
     }
 
-    /// Reads an epoch number, whose unit follows from its magnitude: above 1e14 microseconds, above 1e11
-    /// milliseconds, otherwise seconds. `None` outside the years 1 to 9999.
+    /// Reads an epoch number, whose unit follows from its magnitude: above 1e14 microseconds, above
+    /// 1e11 milliseconds, otherwise seconds. `None` outside the years 1 to 9999.
     pub fn from_epoch(number: f64) -> Option<Self> {
         let ms = epoch_ms(number)?.floor();
         Some(Self::Instant(ms as i64))

@@ -31,8 +31,8 @@ pub enum ReadError {
     Missing,
 }
 
-/// The number of consecutive failures that look like an outage, or like a key that may read nothing,
-/// after which the rest of the cycle is left out.
+/// The number of consecutive failures that look like an outage, or like a key that may read
+/// nothing, after which the rest of the cycle is left out.
 pub(super) const DOWN_AFTER: u32 = 5;
 
 /// What the readings of a cycle came to so far, or those of single runs within one of them.

@@ -177,8 +177,8 @@ mod tests {
     fn far_above_the_rate_limit_each_reading_finds_more() {
         let workload = Workload { runs_per_minute: 600.0, ..idle(3_000) };
         let estimate = estimate(&workload, &POLL, 400);
-        // 64 requests are for lists, and a quarter of the rest for sweeps. In 10.4 minutes, runs are
-        // created in 2,625 workflows: 252 a minute.
+        // 64 requests are for lists, and a quarter of the rest for sweeps. In 10.4 minutes, runs
+        // are created in 2,625 workflows: 252 a minute.
         let minutes = estimate.interval.as_secs_f64() / 60.0;
         assert!((10.3..10.5).contains(&minutes), "{estimate:?}");
     }

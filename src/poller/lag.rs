@@ -11,8 +11,8 @@ fn is_behind(was_behind: bool, lag: Duration, interval: Duration) -> bool {
     lag > if was_behind { interval } else { interval * 2 }
 }
 
-/// Checks once per interval. Before the first cycles have ended, everything is overdue; while the API
-/// can't be asked, the cycles report that.
+/// Checks once per interval. Before the first cycles have ended, everything is overdue; while the
+/// API can't be asked, the cycles report that.
 pub(super) async fn monitor(pollers: &[Poller]) {
     let Some(first) = pollers.first() else { return };
     let poll = &first.reader.settings.poll;

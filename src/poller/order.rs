@@ -85,12 +85,12 @@ impl Evidence {
         })
     }
 
-    /// When the older half of the page added last ends the reading of an ordered list. Several orders
-    /// can explain what was seen, and it must do so in each of them:
+    /// When the older half of the page added last ends the reading of an ordered list. Several
+    /// orders can explain what was seen, and it must do so in each of them:
     ///
     /// - By `created_at` a run's place never changes.
-    /// - By `updated_at` or `started_at` a run that was followed and has changed since moves to the young
-    ///   end, so one that still stands among the known ones proves nothing.
+    /// - By `updated_at` or `started_at` a run that was followed and has changed since moves to the
+    ///   young end, so one that still stands among the known ones proves nothing.
     /// - By `started_at`, runs that never started stand before the young end, as databases sort
     ///   what is missing. A page of nothing but such runs shows nothing of what lies behind.
     pub(super) fn stop_when(&self, newest_first: bool) -> StopWhen {

@@ -56,8 +56,8 @@ const OVERLAP: u64 = 5;
 /// ignores `page`. Items that join can push it on from page to page, but not to the beginning of each.
 const MAX_REPEATS: u32 = 4;
 
-/// The number of consecutive pages without anything unseen that mean that the list goes in circles, or
-/// grows faster than it can be read.
+/// The number of consecutive pages without anything unseen that mean that the list goes in circles,
+/// or grows faster than it can be read.
 const MAX_STALE_PAGES: u32 = 20;
 
 /// A list that is longer than this many pages isn't read to its end.
@@ -67,8 +67,8 @@ const MAX_PAGES: u32 = 20_000;
 const MAX_RESTARTS: u32 = 3;
 
 impl Pager {
-    /// Asks for pages of at most this size. The list is believed to end before `at_least` items only
-    /// if a page proves it.
+    /// Asks for pages of at most this size. The list is believed to end before `at_least` items
+    /// only if a page proves it.
     pub(super) fn new(take: u32, at_least: u64) -> Self {
         Self {
             request: PageRequest { number: 1, take },
@@ -101,7 +101,7 @@ impl Pager {
         self.end
     }
 
-    /// Pages of at most this size are asked for from now on, where the server obeys.
+    /// Pages of at most this size are requested from now on, if the server respects that.
     pub(super) fn aim(&mut self, take: u32) {
         if !self.ignores_take {
             self.take = self.take.min(take).max(1);
@@ -160,8 +160,8 @@ impl Pager {
         Paged::More
     }
 
-    /// Whether a page that lists this number of items, and ends here, is the last one. A short page can also mean
-    /// that the server gives fewer than asked for.
+    /// Whether a page that lists this number of items, and ends here, is the last one. A short page
+    /// can also mean that the server gives fewer than asked for.
     fn is_last(&self, listed: u32, end: u64, total: Option<u64>) -> bool {
         if listed == 0 {
             return true;

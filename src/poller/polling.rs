@@ -92,9 +92,9 @@ fn next(pollers: &[Poller], policy: Policy) -> Option<(&Poller, Job)> {
     })
 }
 
-/// The apps whose turn has come. Which app shows a workflow that several list must not depend on whose
-/// answer comes first. So an app that the ledger doesn't know yet is only read once those before it
-/// are known, or have been tried.
+/// The apps whose turn has come. Which app shows a workflow that several list must not depend on
+/// whose answer comes first. So an app that the ledger doesn't know yet is only read once those
+/// before it are known, or have been tried.
 fn in_turn(pollers: &[Poller]) -> impl Iterator<Item = &Poller> {
     let tried = |poller: &Poller| poller.is_known() || poller.status().borrow().cycles > 0;
     let untried = pollers.iter().position(|poller| !tried(poller)).unwrap_or(pollers.len());

@@ -24,8 +24,8 @@ pub(super) struct Reading {
     sought: u32,
 }
 
-/// The number of pages after which the last one is no longer searched for: what the server says of how long
-/// its list is can't be trusted, so the list is read from its front to its end instead.
+/// The number of pages after which the last one is no longer searched for: what the server says of
+/// how long its list is can't be trusted, so the list is read from its front to its end instead.
 const MAX_SEARCH_PAGES: u32 = 100;
 
 /// Where the young end of a list with the oldest run first was.
@@ -74,7 +74,8 @@ pub(super) enum Shift {
 
 impl Reading {
     /// Begins a reading. `last_page` is where the reading before found the young end of a list
-    /// with the oldest run first; the list is at least as long as `at_least`, as far as anything says so.
+    /// with the oldest run first; the list is at least as long as `at_least`, as far as anything
+    /// says so.
     pub(super) fn new(
         take: u32,
         at_least: u64,

@@ -73,8 +73,9 @@ impl AppReader {
         Ok(seen.news)
     }
 
-    /// Reads the list of runs, of which `at_least` this number is expected. `seen` collects them. Returns
-    /// whether it was read as far as it was to be; `false` only if it is longer than was expected.
+    /// Reads the list of runs, of which `at_least` this number is expected. `seen` collects them.
+    /// Returns whether it was read as far as it was to be; `false` only if it is longer than was
+    /// expected.
     async fn read_list(
         &self,
         id: &WorkflowId,

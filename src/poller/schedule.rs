@@ -36,8 +36,8 @@ pub struct Workload {
 ///
 /// Every interval the list of workflows is read, and decides which workflows are due. A cycle
 /// begins with a list and ends when all that was due after it has been tried. If that takes longer
-/// than the interval, the list is read again meanwhile, and what it makes due waits beside the rest.
-/// All times are in milliseconds by a clock that nobody sets.
+/// than the interval, the list is read again meanwhile, and what it makes due waits beside the
+/// rest. All times are in milliseconds by a clock that nobody sets.
 #[derive(Debug)]
 pub(super) struct Schedule {
     periods: Periods,
@@ -174,8 +174,8 @@ pub(super) struct Listing {
     pub(super) cost_ms: i64,
 }
 
-/// Lists of workflows get at most one in this number of requests: with many thousands of workflows the
-/// list is read less often.
+/// Lists of workflows get at most one in this number of requests: with many thousands of workflows
+/// the list is read less often.
 const LIST_SHARE: i64 = 2;
 
 impl Schedule {

@@ -1,6 +1,6 @@
 //! A simulated Cortex API with a world behind it. `simulate` and `demo` generate its runs; tests
-//! script a world and have the API misbehave on command. It speaks both wire forms, as documented and
-//! no further. Uses `model`.
+//! script a world and have the API misbehave on command. It speaks both wire forms, as documented
+//! and no further. Uses `model`.
 
 mod control;
 mod fault_response;

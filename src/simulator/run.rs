@@ -90,8 +90,8 @@ impl SimulatedRun {
         }
     }
 
-    /// Ends it. Without steps of its own, those of the workflow share its time equally; the last one fails or is cancelled
-    /// with the run.
+    /// Ends it. Without steps of its own, those of the workflow share its time equally; the last
+    /// one fails or is cancelled with the run.
     pub(super) fn finish(&mut self, at_ms: i64, status: Status, definitions: &[StepDefinition]) {
         let worked = matches!(status, Status::Completed | Status::Failed);
         if worked && self.started_at.is_none() {

@@ -260,8 +260,8 @@ impl World {
         by_id.or_else(|| self.workflows.iter().position(|known| known.name == id_or_name))
     }
 
-    /// Looks at the youngest run of each workflow, then at the second youngest, and so on, since the
-    /// young ones are what changes.
+    /// Looks at the youngest run of each workflow, then at the second youngest, and so on, since
+    /// the young ones are what changes.
     fn find(&self, id: &str) -> Option<(usize, usize)> {
         let longest = self.workflows.iter().map(|workflow| workflow.runs.len()).max()?;
         let is_it = |(at, workflow): (usize, &SimulatedWorkflow), age: usize| {

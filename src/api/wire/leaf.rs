@@ -104,8 +104,8 @@ impl<'a> Leaf<'a> {
         self.digits().map(Cow::Borrowed).or_else(|| self.text())
     }
 
-    /// A string or an epoch number. What stands for no time, or for one that can't have passed yet, is
-    /// as good as missing; anything else that is given but makes no sense is an anomaly.
+    /// A string or an epoch number. What stands for no time, or for one that can't have passed yet,
+    /// is as good as missing; anything else that is given but makes no sense is an anomaly.
     pub(super) fn timestamp(self, context: &mut Context) -> Option<Timestamp> {
         let text = self.text();
         let text = text.as_deref().map(str::trim);
@@ -137,8 +137,8 @@ impl<'a> Leaf<'a> {
         is_word || is_blank || text.starts_with("9999-") || text.starts_with(['+', '-'])
     }
 
-    /// Credits: a number that isn't negative, nor so large that a sum with it would no longer change
-    /// by single credits. Anything else that is given is an anomaly.
+    /// Credits: a number that isn't negative, nor so large that a sum with it would no longer
+    /// change by single credits. Anything else that is given is an anomaly.
     pub(super) fn credits(self, context: &mut Context) -> Option<f64> {
         const MOST: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
         let credits = self.number().filter(|credits| (0.0..MOST).contains(credits));

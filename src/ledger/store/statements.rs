@@ -99,8 +99,8 @@ async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Pro
     Ok(workflows)
 }
 
-/// Loads the series into their workflows. Returns those that start anew: histograms whose bounds are
-/// no longer the configured ones, and series whose sum is not finite.
+/// Loads the series into their workflows. Returns those that start anew: histograms whose bounds
+/// are no longer the configured ones, and series whose sum is not finite.
 async fn load_series(
     connection: &mut AnyConnection,
     workflows: &mut Workflows,

@@ -217,8 +217,8 @@ fn what_is_active_is_read_more_often_than_others_and_does_not_hold_them_up() {
         Scenario::of(open.chain((0..400).map(|n| (format!("uncounted_{n}"), uncounted))));
     scenario.per_second = 2.0;
     scenario.pass(4 * 3600);
-    // 400 readings and four times 100 take 400 seconds; every fourth one is for others. The active ones
-    // alone could take up the rest, and then the others would take 800.
+    // 400 readings and four times 100 take 400 seconds; every fourth one is for others. The active
+    // ones alone could take up the rest, and then the others would take 800.
     for (name, from, to) in [("open", 80, 120), ("uncounted", 320, 480)] {
         for n in 0..100 {
             let readings = scenario.of_one(&format!("{name}_{n}")).len() as i64;
