@@ -17,7 +17,7 @@ pub struct Page<T> {
     /// What could be decoded, in the API's order.
     pub items: Vec<T>,
     /// A key for each item of the answer, undecodable ones included. It stays the same from one
-    /// answer to the next while this process lives.
+    /// answer to the next while this process runs.
     pub keys: Vec<u64>,
     /// What couldn't be decoded. Of an absurd number, only the first thousand.
     pub undecodable: Vec<Undecodable>,

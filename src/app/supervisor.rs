@@ -54,7 +54,7 @@ struct Running {
 }
 
 impl PollHealth {
-    /// Whether the poll loop lives.
+    /// Whether the poll loop is alive.
     pub(super) fn healthy(&self) -> Result<(), String> {
         if self.alive.is_finished() {
             return Err("the poll loop has ended".into());

@@ -45,7 +45,7 @@ impl View {
         }
     }
 
-    /// Whether the poll loop lives.
+    /// Whether the poll loop is alive.
     pub(super) fn healthy(&self) -> Result<(), String> {
         self.health.borrow().healthy()
     }

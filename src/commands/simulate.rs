@@ -34,7 +34,7 @@ pub(super) async fn simulate(
 /// The key that the simulated API takes. No secret.
 pub(super) const KEY: &str = "demo-key";
 
-/// A simulated API whose world lives by itself.
+/// A simulated API whose workflows run by themselves.
 pub(super) fn busy_simulator(seed: u64) -> Simulator {
     let settings = SimulatorSettings {
         api_key: KEY.into(),

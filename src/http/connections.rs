@@ -25,7 +25,7 @@ pub(super) struct Connections {
 /// Keeps a connection among the open ones until it is dropped.
 pub(super) struct ConnectionGuard {
     connections: Connections,
-    /// Of this connection only, as long as the process lives.
+    /// Of this connection only, as long as the process runs.
     pub(super) number: u64,
     pub(super) state: ConnectionState,
 }

@@ -303,7 +303,7 @@ impl Schedule {
         Some(Begun { count: task.hint.count(), at_ms: now_ms })
     }
 
-    /// The reading of a workflow has ended; `news` says whether it met any, `None` that it failed.
+    /// The reading of a workflow has ended; `news` states whether it met any, `None` that it failed.
     pub(super) fn ended(&mut self, id: &WorkflowId, begun: Begun, news: Option<bool>, now_ms: i64) {
         let Some(task) = self.workflows.get_mut(id) else { return };
         (task.state, task.in_cycle) = (TaskState::Resting, false);
