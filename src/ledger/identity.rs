@@ -174,6 +174,9 @@ impl Identifier<'_> {
         };
         Identity {
             record: Some(now).filter(|now| now != before),
+            // What the first reading took for the latest outcomes may have been at the old end of the
+            // list, and is forgotten then; to record it twice does no harm.
+            outcome: self.workflow.first_reading,
             ..Identity::nothing_new(self.novelty(Some(before), Novelty::Settled))
         }
     }

@@ -16,7 +16,7 @@ use super::{
     script::{
         Character, Conditions,
         Event::{self, Happening as Now},
-        Happening::{self, Burst, Create, Delete, Finish, Replay, Start},
+        Happening::{self, Burst, Create, Delete, Finish, Pass, Replay, Start},
         Trouble,
     },
 };
@@ -214,6 +214,16 @@ fn a_run_that_ends_within_the_second_of_the_cold_start_is_counted_whatever_the_c
 }
 
 #[test]
+fn what_happens_during_the_first_reading_is_counted_whatever_the_clock() {
+    for wrong_by_ms in [-1_472_168, -1_748, 0, 1_748, 1_472_168] {
+        let list = list(Created, NewestFirst).pages_of(1).history(4);
+        let list = list.with(|conditions| conditions.wrong_by_ms = wrong_by_ms);
+        let later = || vec![Pass { ms: 2_505 }, create(2), burst(Status::Failed, 1)];
+        list.cycle_while([later(), later(), later(), later()]).cycle().holds();
+    }
+}
+
+#[test]
 fn failures_at_the_old_end_of_a_list_are_not_the_latest() {
     let known = list(Created, OldestFirst).pages_of(2).history(20);
     known.then(started(true, burst(Status::Skipped, 1))).holds();
@@ -248,7 +258,7 @@ fn an_idle_workflow_is_still_shown_after_a_restart_an_hour_later() {
         (conditions.max_take, conditions.hints) = (1, true);
     });
     let idle = list.cycle_while([vec![create(1)]]).cycle().cycle().cycle().cycle();
-    idle.then(Happening::Pass { ms: 1_196_000 }).cycle().cycle().holds();
+    idle.then(Pass { ms: 1_196_000 }).cycle().cycle().holds();
 }
 
 #[test]
