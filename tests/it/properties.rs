@@ -193,8 +193,11 @@ impl Story {
     fn begin(&self, meanwhile: &[Vec<Happening>]) {
         let mut truth = self.truth();
         if !truth.met {
-            // Times are known to the second only; so nothing ends in the second of the cold start.
-            truth.clock.forward(2_000);
+            // Times are known to the second only, and no better than the two clocks agree; so nothing
+            // happens in the second of the cold start, nor where the local clock still shows the
+            // time after it.
+            let behind_ms = (-self.conditions.wrong_by_ms).max(0);
+            truth.clock.forward(2_000 + behind_ms);
             truth.forget_counts();
         }
         drop(truth);
