@@ -116,8 +116,9 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
             let (ignore_page, bare_dates, hints) = rare;
             // What such a server hides at first can't be distinguished later from what is new.
             let bare_dates = bare_dates && !ignore_page;
+            // Neither is it where the clocks disagree, since the API's may as well be the wrong one.
             // Without the API's clock there is only the exporter's own, so that must be right.
-            let wrong_by_ms = if omit_date { 0 } else { wrong_by_ms };
+            let wrong_by_ms = if omit_date || ignore_page { 0 } else { wrong_by_ms };
             Conditions {
                 page_size,
                 max_take,
