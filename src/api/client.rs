@@ -1,11 +1,12 @@
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use parking_lot::{Mutex, RwLock};
 use reqwest::{
     StatusCode, Url,
     header::{AGE, DATE, HeaderValue},
@@ -108,7 +109,7 @@ impl Client {
     /// before stays in use.
     pub fn refresh_key(&self) -> Result<bool, config::ApiKeyError> {
         let key = self.0.settings.api_key.read()?;
-        let mut keys = self.0.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.0.keys.write();
         let changed = keys.current.expose_secret() != key.expose_secret();
         if changed {
             keys.former = Some(std::mem::replace(&mut keys.current, key));
@@ -160,13 +161,13 @@ impl Client {
 
     /// Now, by the API's clock and the local one.
     pub fn now(&self) -> ReadAt {
-        self.0.api_clock().at(Moment::now(&self.0.clock))
+        self.0.api_clock.lock().at(Moment::now(&self.0.clock))
     }
 
     /// How far the API's clock is at least ahead of the local one; negative if it is behind.
     /// `None` until an answer had a `Date`.
     pub fn clock_skew_ms(&self) -> Option<i64> {
-        self.0.api_clock().skew_ms(Moment::now(&self.0.clock))
+        self.0.api_clock.lock().skew_ms(Moment::now(&self.0.clock))
     }
 }
 
@@ -233,7 +234,7 @@ impl Inner {
         let answer = outcome?;
         let received = Moment::now(&self.clock);
         let at = {
-            let mut api_clock = self.api_clock();
+            let mut api_clock = self.api_clock.lock();
             // The `Date` of an answer that a cache kept is not of now.
             if !answer.headers.contains_key(AGE)
                 && let Some(date_ms) = retry::date(&answer.headers, &DATE)
@@ -306,24 +307,19 @@ impl Inner {
 
     /// A text from the server as it may be shown: short, and without the key, should it echo that.
     fn showable(&self, text: &str) -> String {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let all = [Some(&keys.current), keys.former.as_ref()];
         let hide = |text: String, key: &SecretString| text.replace(key.expose_secret(), "<key>");
         Label::new(&all.into_iter().flatten().fold(text.to_owned(), hide)).to_string()
     }
 
     fn authorization(&self) -> Result<HeaderValue, ApiError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let text = format!("Bearer {}", keys.current.expose_secret());
         let mut value = HeaderValue::try_from(text)
             .map_err(|_| ApiError::Setup("the API key cannot be sent in a header".into()))?;
         value.set_sensitive(true);
         Ok(value)
-    }
-
-    fn api_clock(&self) -> MutexGuard<'_, ApiClock> {
-        // What it holds is right whatever a panicking thread did.
-        self.api_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `…/apps/{app_id}/workflows/` and more.

@@ -1,11 +1,9 @@
 use std::{
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -82,7 +80,7 @@ impl RateLimiter {
 
     /// How much longer all requests wait because the API was asked too often; `None` if they don't.
     pub fn pause_left(&self) -> Option<Duration> {
-        let left = self.pause().until.saturating_duration_since(Instant::now());
+        let left = self.pause.lock().until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
 
@@ -98,7 +96,7 @@ impl RateLimiter {
         let _waiting = Waiting::in_line(&self.waiting);
         let mut next = self.queue.lock().await;
         loop {
-            let at = (*next).max(self.pause().until);
+            let at = (*next).max(self.pause.lock().until);
             let spacing = Duration::from_secs(60) / self.limit();
             // A request may go a little early where the slots are closer than the timer can wait.
             let leeway = if spacing < TIMER_GRAIN { TIMER_GRAIN } else { Duration::ZERO };
@@ -116,7 +114,7 @@ impl RateLimiter {
     pub(super) fn refused(&self, asked: Option<Duration>) -> Option<Duration> {
         let asked = asked.map(|asked| asked.clamp(MIN_REQUESTED, MAX_REQUESTED));
         let now = Instant::now();
-        let mut pause = self.pause();
+        let mut pause = self.pause.lock();
         if now < pause.until {
             pause.until = pause.until.max(now + asked.unwrap_or_default());
             return None;
@@ -130,14 +128,10 @@ impl RateLimiter {
 
     /// Forgets earlier refusals, since a request succeeded.
     pub(super) fn succeeded(&self) {
-        let mut pause = self.pause();
+        let mut pause = self.pause.lock();
         if pause.until <= Instant::now() {
             pause.in_a_row = 0;
         }
-    }
-
-    fn pause(&self) -> MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Polls one app: what is to be read next, and how each cycle went.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64};
+use std::sync::{Arc, atomic::AtomicU64};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
@@ -104,7 +105,7 @@ impl Poller {
 
     /// Applies this to the schedule and the time.
     pub(super) fn with_schedule<T>(&self, apply: impl FnOnce(&mut Schedule, i64) -> T) -> T {
-        apply(&mut self.progress().schedule, self.reader.clock.steady_ms())
+        apply(&mut self.progress.lock().schedule, self.reader.clock.steady_ms())
     }
 
     /// Whether the ledger knows the app.
@@ -147,7 +148,7 @@ impl Poller {
             self.status.send_modify(|status| status.progress = progress);
         }
         let ended = {
-            let Progress { schedule, stats, .. } = &mut *self.progress();
+            let Progress { schedule, stats, .. } = &mut *self.progress.lock();
             if stats.has_given_up(schedule.can_read_any()) {
                 stats.left_out += schedule.break_off();
             }
@@ -165,7 +166,7 @@ impl Poller {
         let listed = self.reader.read_workflows().await;
         let activity = self.reader.activity();
         let due = {
-            let Progress { schedule, stats, .. } = &mut *self.progress();
+            let Progress { schedule, stats, .. } = &mut *self.progress.lock();
             if let Err(error) = &listed {
                 stats.list_failed(error);
             }
@@ -179,7 +180,7 @@ impl Poller {
 
     async fn poll_workflow(&self, id: &WorkflowId, begun: Begun) {
         let read = self.reader.read_workflow(id, begun.count).await;
-        let Progress { schedule, stats, .. } = &mut *self.progress();
+        let Progress { schedule, stats, .. } = &mut *self.progress.lock();
         match &read {
             Ok(_) => stats.read(),
             Err(error) => {
@@ -200,7 +201,7 @@ impl Poller {
             Ok(false) => None,
             Err(error) => Some(error.to_string()),
         };
-        let before = std::mem::replace(&mut self.progress().key_error, error.clone());
+        let before = std::mem::replace(&mut self.progress.lock().key_error, error.clone());
         if let Some(error) = error.filter(|error| before.as_ref() != Some(error)) {
             tracing::warn!(error, "There is no usable API key; the former one stays in use.");
         }
@@ -209,7 +210,7 @@ impl Poller {
     /// Ends the cycle that began then: reports how it went, in the metrics always, in the log when
     /// it went otherwise than the one before.
     async fn end_cycle(&self, begun_ms: i64) {
-        let mut stats = std::mem::take(&mut self.progress().stats);
+        let mut stats = std::mem::take(&mut self.progress.lock().stats);
         let whole = stats.failed == 0 && stats.left_out == 0;
         let now_ms = self.reader.clock.now_ms();
         if let Err(error) = self.reader.ledger.end_cycle(self.app_id(), whole, now_ms).await {
@@ -217,7 +218,7 @@ impl Poller {
         }
         let seconds = (self.reader.clock.steady_ms() - begun_ms) as f64 / 1000.0;
         let cycle = {
-            let Progress { schedule, refused, .. } = &mut *self.progress();
+            let Progress { schedule, refused, .. } = &mut *self.progress.lock();
             let cycle = stats.sum_up(schedule.can_read_any());
             // After a refusal the next one comes soon, since somebody may be correcting the key,
             // then ever more slowly.
@@ -262,10 +263,5 @@ impl Poller {
                 tracing::debug!(app_id, result, seconds, "A poll cycle ended.");
             }
         }
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        // What it holds is right whatever a panicking thread did.
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

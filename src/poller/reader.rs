@@ -2,8 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
 };
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{page_size::PageSizes, reading::LastPage};
 use crate::{
@@ -63,8 +65,7 @@ impl AppReader {
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
-        // What it holds is right whatever a panicking thread did.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock()
     }
 
     pub(super) fn workflow_state(&self, id: &WorkflowId) -> Option<Arc<WorkflowState>> {
