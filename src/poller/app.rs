@@ -179,7 +179,7 @@ impl Poller {
     }
 
     async fn poll_workflow(&self, id: &WorkflowId, begun: Begun) {
-        let read = self.reader.read_workflow(id, begun.count).await;
+        let read = self.reader.read_workflow(id, begun).await;
         let Progress { schedule, stats, .. } = &mut *self.progress.lock();
         match &read {
             Ok(_) => stats.read(),

@@ -40,6 +40,18 @@ impl PageSizes {
     }
 }
 
+/// The minimum number of runs on the first page: enough for new runs that no number announced, and for
+/// an overlap with known ones.
+const MIN_FIRST: u64 = 10;
+
+/// How many runs to ask for first in a list whose order is known, of pages of at most `full`: where
+/// this number of new runs and of open ones is expected. Its older half has to be settled.
+pub(super) fn first_page(new_runs: u64, open: usize, full: u32) -> u32 {
+    let expected = new_runs.saturating_add(open as u64);
+    let first = expected.saturating_mul(2).max(MIN_FIRST).min(full.into());
+    u32::try_from(first).unwrap_or(full)
+}
+
 /// How many runs to request after a request for `asked` returned `listed` runs of `bytes` in total.
 /// Whole fractions of the maximum `most`, and growing only when there is room to spare, so that
 /// pages stay the same from one reading to the next.
@@ -70,6 +82,22 @@ mod tests {
         assert_eq!(fitting(100, 100, 900_000, 100), 100);
         assert_eq!(fitting(100, 3, 27_000, 100), 100);
         assert_eq!(fitting(100, 0, 2, 100), 100);
+    }
+
+    #[test]
+    fn a_first_page_holds_what_is_expected_and_as_much_that_is_known() {
+        for (new_runs, open, full, first) in [
+            (0, 0, 100, 10),
+            (5, 0, 100, 10),
+            (5, 3, 100, 16),
+            (40, 0, 100, 80),
+            (51, 0, 100, 100),
+            (u64::MAX, usize::MAX, 100, 100),
+            (0, 0, 6, 6),
+            (1, 1, 1, 1),
+        ] {
+            assert_eq!(first_page(new_runs, open, full), first, "{new_runs} {open} {full}");
+        }
     }
 
     #[test]

@@ -67,11 +67,11 @@ const MAX_PAGES: u32 = 20_000;
 const MAX_RESTARTS: u32 = 3;
 
 impl Pager {
-    /// Asks for pages of at most this size. The list is believed to end before `at_least` items
-    /// only if a page proves it.
-    pub(super) fn new(take: u32, at_least: u64) -> Self {
+    /// Asks for a first page of `first` items, and then for pages of at most `take`. The list is
+    /// believed to end before `at_least` items only if a page proves it.
+    pub(super) fn new(first: u32, take: u32, at_least: u64) -> Self {
         Self {
-            request: PageRequest { number: 1, take },
+            request: PageRequest { number: 1, take: first },
             take,
             end: 0,
             fullest: 0,
@@ -258,7 +258,7 @@ mod tests {
         /// Reads it all; `change` happens after each page. Returns what was read and the number
         /// of requests.
         fn read(&mut self, take: u32, change: impl FnMut(&mut Vec<u64>)) -> (HashSet<u64>, u32) {
-            self.read_by(Pager::new(take, 0), change)
+            self.read_by(Pager::new(take, take, 0), change)
         }
 
         fn read_by(
@@ -310,7 +310,7 @@ mod tests {
         for total in totals.into_iter().chain([Total::Right, Total::Missing, Total::OfThePage]) {
             for (cap, ignores_take) in [(50, false), (50, true), (7, false), (99, false)] {
                 let mut list = List { cap, total, ignores_take, ..List::of(230) };
-                let (read, _) = list.read_by(Pager::new(100, 230), |_| {});
+                let (read, _) = list.read_by(Pager::new(100, 100, 230), |_| {});
                 assert_eq!(read.len(), 230, "{total:?}, {cap}, {ignores_take}");
             }
         }
@@ -332,7 +332,7 @@ mod tests {
             (230, Total::Right, 0, 3),
         ] {
             let read =
-                List { total, ..List::of(length) }.read_by(Pager::new(100, at_least), |_| {});
+                List { total, ..List::of(length) }.read_by(Pager::new(100, 100, at_least), |_| {});
             assert_eq!((read.0.len() as u64, read.1), (length, requests), "{length} {total:?}");
         }
     }
@@ -388,13 +388,13 @@ mod tests {
 
     #[test]
     fn a_page_that_is_too_large_is_asked_for_in_quarters() {
-        let mut pager = Pager::new(100, 0);
+        let mut pager = Pager::new(100, 100, 0);
         assert!(pager.shrink());
         assert_eq!(pager.request(), PageRequest { number: 1, take: 25 });
         let keys: Vec<_> = (0..25).collect();
         assert_eq!(pager.answered(&keys, None), Paged::More);
         assert!(pager.request().take <= 25);
-        let mut pager = Pager::new(25, 0);
+        let mut pager = Pager::new(25, 25, 0);
         pager.aim(100);
         pager.aim(10);
         assert_eq!(pager.answered(&keys, None), Paged::More);

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{page_size::PageSizes, reading::LastPage};
+use super::{page_size::PageSizes, reading::ListMemory};
 use crate::{
     api::{Client, Undecodable},
     config,
@@ -42,8 +42,8 @@ pub(super) struct AppReader {
 /// What makes the next reading cheaper or quieter. Losing it costs nothing else.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// The young end of lists with the oldest run first.
-    pub(super) last_pages: HashMap<WorkflowId, LastPage>,
+    /// What is known of the lists whose last reading was complete.
+    pub(super) lists: HashMap<WorkflowId, ListMemory>,
     pub(super) page_sizes: PageSizes,
     /// Undecodable items that were reported already.
     reported: HashSet<u64>,

@@ -15,10 +15,14 @@ pub(super) struct Reading {
     to_the_end: bool,
     /// How many runs there are at least; see [`Pager::new`].
     at_least: u64,
+    /// The size of the pages that are read forward, but for the first one.
+    full: u32,
+    /// The size of the pages that are read at the end of the list, and up to which size the server
+    /// is known to give them.
     take: u32,
+    given: u32,
     route: Route,
-    /// The last page of a list with the oldest run first.
-    last_page: Option<LastPage>,
+    young_end: Option<YoungEnd>,
     /// What the page before held, and how many pages the search for the last one has taken.
     before: Vec<u64>,
     sought: u32,
@@ -28,12 +32,34 @@ pub(super) struct Reading {
 /// how long its list is can't be trusted, so the list is read from its front to its end instead.
 const MAX_SEARCH_PAGES: u32 = 100;
 
+/// What the readings of a list have learned for the next ones. Losing it costs larger pages.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ListMemory {
+    /// What one reading saw of its order, which was enough, and what was seen since.
+    evidence: Option<Evidence>,
+    young_end: Option<YoungEnd>,
+}
+
+impl ListMemory {
+    /// Whether the order of the list is known, so that small pages need not show it.
+    pub(super) fn knows_order(&self) -> bool {
+        self.evidence.is_some()
+    }
+
+    /// The same without the order, which is to be learned again.
+    pub(super) fn without_order(self) -> Self {
+        Self { evidence: None, ..self }
+    }
+}
+
 /// Where the young end of a list with the oldest run first was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LastPage {
-    number: u32,
-    take: u32,
+struct YoungEnd {
     key: Key,
+    /// The length of the list.
+    end: u64,
+    /// Pages of up to this size are given. Of larger ones the server may give less.
+    take: u32,
 }
 
 #[derive(Debug)]
@@ -73,23 +99,34 @@ pub(super) enum Shift {
 }
 
 impl Reading {
-    /// Begins a reading. `last_page` is where the reading before found the young end of a list
-    /// with the oldest run first; the list is at least as long as `at_least`, as far as anything
-    /// says so.
+    /// Begins a reading with a page of `first` runs, which goes on with pages of `full`. The list
+    /// is at least as long as `at_least`, as far as anything says so.
     pub(super) fn new(
-        take: u32,
+        first: u32,
+        full: u32,
         at_least: u64,
         to_the_end: bool,
-        last_page: Option<LastPage>,
+        memory: ListMemory,
     ) -> Self {
-        let route = match last_page {
-            Some(LastPage { number, take: same, key }) if same == take && !to_the_end => {
-                Route::ToLastPage { key, first: number, at: number }
+        let route = match memory.young_end {
+            Some(young_end) if first <= young_end.take && !to_the_end => {
+                let number = young_end.last_page(first);
+                Route::ToLastPage { key: young_end.key, first: number, at: number }
             }
-            _ => Route::Forward(Pager::new(take, at_least)),
+            _ => Route::Forward(Pager::new(first, full, at_least)),
         };
-        let (evidence, before) = (Evidence::default(), Vec::new());
-        Self { evidence, to_the_end, at_least, take, route, last_page: None, before, sought: 0 }
+        Self {
+            evidence: memory.evidence.unwrap_or_default(),
+            to_the_end,
+            at_least,
+            full,
+            take: first,
+            given: memory.young_end.map_or(0, |young_end| young_end.take),
+            route,
+            young_end: None,
+            before: Vec::new(),
+            sought: 0,
+        }
     }
 
     /// The page to ask for now.
@@ -102,9 +139,10 @@ impl Reading {
         }
     }
 
-    /// Where the next reading best begins.
-    pub(super) fn last_page(&self) -> Option<LastPage> {
-        self.last_page
+    /// What the next reading is to know.
+    pub(super) fn memory(&self) -> ListMemory {
+        let evidence = self.evidence.order().map(|_| self.evidence);
+        ListMemory { evidence, young_end: self.young_end }
     }
 
     /// Asks for pages of at most this size from now on, unless page numbers are known already that
@@ -121,7 +159,7 @@ impl Reading {
             return pager.shrink();
         }
         let smaller = self.take > 1;
-        self.take = (self.take / 4).max(1);
+        self.full = (self.take / 4).max(1);
         self.go_forward();
         smaller
     }
@@ -185,7 +223,7 @@ impl Reading {
         let order = self.evidence.order();
         match (progress, order) {
             (Paged::Ended, Some(Order::OldestFirst(key))) => {
-                self.end_at_last_page(LastPage::of(end, take, key))
+                self.end_at_last_page(YoungEnd { key, end, take })
             }
             (Paged::Ended, _) => self.outcome(StopWhen::Always),
             (Paged::GivenUp, _) => {
@@ -203,7 +241,7 @@ impl Reading {
                     && let Some(total) = total =>
             {
                 self.take = take;
-                let first = LastPage::of(total.max(end + 1), take, key).number;
+                let first = YoungEnd { key, end: total.max(end + 1), take }.last_page(take);
                 let route = Route::ToLastPage { key, first, at: first };
                 PageOutcome { old_end: true, ..self.go_on(route, StopWhen::Never) }
             }
@@ -214,9 +252,10 @@ impl Reading {
     /// The whole of a list with the oldest run first was read, from its old end. Where a run can
     /// move to the young end, one may have done so after its page was read; so the pages are read
     /// again from the young end.
-    fn end_at_last_page(&mut self, last: LastPage) -> PageOutcome {
-        self.last_page = Some(last);
-        let LastPage { number, take, key } = last;
+    fn end_at_last_page(&mut self, young_end: YoungEnd) -> PageOutcome {
+        self.young_end = Some(young_end);
+        let YoungEnd { key, take, .. } = young_end;
+        let number = young_end.last_page(take);
         if number == 1 || self.evidence.stop_when(false) == StopWhen::IfKnown {
             return self.outcome(StopWhen::Always);
         }
@@ -226,8 +265,8 @@ impl Reading {
 
     /// The search for the last page has ended at this page, which holds this number of runs.
     fn found(&mut self, key: Key, at: u32, listed: usize) -> PageOutcome {
-        let number = if listed == 0 && at > 1 { at - 1 } else { at };
-        self.last_page = Some(LastPage { number, take: self.take, key });
+        let end = u64::from(at - 1) * u64::from(self.take) + listed as u64;
+        self.young_end = Some(YoungEnd { key, end, take: self.take.max(self.given) });
         if at == 1 {
             return self.outcome(StopWhen::Always);
         }
@@ -238,7 +277,8 @@ impl Reading {
     }
 
     fn go_forward(&mut self) -> PageOutcome {
-        self.go_on(Route::Forward(Pager::new(self.take, self.at_least)), StopWhen::Never)
+        self.given = 0;
+        self.go_on(Route::Forward(Pager::new(self.full, self.full, self.at_least)), StopWhen::Never)
     }
 
     fn go_on(&mut self, route: Route, stop_when: StopWhen) -> PageOutcome {
@@ -252,11 +292,11 @@ impl Reading {
     }
 }
 
-impl LastPage {
-    /// Of a list of this length.
-    fn of(total: u64, take: u32, key: Key) -> Self {
-        let number = total.div_ceil(u64::from(take)).max(1);
-        Self { number: u32::try_from(number).unwrap_or(u32::MAX), take, key }
+impl YoungEnd {
+    /// The number of the last page, if pages have this size.
+    fn last_page(self, take: u32) -> u32 {
+        let number = self.end.div_ceil(u64::from(take)).max(1);
+        u32::try_from(number).unwrap_or(u32::MAX)
     }
 }
 
@@ -280,7 +320,7 @@ mod tests {
 
     /// Reads a list whose server answers so; how many requests that takes.
     fn requests(answer: impl Fn(PageRequest) -> Vec<Run>, total: u64) -> u32 {
-        let mut reading = Reading::new(10, 0, false, None);
+        let mut reading = Reading::new(10, 10, 0, false, ListMemory::default());
         for requests in 1..10_000 {
             let runs = answer(reading.request());
             let keys = keys(&runs);
@@ -293,8 +333,8 @@ mod tests {
     }
 
     /// Reads such a list of 230 runs and returns whether the youngest one was seen.
-    fn meets_the_youngest(cap: u32, total: Option<u64>, last_page: Option<LastPage>) -> bool {
-        let mut reading = Reading::new(100, 230, false, last_page);
+    fn meets_the_youngest(first: u32, cap: u32, total: Option<u64>, memory: ListMemory) -> bool {
+        let mut reading = Reading::new(first, 100, 230, false, memory);
         for _ in 0..2 * MAX_SEARCH_PAGES {
             let request = reading.request();
             let first = (request.number - 1).saturating_mul(request.take.min(cap));
@@ -314,12 +354,16 @@ mod tests {
 
     #[test]
     fn no_claim_and_no_memory_hides_the_young_end_of_a_list_with_the_oldest_run_first() {
-        let memory = |number| LastPage { number, take: 100, key: Key::Created };
+        let mut evidence = Evidence::default();
+        evidence.add(&runs(0..100));
+        let ends = [None, Some(0), Some(100), Some(229), Some(230), Some(300), Some(3000)];
         for total in [None, Some(0), Some(50), Some(100), Some(230), Some(1000), Some(u64::MAX)] {
-            for cap in [50, 99, 100] {
-                for last_page in [None, Some(memory(1)), Some(memory(3)), Some(memory(30))] {
-                    let met = meets_the_youngest(cap, total, last_page);
-                    assert!(met, "{cap} {total:?} {last_page:?}");
+            for (first, cap) in [(100, 50), (100, 99), (100, 100), (10, 7), (10, 100), (30, 20)] {
+                for (end, evidence) in ends.into_iter().zip([None, Some(evidence)].iter().cycle()) {
+                    let young_end = end.map(|end| YoungEnd { key: Key::Created, end, take: cap });
+                    let memory = ListMemory { evidence: *evidence, young_end };
+                    let met = meets_the_youngest(first, cap, total, memory);
+                    assert!(met, "{first} {cap} {total:?} {memory:?}");
                 }
             }
         }
@@ -346,7 +390,7 @@ mod tests {
             let first = (request.number - 1).saturating_mul(request.take);
             runs(first..first + request.take)
         };
-        let mut reading = Reading::new(10, 0, false, None);
+        let mut reading = Reading::new(10, 10, 0, false, ListMemory::default());
         let climbed = (0..MAX_SEARCH_PAGES + 20).find(|_| {
             let runs = page(reading.request());
             let keys = keys(&runs);

@@ -4,9 +4,11 @@ use std::{collections::HashSet, sync::atomic::Ordering::Relaxed};
 
 use super::{
     cycle::{CycleStats, ReadError},
+    page_size::first_page,
     pager::{Paged, Pager},
     reader::AppReader,
     reading::{Reading, Shift},
+    schedule::Begun,
 };
 use crate::{
     api::ApiError,
@@ -45,21 +47,20 @@ impl SeenRuns {
 
 impl AppReader {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
-    /// runs that weren't met there. `count` is the number of runs in the list of workflows. Returns
-    /// whether it met news.
+    /// runs that weren't met there. Returns whether it met news.
     pub(super) async fn read_workflow(
         &self,
         id: &WorkflowId,
-        count: Option<u64>,
+        begun: Begun,
     ) -> Result<bool, ReadError> {
         let mut seen = SeenRuns::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
             .map_or((false, false), |state| (state.record.first_reading, state.all_is_news()));
-        let at_least = count.unwrap_or(0);
-        let few = first_reading && count.is_some_and(|it| it < self.settings.page_size.into());
+        let few =
+            first_reading && begun.count.is_some_and(|it| it < self.settings.page_size.into());
         // Of so few runs, it is cheapest to read all.
-        let all_read = few && self.read_list(id, ReadUntil::EndWithin, at_least, &mut seen).await?;
+        let all_read = few && self.read_list(id, ReadUntil::EndWithin, begun, &mut seen).await?;
         if !all_read {
             // The first reading doesn't go back to the oldest open run, so it needs the lists of
             // open runs; unless everything is news, and so read anyway.
@@ -67,27 +68,34 @@ impl AppReader {
                 || all_is_news
                 || self.read_open_lists(id, &Status::OPEN, &mut seen).await?;
             let until = if open_met { ReadUntil::Known } else { ReadUntil::End };
-            self.read_list(id, until, at_least, &mut seen).await?;
+            self.read_list(id, until, begun, &mut seen).await?;
         }
         self.follow(id, &mut seen).await?;
         Ok(seen.news)
     }
 
-    /// Reads the list of runs, of which `at_least` this number is expected. `seen` collects them.
-    /// Returns whether it was read as far as it was to be; `false` only if it is longer than was
-    /// expected.
+    /// Reads the list of runs; `seen` collects them. Returns whether it was read as far as it was
+    /// to be; `false` only if it is longer than the list of workflows says.
     async fn read_list(
         &self,
         id: &WorkflowId,
         until: ReadUntil,
-        at_least: u64,
+        begun: Begun,
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
+        let at_least = begun.count.unwrap_or(0);
+        let open = self.workflow_state(id).map_or(0, |state| state.open.len());
         let mut reading = {
             let mut memory = self.memory();
-            let take = memory.page_sizes.of(id);
-            let last_page = memory.last_pages.remove(id);
-            Reading::new(take, at_least, until != ReadUntil::Known, last_page)
+            let full = memory.page_sizes.of(id);
+            let mut list = memory.lists.remove(id).unwrap_or_default();
+            if begun.deep || until != ReadUntil::Known {
+                list = list.without_order();
+            }
+            // A small page doesn't show the order.
+            let first =
+                if list.knows_order() { first_page(begun.new_runs, open, full) } else { full };
+            Reading::new(first, full, at_least, until != ReadUntil::Known, list)
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
@@ -114,8 +122,7 @@ impl AppReader {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
             if recorded.closed {
-                let mut memory = self.memory();
-                memory.last_pages.extend(reading.last_page().map(|last| (id.clone(), last)));
+                self.memory().lists.insert(id.clone(), reading.memory());
                 return Ok(true);
             }
             if outcome.shift == Shift::GivenUp {
@@ -143,7 +150,8 @@ impl AppReader {
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         for status in statuses {
-            let mut pager = Pager::new(self.settings.page_size, 0);
+            let size = self.settings.page_size;
+            let mut pager = Pager::new(size, size, 0);
             loop {
                 let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
                 let page = match page {

@@ -93,6 +93,8 @@ struct Task {
     hint: Hint,
     /// When the last reading that ended well began.
     read_ms: Option<i64>,
+    /// When the last deep one began, or earlier.
+    deep_ms: Option<i64>,
     /// When the last reading began, if it ended badly.
     failed_ms: Option<i64>,
     /// Since when it is to be read.
@@ -152,6 +154,10 @@ const FAILED: i64 = 2;
 /// until its last retry has timed out. This few don't make the API count as down if they end
 /// together.
 const MAX_FAILED: usize = DOWN_AFTER as usize - 1;
+
+/// How often a reading begins with a page of full size, which shows changes that no number announced:
+/// once an hour.
+const DEEP_EVERY_MS: i64 = 3_600_000;
 
 /// The activity of a workflow, as known from its last reading.
 #[derive(Clone, Debug)]
@@ -298,9 +304,17 @@ impl Schedule {
 
     /// The reading of a workflow begins. Returns what is to be handed to [`Self::ended`].
     pub(super) fn begin(&mut self, id: &WorkflowId, now_ms: i64) -> Option<Begun> {
+        let sweep_ms = self.periods.sweep_ms;
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
-        Some(Begun { count: task.hint.count(), at_ms: now_ms })
+        // Where something happens that no number announces, each sweep looks for it.
+        let every_ms = if task.hint.is_distrusted(now_ms) { sweep_ms } else { DEEP_EVERY_MS };
+        Some(Begun {
+            count: task.hint.count(),
+            new_runs: task.hint.new_runs(),
+            deep: task.deep_ms.is_none_or(|deep_ms| deep_ms + every_ms <= now_ms),
+            at_ms: now_ms,
+        })
     }
 
     /// The reading of a workflow has ended; `news` states whether it met any, `None` that it failed.
@@ -310,6 +324,12 @@ impl Schedule {
         task.failed_ms = news.is_none().then_some(begun.at_ms);
         if let Some(news) = news {
             task.hint.read(begun.count, news, now_ms);
+            if begun.deep {
+                // What was read together at the start is not to be read deep together ever after.
+                let first = task.deep_ms.is_none();
+                let phase_ms = i64::from(crc32fast::hash(id.as_str().as_bytes())) % DEEP_EVERY_MS;
+                task.deep_ms = Some(begun.at_ms - if first { phase_ms } else { 0 });
+            }
             task.read_ms = Some(begun.at_ms);
             task.due_ms = None;
         }
@@ -390,6 +410,10 @@ impl Schedule {
 pub(super) struct Begun {
     /// The number of runs that is listed.
     pub(super) count: Option<u64>,
+    /// By how much that has grown since the last reading.
+    pub(super) new_runs: u64,
+    /// Whether it is to look further than to what is expected.
+    pub(super) deep: bool,
     at_ms: i64,
 }
 

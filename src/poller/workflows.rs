@@ -33,7 +33,7 @@ pub async fn list_workflows(
     page_size: u32,
     mut on_page: impl FnMut(&Page<Workflow>),
 ) -> Result<WorkflowList, ReadError> {
-    let mut pager = Pager::new(page_size, 0);
+    let mut pager = Pager::new(page_size, page_size, 0);
     // Pages overlap; of what was listed twice, the last one is the latest.
     let mut workflows = BTreeMap::new();
     let (mut first_read_at, mut requests) = (None, 0);

@@ -96,7 +96,8 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
 pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
-    let page_size = prop_oneof![4 => 1_u32..=12, 4 => 8_u32..=25, 2 => Just(100_u32)];
+    let page_size =
+        prop_oneof![4 => 1_u32..=12, 3 => 8_u32..=25, 2 => 25_u32..=99, 3 => Just(100_u32)];
     let max_take = prop_oneof![2 => 1_u32..=12, 6 => Just(100_u32)];
     let wrong_by_ms = prop_oneof![
         3 => Just(0),
