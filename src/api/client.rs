@@ -228,8 +228,7 @@ impl Inner {
         let (started, sent) = (Instant::now(), Moment::now(&self.clock));
         let timeout = self.settings.timeout;
         let outcome = exchange::get(&self.transport, url, self.authorization()?, timeout).await;
-        let code = outcome.as_ref().ok().map(|answer| answer.status.as_u16());
-        self.metrics.attempt(kind, code, started.elapsed());
+        self.metrics.attempt(kind, outcome.as_ref().ok(), started.elapsed());
         self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
         let received = Moment::now(&self.clock);

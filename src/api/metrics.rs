@@ -5,7 +5,7 @@ use prometheus::{
     register_int_counter_vec_with_registry, register_int_gauge_with_registry,
 };
 
-use super::retry::Reason;
+use super::{exchange::RawAnswer, retry::Reason};
 
 /// A kind of request: a value of the label `endpoint`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub struct ApiMetrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     retries: IntCounterVec,
+    response_bytes: IntCounterVec,
     rate_limit: IntGauge,
 }
 
@@ -68,6 +69,12 @@ impl ApiMetrics {
                 &["reason"],
                 registry
             )?,
+            response_bytes: register_int_counter_vec_with_registry!(
+                "cortex_workflow_exporter_api_response_bytes_total",
+                "Bytes in the bodies of the Cortex API's answers, decompressed.",
+                &["endpoint"],
+                registry
+            )?,
             rate_limit: register_int_gauge_with_registry!(
                 "cortex_workflow_exporter_api_rate_limit_requests_per_minute",
                 "Requests a minute that this exporter may send to the Cortex API.",
@@ -81,6 +88,7 @@ impl ApiMetrics {
     fn init_series(&self) {
         for endpoint in RequestKind::ALL.map(RequestKind::as_str) {
             self.duration.with_label_values(&[endpoint]);
+            self.response_bytes.with_label_values(&[endpoint]);
             for code in ["200", "401", "429", "500", NO_ANSWER] {
                 self.requests.with_label_values(&[endpoint, code]);
             }
@@ -90,10 +98,12 @@ impl ApiMetrics {
         }
     }
 
-    /// Counts an attempt; `code` is `None` where there was no whole answer.
-    pub(super) fn attempt(&self, kind: RequestKind, code: Option<u16>, took: Duration) {
+    /// Counts an attempt; `answer` is `None` where there was no whole one.
+    pub(super) fn attempt(&self, kind: RequestKind, answer: Option<&RawAnswer>, took: Duration) {
         let endpoint = kind.as_str();
-        let code = code.map_or_else(|| NO_ANSWER.into(), |code| code.to_string());
+        let code = answer.map_or_else(|| NO_ANSWER.into(), |it| it.status.as_u16().to_string());
+        let bytes = answer.map_or(0, |answer| answer.body.len() as u64);
+        self.response_bytes.with_label_values(&[endpoint]).inc_by(bytes);
         self.requests.with_label_values(&[endpoint, code.as_str()]).inc();
         self.duration.with_label_values(&[endpoint]).observe(took.as_secs_f64());
     }

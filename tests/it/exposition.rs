@@ -33,7 +33,7 @@ const PER_WORKFLOW: [(&str, &str, &[&str]); 15] = [
     ("info", "gauge", &["app_id", "app", "key", "version", "enabled"]),
     ("exporter_workflow_last_poll_timestamp_seconds", "gauge", &[]),
 ];
-const OWN: [(&str, &str, &[&str]); 16] = [
+const OWN: [(&str, &str, &[&str]); 17] = [
     ("build_info", "gauge", &["version", "revision", "rustversion"]),
     ("up", "gauge", &["app_id"]),
     ("last_success_timestamp_seconds", "gauge", &["app_id"]),
@@ -45,6 +45,7 @@ const OWN: [(&str, &str, &[&str]); 16] = [
     ("api_rate_limit_requests_per_minute", "gauge", &[]),
     ("anomalies_total", "counter", &["reason"]),
     ("api_retries_total", "counter", &["reason"]),
+    ("api_response_bytes_total", "counter", &["endpoint"]),
     ("detection_delay_seconds", "histogram", &[]),
     ("held_increments", "gauge", &[]),
     ("series", "gauge", &[]),

@@ -18,7 +18,8 @@ const BUILT_IN: [&str; 7] =
 const TRANSFORMATIONS: [&str; 4] = ["filterFieldsByName", "joinByField", "merge", "organize"];
 
 /// Units that Grafana knows.
-const UNITS: [&str; 7] = ["bytes", "cpm", "dateTimeFromNow", "none", "percentunit", "s", "short"];
+const UNITS: [&str; 8] =
+    ["Bps", "bytes", "cpm", "dateTimeFromNow", "none", "percentunit", "s", "short"];
 
 /// Each status looks the same everywhere.
 const COLOURS: [(&str, &str); 7] = [
