@@ -84,18 +84,19 @@ impl AppReader {
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         let at_least = begun.count.unwrap_or(0);
+        let to_the_end = until != ReadUntil::Known;
         let open = self.workflow_state(id).map_or(0, |state| state.open.len());
-        let mut reading = {
+        let (mut reading, mut is_shallow) = {
             let mut memory = self.memory();
             let full = memory.page_sizes.of(id);
-            let mut list = memory.lists.remove(id).unwrap_or_default();
-            if begun.deep || until != ReadUntil::Known {
-                list = list.without_order();
-            }
+            let list = memory.lists.remove(id).unwrap_or_default();
             // A small page doesn't show the order.
-            let first =
-                if list.knows_order() { first_page(begun.new_runs, open, full) } else { full };
-            Reading::new(first, full, at_least, until != ReadUntil::Known, list)
+            if list.knows_order() && !begun.deep && !to_the_end {
+                let first = first_page(begun.new_runs, open, full);
+                (Reading::new(first, full, at_least, false, list), first < full)
+            } else {
+                (Reading::new(full, full, at_least, to_the_end, list.without_order()), false)
+            }
         };
         loop {
             let page = self.client.runs(id, None, reading.request()).await;
@@ -120,6 +121,13 @@ impl AppReader {
             seen.add(page.items, recorded.news);
             if outcome.shift != Shift::None {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
+            }
+            if recorded.closed && is_shallow && begun.new_runs > 0 && !seen.news {
+                // What the number of runs announced is not where it was expected.
+                let full = self.memory().page_sizes.of(id);
+                let list = reading.memory().without_order();
+                (reading, is_shallow) = (Reading::new(full, full, at_least, false, list), false);
+                continue;
             }
             if recorded.closed {
                 self.memory().lists.insert(id.clone(), reading.memory());

@@ -31,6 +31,8 @@ const ACTIVITIES: [(&str, Option<Duration>); 3] = [
     ("a run an hour", Some(Duration::from_secs(3600))),
     ("a run every five minutes", Some(Duration::from_secs(300))),
 ];
+/// The customer's data that makes a run about 9 KB.
+const PADDING: usize = 8_700;
 /// Part of each run's life in which it is open: pending for a second or so, then running for 46.
 const OPEN_MINUTES: f64 = 0.79;
 
@@ -40,15 +42,16 @@ fn main() {
     let minutes = numbers.first().copied();
     let only = numbers.get(1).map(|only| *only as usize);
     println!(
-        "| workflows | each has | requests per minute: lists | runs | most in any minute | 429s | delay: \
-         median | 99 % | calculated: requests/min | mean delay |"
+        "| workflows | each has | requests per minute: lists | runs | most in any minute | 429s | GB a \
+         day | listed for each new run | delay: median | 99 % | calculated: requests/min | mean delay |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for (workflows, long) in ACCOUNTS.into_iter().filter(|it| only.is_none_or(|only| it.0 == only))
     {
         let measured = minutes.map_or(long, |minutes| MINUTE * minutes);
         for (activity, every) in ACTIVITIES {
-            row(activity, &Setting { workflows, every, measured, ..Setting::default() });
+            let padding = PADDING;
+            row(activity, &Setting { workflows, every, padding, measured, ..Setting::default() });
         }
     }
     if only.is_none() {
@@ -84,12 +87,14 @@ fn row(activity: &str, setting: &Setting) {
     assert_eq!((figures.missing, figures.surplus), (0, 0), "all runs are counted once");
     let expected = expected(setting);
     println!(
-        "| {} | {activity} | {:.0} | {:.0} | {} | {} | {:.0} s | {:.0} s | {:.0} | {:.0} s |",
+        "| {} | {activity} | {:.0} | {:.0} | {} | {} | {:.1} | {:.0} | {:.0} s | {:.0} s | {:.0} | {:.0} s |",
         setting.workflows,
         figures.lists,
         figures.requests - figures.lists,
         figures.most_sliding.max(figures.most_fixed),
         figures.refused,
+        figures.traffic.bytes as f64 * 86_400.0 / setting.measured.as_secs_f64() / 1e9,
+        figures.runs_read as f64 / figures.delays.len() as f64,
         figures.delay(0.5),
         figures.delay(0.99),
         expected.requests(),

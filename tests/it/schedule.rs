@@ -41,6 +41,31 @@ fn idle_workflows_cost_their_list_and_their_sweeps() {
 }
 
 #[test]
+fn a_sweep_looks_at_ten_runs_and_once_an_hour_at_a_whole_page() {
+    let world =
+        Setting { history: 200, padding: 8_700, measured: 60 * MINUTE, ..Setting::default() };
+    let idle = live(&world);
+    counted_rightly_and_never_refused(&idle);
+    let (deep, deep_bytes) = idle.traffic.pages[&100];
+    let (shallow, shallow_bytes) = idle.traffic.pages[&10];
+    let run_bytes = deep_bytes / deep / 100;
+    assert!((9_000..10_000).contains(&run_bytes), "{run_bytes}: {idle:?}");
+    // A hundred workflows, each of which has twelve sweeps in an hour.
+    assert!((95..=105).contains(&deep) && (1_000..=1_200).contains(&shallow), "{idle:?}");
+    let lists = idle.traffic.bytes - deep_bytes - shallow_bytes;
+    let sweep = (shallow_bytes + lists) / shallow;
+    assert!(sweep <= 110_000, "{sweep}: {idle:?}");
+
+    let busy = live(&Setting { every: Some(60 * MINUTE), ..world });
+    counted_rightly_and_never_refused(&busy);
+    let (deep, _) = busy.traffic.pages[&100];
+    assert!((95..=105).contains(&deep), "{busy:?}");
+    let new_runs = busy.delays.len() as u64;
+    let listed = (busy.runs_read - 100 * deep) / new_runs;
+    assert!(new_runs > 70 && listed <= 150, "{listed}: {busy:?}");
+}
+
+#[test]
 fn runs_are_found_within_an_interval_for_a_part_of_the_budget() {
     let every = Some(10 * MINUTE);
     let setting = Setting { workflows: 200, every, measured: 20 * MINUTE, ..Setting::default() };
@@ -192,6 +217,8 @@ fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
             });
         };
         let takes = async || {
+            // Within an hour, whole pages are only read where the order is not known.
+            sleep(60 * MINUTE).await;
             simulator.take_requests();
             let cycle = poller.cycle().await;
             assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);

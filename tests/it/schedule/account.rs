@@ -53,6 +53,8 @@ pub(crate) struct Setting {
     pub(crate) runs_count: RunsCount,
     /// Finished runs that each workflow had before.
     pub(crate) history: usize,
+    /// The customer's data in each run, in bytes.
+    pub(crate) padding: usize,
     /// How long it is measured.
     pub(crate) measured: Duration,
     /// How long the API takes for an answer, in milliseconds.
@@ -73,6 +75,7 @@ impl Default for Setting {
             every: None,
             runs_count: RunsCount::Ever,
             history: 20,
+            padding: 0,
             measured: Duration::from_secs(3600),
             latency_ms: 20..200,
             gateway: None,
@@ -92,6 +95,10 @@ pub(crate) struct Figures {
     /// Requests a minute while it was measured: all, and those for lists of workflows.
     pub(crate) requests: f64,
     pub(crate) lists: f64,
+    /// What answers had while it was measured.
+    pub(crate) traffic: Traffic,
+    /// Runs that were read while it was measured.
+    pub(crate) runs_read: u64,
     /// Answers with 429, ever.
     pub(crate) refused: usize,
     /// The most requests in any sliding minute and in any minute of the clock, ever.
@@ -103,6 +110,26 @@ pub(crate) struct Figures {
     pub(crate) missing: usize,
     /// Runs that were counted more often than they ended.
     pub(crate) surplus: usize,
+}
+
+/// What answers had, in bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) bytes: u64,
+    /// How many pages of runs there were, by the size that was asked for, and their bytes.
+    pub(crate) pages: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Traffic {
+    fn add(&mut self, request: &reqwest::Request, bytes: u64) {
+        self.bytes += bytes;
+        let mut query = request.url().query_pairs();
+        let take = query.find(|(name, _)| name == "take").and_then(|(_, take)| take.parse().ok());
+        if let Some(take) = take.filter(|_| request.url().path().ends_with("/runs")) {
+            let (pages, page_bytes) = self.pages.entry(take).or_default();
+            (*pages, *page_bytes) = (*pages + 1, *page_bytes + bytes);
+        }
+    }
 }
 
 impl Figures {
@@ -152,6 +179,7 @@ pub(crate) struct Stage {
     pub(crate) poller: Poller,
     pub(crate) ledger: Ledger,
     clock: Arc<dyn Clock>,
+    traffic: Arc<Mutex<Traffic>>,
 }
 
 impl Stage {
@@ -169,8 +197,10 @@ impl Stage {
         let local: Arc<dyn Clock> = Arc::new(LocalClock { real: Arc::clone(&clock), ahead_ms });
         let ledger = ledger(&local).await;
         tokio::spawn(stand_still_for(ledger.clone()));
-        let poller = poller(setting, &simulator, &ledger, &local);
-        Self { simulator, poller, ledger, clock }
+        let traffic = Arc::<Mutex<Traffic>>::default();
+        let answer = handler(&simulator, setting, Arc::clone(&traffic));
+        let poller = poller(setting, answer, &ledger, &local);
+        Self { simulator, poller, ledger, clock, traffic }
     }
 }
 
@@ -190,7 +220,7 @@ pub(crate) fn live(setting: &Setting) -> Figures {
 }
 
 async fn lived(setting: &Setting) -> Figures {
-    let Stage { simulator, poller, ledger, clock } = Stage::new(setting).await;
+    let Stage { simulator, poller, ledger, clock, traffic } = Stage::new(setting).await;
     let mut status = poller.status();
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
@@ -204,9 +234,15 @@ async fn lived(setting: &Setting) -> Figures {
     let living = tokio::spawn(happen(setting.clone(), simulator.clone(), Arc::clone(&truth)));
     tokio::time::sleep(BEFORE).await;
     let before = simulator.take_requests();
+    let take_traffic =
+        || std::mem::take(&mut *traffic.lock().unwrap_or_else(PoisonError::into_inner));
+    take_traffic();
+    let runs_read = Arc::clone(&status.borrow().runs_read);
+    let read_before = runs_read.load(Relaxed);
     truth.lock().unwrap_or_else(PoisonError::into_inner).delays.clear();
     tokio::time::sleep(setting.measured).await;
     let measured = simulator.take_requests();
+    let (traffic, runs_read) = (take_traffic(), runs_read.load(Relaxed) - read_before);
     living.await.expect("the world lives");
     let missing = || {
         let truth = truth.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,6 +265,8 @@ async fn lived(setting: &Setting) -> Figures {
         first_requests: first.len(),
         requests: measured.len() as f64 / minutes,
         lists: measured.iter().filter(is_list).count() as f64 / minutes,
+        traffic,
+        runs_read,
         refused: all.iter().filter(|request| request.status == Some(429)).count(),
         most_sliding: most_sliding(&all),
         most_fixed: most_fixed(&all),
@@ -252,7 +290,7 @@ fn people(simulator: &Simulator, setting: &Setting) {
                     Some(created + 100),
                     Some(created + 4_000),
                 );
-                world.add_run(&id, run);
+                world.add_run(&id, SimulatedRun { padding: setting.padding, ..run });
             }
         }
     });
@@ -276,12 +314,7 @@ pub(crate) fn app() -> AppId {
     AppId::new("c").expect("a plain id")
 }
 
-fn poller(
-    setting: &Setting,
-    simulator: &Simulator,
-    ledger: &Ledger,
-    clock: &Arc<dyn Clock>,
-) -> Poller {
+fn poller(setting: &Setting, answer: Handler, ledger: &Ledger, clock: &Arc<dyn Clock>) -> Poller {
     let cortex = Cortex {
         api_url: "http://127.0.0.1".parse().expect("a URL"),
         app_id: app(),
@@ -293,7 +326,6 @@ fn poller(
     let registry = Registry::new();
     let metrics = ApiMetrics::new(&registry).expect("a new registry");
     let rate_limiter = Arc::new(RateLimiter::new(400));
-    let answer = handler(simulator, setting.latency_ms.clone(), setting.gateway);
     let client = Client::in_process(answer, &cortex, rate_limiter, metrics, Arc::clone(clock));
     let interval = Duration::from_secs(30);
     let settings = poller::PollerSettings {
@@ -307,14 +339,15 @@ fn poller(
 }
 
 /// Answers as the simulated API does, after a while that differs from request to request.
-fn handler(simulator: &Simulator, latency_ms: Range<u64>, gateway: Option<Duration>) -> Handler {
-    let router = simulator.router();
+fn handler(simulator: &Simulator, setting: &Setting, traffic: Arc<Mutex<Traffic>>) -> Handler {
+    let (router, gateway) = (simulator.router(), setting.gateway);
+    let latency_ms = setting.latency_ms.clone();
     let random = Arc::new(Mutex::new(StdRng::seed_from_u64(7)));
     Arc::new(move |request: reqwest::Request| {
         let mut random = random.lock().unwrap_or_else(PoisonError::into_inner);
         let [out, back] =
             [(); 2].map(|()| Duration::from_millis(random.random_range(latency_ms.clone()) / 2));
-        let router = router.clone();
+        let (router, traffic) = (router.clone(), Arc::clone(&traffic));
         Box::pin(async move {
             tokio::time::sleep(out).await;
             let mut sent = axum::http::Request::get(request.url().as_str());
@@ -328,6 +361,9 @@ fn handler(simulator: &Simulator, latency_ms: Range<u64>, gateway: Option<Durati
             let answer = answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response());
             let (parts, body) = answer.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.expect("it is in memory");
+            let add =
+                |mut it: std::sync::MutexGuard<'_, Traffic>| it.add(&request, body.len() as u64);
+            add(traffic.lock().unwrap_or_else(PoisonError::into_inner));
             tokio::time::sleep(back).await;
             reqwest::Response::from(axum::http::Response::from_parts(parts, body))
         })
@@ -418,7 +454,9 @@ async fn happen(setting: Setting, simulator: Simulator, truth: Arc<Mutex<Truth>>
             match event {
                 Event::Create { workflow } => {
                     let id = world.workflows[workflow].id.clone();
-                    let run = world.create_run(&id, Origin::Workflow).expect("it is there");
+                    let run = SimulatedRun::new(Status::Pending, Origin::Workflow);
+                    let run = SimulatedRun { padding: setting.padding, ..run };
+                    let run = world.add_run(&id, run).expect("it is there");
                     let started_ms = at_ms + 200 + wait(1.0) as i64;
                     agenda.push(Reverse((started_ms, Event::Start { workflow, run })));
                     let next_ms = at_ms + 1 + wait(every) as i64;
