@@ -37,7 +37,8 @@ The simulated Cortex API. Besides the API itself it has these, which need no key
                                    redirect (&url=…), huge (&bytes=1000000000), delay (&seconds=5)
   POST   /_simulator/clear         ends every fault and outage
   POST   /_simulator/quirks        {\"quirks\": [\"ignore_take\", \"ignore_status\", \"ignore_origin\",
-                                   \"ignore_page\", \"omit_pagination\", \"bare_dates\", \"omit_date\"],
+                                   \"ignore_page\", \"omit_pagination\", \"bare_dates\", \"omit_date\", \"etags\",
+                                   \"frozen_etags\"],
                                    \"date_skew_ms\": 0,
                                    \"after_page\": {\"create\": 1, \"delete\": 0, \"times\": 3}}
   POST   /_simulator/workflows     {\"name\": \"…\"}; with an id that exists it is changed

@@ -3,6 +3,7 @@
 //! and no further. Uses `model`.
 
 mod control;
+mod etag;
 mod fault_response;
 mod faults;
 mod generator;

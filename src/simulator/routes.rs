@@ -11,7 +11,9 @@ use axum::{
 use serde_json::Value;
 
 use super::{
-    Simulator, control, fault_response,
+    Simulator, control,
+    etag::{self, Tagging},
+    fault_response,
     listing::{Paging, RunFilter},
     refusal::Refusal,
     request_log::{ApiEndpoint, RequestSeen},
@@ -52,9 +54,19 @@ async fn gate(State(simulator): State<Simulator>, request: Request, next: Next) 
         let limit = simulator.0.settings.rate_limit;
         (request_log.record(seen), request_log.grant(now_ms, limit))
     };
+    let tagging = simulator.world(|world| {
+        let is = |quirk| world.quirks.contains(&quirk);
+        let frozen = is(Quirk::FrozenEtags).then_some(Tagging::Frozen);
+        frozen.or(is(Quirk::Etags).then_some(Tagging::Honest))
+    });
     let answer = async {
         if authorised {
-            next.run(request).await
+            let headers = request.headers().clone();
+            let answer = next.run(request).await;
+            match tagging {
+                Some(tagging) => etag::tag(tagging, &headers, &path_and_query, answer).await,
+                None => answer,
+            }
         } else {
             Refusal::new(StatusCode::UNAUTHORIZED, "the API key is missing or wrong")
                 .into_response()

@@ -57,6 +57,10 @@ pub enum Quirk {
     BareDates,
     /// No `Date` header.
     OmitDate,
+    /// Answers have an `ETag`, and 304 says that one is still the same.
+    Etags,
+    /// The same, but the tags never change, so that 304 says nothing.
+    FrozenEtags,
 }
 
 impl World {

@@ -176,6 +176,30 @@ async fn each_quirk_departs_from_the_documented_way() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_still_the_same_is_not_sent_again() {
+    let api = with_five_runs((OrderBy::Created, Direction::NewestFirst)).await;
+    let ask = async |tag: Option<&str>| {
+        let request = api.client.get(format!("{}{RUNS}", api.base)).bearer_auth("demo-key");
+        let answer = read(match tag {
+            Some(tag) => request.header("if-none-match", tag),
+            None => request,
+        });
+        let answer = answer.await.expect("the API answers");
+        (answer.status, answer.header("etag").map(str::to_owned))
+    };
+    assert_eq!(ask(None).await, (200, None));
+    for (quirk, after_a_change) in [(Quirk::Etags, 200), (Quirk::FrozenEtags, 304)] {
+        api.simulator.world(|world| world.quirks = [quirk].into());
+        let (_, tag) = ask(None).await;
+        let tag = tag.expect("it has one");
+        assert_eq!(ask(Some(&tag)).await, (304, Some(tag.clone())));
+        assert_eq!(ask(Some("W/\"0-0\"")).await.0, 200);
+        api.simulator.world(|world| drop(world.workflows[0].runs.pop()));
+        assert_eq!(ask(Some(&tag)).await.0, after_a_change);
+    }
+}
+
+#[tokio::test]
 async fn no_page_holds_more_than_the_api_allows() {
     let settings = SimulatorSettings { max_take: 3, ..SimulatorSettings::default() };
     let api = Served::start(settings).await;
