@@ -19,9 +19,10 @@ use super::{
     error::{ApiError, ServerMessage},
     exchange::{self, Handler, RawAnswer, Transport},
     metrics::{ApiMetrics, RequestKind},
-    page::{Page, PageRequest, Undecodable},
+    page::{Answer, Page, PageRequest, Undecodable},
     rate_limiter::RateLimiter,
     retry,
+    validator::Validator,
     wire::{self, DecodedList, WireItem},
 };
 use crate::{
@@ -117,31 +118,46 @@ impl Client {
         Ok(changed)
     }
 
-    /// Reads a page of the list of workflows.
-    pub async fn workflows(&self, page: PageRequest) -> Result<Page<Workflow>, ApiError> {
+    /// Reads a page of the list of workflows, unless it is still the known one.
+    pub async fn workflows(
+        &self,
+        page: PageRequest,
+        known: Option<&Validator>,
+    ) -> Result<Answer<Page<Workflow>>, ApiError> {
         let url = self.0.page_url(&[], page);
-        self.0.request(RequestKind::Workflows, url, |read| self.0.page(read)).await
+        self.0.page_if_changed(RequestKind::Workflows, url, known).await
     }
 
-    /// Reads a page of a workflow's runs, of one status or of all. `None`: the workflow is gone.
+    /// Reads a page of a workflow's runs, unless it is still the known one. `None`: the workflow is
+    /// gone.
     pub async fn runs(
         &self,
         workflow: &WorkflowId,
-        status: Option<Status>,
+        page: PageRequest,
+        known: Option<&Validator>,
+    ) -> Result<Option<Answer<Page<Run>>>, ApiError> {
+        let url = self.0.page_url(&[workflow.as_str(), "runs"], page);
+        none_if_gone(self.0.page_if_changed(RequestKind::Runs, url, known).await)
+    }
+
+    /// Reads a page of a workflow's runs with one status. `None`: the workflow is gone.
+    pub async fn runs_with(
+        &self,
+        workflow: &WorkflowId,
+        status: &Status,
         page: PageRequest,
     ) -> Result<Option<Page<Run>>, ApiError> {
         let mut url = self.0.page_url(&[workflow.as_str(), "runs"], page);
-        if let Some(status) = status {
-            url.query_pairs_mut().append_pair("status", status.as_str());
-        }
-        none_if_gone(self.0.request(RequestKind::Runs, url, |read| self.0.page(read)).await)
+        url.query_pairs_mut().append_pair("status", status.as_str());
+        let page = self.0.request(RequestKind::Runs, url, None, |read| self.0.page(read));
+        none_if_gone(page.await)
     }
 
     /// Reads one run. `None`: it is gone.
     pub async fn run(&self, workflow: &WorkflowId, run: &RunId) -> Result<Option<Run>, ApiError> {
         let url = self.0.url(&[workflow.as_str(), "runs", run.as_str()]);
         let decode = |read: &Read| self.0.the_run(run, read);
-        none_if_gone(self.0.request(RequestKind::Run, url, decode).await)
+        none_if_gone(self.0.request(RequestKind::Run, url, None, decode).await)
     }
 
     /// The rate limiter that all clients of the process share.
@@ -195,17 +211,19 @@ impl Inner {
     ///
     /// Whatever the status, an answer with `Retry-After` makes all clients of the process pause for
     /// as long as it asks (1 second to 5 minutes); a 429 without it for 2, 4, 8 … 60 seconds. Every
-    /// attempt waits for the rate limiter and counts by itself in the metrics.
+    /// attempt waits for the rate limiter and counts by itself in the metrics. With a `tag`, an
+    /// answer can be a 304 too.
     async fn request<T>(
         &self,
         kind: RequestKind,
         url: Url,
+        tag: Option<&HeaderValue>,
         decode: impl Fn(&Read) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let mut retries = 0;
         loop {
             self.rate_limiter.acquire().await;
-            let attempt = self.attempt(kind, &url).await;
+            let attempt = self.attempt(kind, &url, tag).await;
             let error = match attempt.and_then(|read| decode(&read)) {
                 Ok(decoded) => return Ok(decoded),
                 Err(error) => error,
@@ -224,10 +242,16 @@ impl Inner {
         }
     }
 
-    async fn attempt(&self, kind: RequestKind, url: &Url) -> Result<Read, ApiError> {
+    async fn attempt(
+        &self,
+        kind: RequestKind,
+        url: &Url,
+        tag: Option<&HeaderValue>,
+    ) -> Result<Read, ApiError> {
         let (started, sent) = (Instant::now(), Moment::now(&self.clock));
         let timeout = self.settings.timeout;
-        let outcome = exchange::get(&self.transport, url, self.authorization()?, timeout).await;
+        let outcome =
+            exchange::get(&self.transport, url, self.authorization()?, tag, timeout).await;
         self.metrics.attempt(kind, outcome.as_ref().ok(), started.elapsed());
         self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
@@ -251,7 +275,8 @@ impl Inner {
         } else {
             self.rate_limiter.succeeded();
         }
-        if answer.status.is_success() && answer.status != StatusCode::PARTIAL_CONTENT {
+        let is_whole = answer.status.is_success() && answer.status != StatusCode::PARTIAL_CONTENT;
+        if is_whole || answer.status == StatusCode::NOT_MODIFIED && tag.is_some() {
             return Ok(Read { answer, at });
         }
         Err(self.refusal(&answer, url, asked))
@@ -278,6 +303,26 @@ impl Inner {
         ApiError::of_status(answer.status, asked.is_some(), message)
     }
 
+    /// Asks for a page, and doesn't decode what is known already: what the server calls so, or what
+    /// has the same bytes.
+    async fn page_if_changed<T: WireItem>(
+        &self,
+        kind: RequestKind,
+        url: Url,
+        known: Option<&Validator>,
+    ) -> Result<Answer<Page<T>>, ApiError> {
+        let decode = |read: &Read| {
+            let unchanged = read.answer.status == StatusCode::NOT_MODIFIED
+                || known.is_some_and(|known| known.has_same_body(&read.answer.validator()));
+            if unchanged {
+                Ok(Answer::Unchanged(read.at))
+            } else {
+                self.page(read).map(Answer::Changed)
+            }
+        };
+        self.request(kind, url, known.and_then(Validator::tag), decode).await
+    }
+
     fn page<T: WireItem>(&self, read: &Read) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
         let list = wire::list(answer.json(), latest_ms(read.at));
@@ -285,7 +330,8 @@ impl Inner {
         let DecodedList { items, keys, undecodable } = list;
         let total = answer.number("pagination-count");
         let (bytes, read_at) = (answer.body.len(), read.at);
-        Ok(Page { items, keys, undecodable, bytes, total, read_at })
+        let validator = answer.validator();
+        Ok(Page { items, keys, undecodable, bytes, total, read_at, validator })
     }
 
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {

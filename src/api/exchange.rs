@@ -6,13 +6,15 @@ use futures::future::BoxFuture;
 use reqwest::{
     Client, Method, Request, Response, StatusCode, Url,
     header::{
-        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue,
+        IF_NONE_MATCH, LOCATION,
     },
 };
 
 use super::{
     encoding::{self, DecodeError},
     error::ApiError,
+    validator::Validator,
 };
 use crate::config;
 
@@ -46,6 +48,10 @@ impl RawAnswer {
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => b"[]",
             _ => self.body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.body),
         }
+    }
+
+    pub(super) fn validator(&self) -> Validator {
+        Validator::of(&self.headers, &self.body)
     }
 
     /// What it says it is.
@@ -114,11 +120,13 @@ impl Transport {
     }
 }
 
-/// Sends a GET and reads the whole answer, within the client's timeout.
+/// Sends a GET and reads the whole answer, within the client's timeout. `tag` is that of an answer
+/// which needn't be sent again.
 pub(super) async fn get(
     transport: &Transport,
     url: &Url,
     authorization: HeaderValue,
+    tag: Option<&HeaderValue>,
     timeout: Duration,
 ) -> Result<RawAnswer, ApiError> {
     let host = || host(url);
@@ -130,6 +138,7 @@ pub(super) async fn get(
     headers.insert(AUTHORIZATION, authorization);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.extend(tag.map(|tag| (IF_NONE_MATCH, tag.clone())));
     *request.timeout_mut() = Some(timeout);
     let mut response = transport.send(request).await.map_err(|error| {
         failed(&error).unwrap_or_else(|| ApiError::Network { host: host(), cause: causes(&error) })

@@ -10,6 +10,7 @@ mod metrics;
 mod page;
 mod rate_limiter;
 mod retry;
+mod validator;
 mod wire;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use client::Client;
 pub use error::{ApiError, ServerMessage};
 pub use exchange::Handler;
 pub use metrics::ApiMetrics;
-pub use page::{Page, PageRequest, Undecodable};
+pub use page::{Answer, Page, PageRequest, Undecodable};
 pub use rate_limiter::RateLimiter;
 pub use retry::Backoff;
+pub use validator::Validator;

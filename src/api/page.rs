@@ -1,5 +1,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use super::validator::Validator;
 use crate::model::{Label, ReadAt};
 
 /// Which part of a list to read.
@@ -9,6 +10,15 @@ pub struct PageRequest {
     pub number: u32,
     /// How many items a page has.
     pub take: u32,
+}
+
+/// The answer to a request that may have said what is known already.
+#[derive(Clone, Debug)]
+pub enum Answer<T> {
+    /// It is another one than that.
+    Changed(T),
+    /// It is the same; so it was at this moment.
+    Unchanged(ReadAt),
 }
 
 /// A part of a list.
@@ -27,6 +37,8 @@ pub struct Page<T> {
     pub total: Option<u64>,
     /// When it was asked for: whatever the API knew by then is in it.
     pub read_at: ReadAt,
+    /// By what the same answer is recognised.
+    pub validator: Validator,
 }
 
 /// An item that is not what its list is of.

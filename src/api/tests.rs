@@ -5,20 +5,19 @@ use std::{io::Write, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::{ApiError, exchange::MAX_BODY};
+use super::{Answer, ApiError, exchange::MAX_BODY};
 use crate::{
     config::ApiKey,
     model::{AppId, ReadAt, Status, WorkflowId},
 };
-use fixture::{Fixture, KEY, NOW_MS, PAGE, RUN, empty_list, run, workflow};
+use fixture::{Fixture, KEY, NOW_MS, PAGE, RUN, changed, empty_list, run, workflow};
 use stub_server::{Reply, answer};
 
 #[tokio::test]
 async fn a_request_is_an_authorised_get_of_the_documented_address() {
     let fixture = Fixture::new([empty_list(), empty_list(), answer("200 OK", &[], RUN)]).await;
-    fixture.client.workflows(PAGE).await.expect("an answer");
-    let status = Some(Status::Pending);
-    let page = fixture.client.runs(&workflow(), status, PAGE).await;
+    fixture.client.workflows(PAGE, None).await.expect("an answer");
+    let page = fixture.client.runs_with(&workflow(), &Status::Pending, PAGE).await;
     page.expect("an answer").expect("a list");
     let read = fixture.client.run(&workflow(), &run()).await;
     assert_eq!(read.expect("an answer").expect("a run").id, run());
@@ -43,6 +42,30 @@ async fn a_request_is_an_authorised_get_of_the_documented_address() {
 }
 
 #[tokio::test]
+async fn what_is_known_is_neither_sent_nor_decoded_again() {
+    let tagged = || answer("200 OK", &["ETag: W/\"a-1\""], b"[]");
+    let not_modified = || answer("304 Not Modified", &["ETag: W/\"a-1\""], b"");
+    let other = answer("200 OK", &["ETag: W/\"a-1\""], &[b"[", RUN, b"]"].concat());
+    let fixture = Fixture::new([tagged(), not_modified(), tagged(), other, not_modified()]).await;
+    let known = fixture.runs().await.expect("an answer").expect("a list").validator;
+    let ask = async || {
+        let answer = fixture.client.runs(&workflow(), PAGE, Some(&known)).await;
+        answer.expect("an answer").expect("a list")
+    };
+    assert!(matches!(ask().await, Answer::Unchanged(_)), "the server says so");
+    assert!(matches!(ask().await, Answer::Unchanged(_)), "its bytes are the same");
+    let page = changed(ask().await);
+    assert_eq!(page.items.len(), 1);
+    assert!(page.validator.contradicts(&known));
+    let error = fixture.runs().await.expect_err("nobody asked for it").to_string();
+    assert!(error.contains("answered with 304"), "{error}");
+    let sent = |request: &String| request.contains("\r\nif-none-match: W/\"a-1\"\r\n");
+    let sent: Vec<_> = fixture.server.requests().iter().map(sent).collect();
+    assert_eq!(sent, [false, true, true, true, false]);
+    fixture.assert_metrics(&["requests_total{code=\"304\",endpoint=\"runs\"} 2"]);
+}
+
+#[tokio::test]
 async fn ids_are_encoded_and_the_base_url_keeps_its_path() {
     let fixture = Fixture::with([empty_list()], |settings| {
         settings.api_url.set_path("/a/b/");
@@ -52,7 +75,7 @@ async fn ids_are_encoded_and_the_base_url_keeps_its_path() {
     })
     .await;
     let workflow = WorkflowId::new("../w?x#%2F\\ü").expect("an id");
-    fixture.client.runs(&workflow, None, PAGE).await.expect("an answer");
+    fixture.client.runs(&workflow, PAGE, None).await.expect("an answer");
     let request = fixture.server.requests().remove(0);
     assert_eq!(
         request.lines().next(),
@@ -115,7 +138,7 @@ async fn what_is_gone_is_none_but_an_app_that_is_gone_is_an_error() {
     assert!(fixture.runs().await.expect("an answer").is_none());
     let read = fixture.client.run(&workflow(), &run()).await;
     assert_eq!(read.expect("an answer"), None);
-    let error = fixture.client.workflows(PAGE).await.expect_err("no app");
+    let error = fixture.client.workflows(PAGE, None).await.expect_err("no app");
     assert!(error.to_string().contains("--cortex.app-id"), "{error}");
     assert_eq!(fixture.server.requests().len(), 3);
 }

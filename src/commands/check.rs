@@ -15,7 +15,9 @@ use crate::{
     config::{AppConfig, Config, Poll},
     ledger::{self, LedgerStatus},
     model::{AppId, Label, ReadAt, SystemClock, Timestamp, Workflow, WorkflowId},
-    poller::{Estimate, ReadError, WorkflowList, Workload, estimate, list_workflows},
+    poller::{
+        Estimate, KnownWorkflows, ReadError, WorkflowList, Workload, estimate, list_workflows,
+    },
 };
 
 /// Maximum number of workflows that are shown one by one.
@@ -114,7 +116,8 @@ async fn build_in_memory(config: &Config) -> anyhow::Result<Core> {
 
 /// Reads an app's list of workflows.
 async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<ListedApp<'a>, ReadError> {
-    let list = list_workflows(client, app.cortex.page_size, |_| {}).await?;
+    let list = list_workflows(client, app.cortex.page_size, &mut KnownWorkflows::default(), |_| {})
+        .await?;
     let WorkflowList { workflows, read_at, requests } = list;
     let skew_ms = client.clock_skew_ms();
     Ok(ListedApp { app, workflows, read_at, list_requests: requests, skew_ms })

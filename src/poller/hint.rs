@@ -57,14 +57,9 @@ impl Hint {
         grown.unwrap_or(0)
     }
 
-    /// Whether it missed something lately.
-    pub(super) fn is_distrusted(&self, now_ms: i64) -> bool {
-        self.distrusted_until_ms.is_some_and(|until_ms| now_ms < until_ms)
-    }
-
     /// Whether there is a number that can be believed.
     pub(super) fn is_usable(&self, now_ms: i64) -> bool {
-        self.count.is_some() && !self.is_distrusted(now_ms)
+        self.count.is_some() && self.distrusted_until_ms.is_none_or(|until_ms| until_ms <= now_ms)
     }
 
     /// Whether the number is another one than at the last reading.

@@ -1,7 +1,8 @@
 //! When and what to read. Uses `api`, `config`, `ledger` and `model`.
 //!
 //! The pure part decides: `schedule` and `hint` what is due, `reading` with `pager`, `order` and
-//! `page_size` which pages to ask for, `cycle` how a cycle went, and `estimate` what polling costs.
+//! `page_size` which pages to ask for, `unchanged` which of them
+//! are still as they were, `cycle` how a cycle went, and `estimate` what polling costs.
 //! `workflows` and `runs` read lists and record them in the ledger, `app` polls one app, `polling`
 //! all of them, `lag` and `watchdog` observe that.
 
@@ -19,6 +20,7 @@ mod reader;
 mod reading;
 mod runs;
 mod schedule;
+mod unchanged;
 mod watchdog;
 mod workflows;
 
@@ -29,5 +31,6 @@ pub use metrics::{CycleResult, PollerMetrics};
 pub use polling::Polling;
 pub use reader::PollerSettings;
 pub use schedule::{CycleProgress, Workload};
+pub use unchanged::KnownWorkflows;
 pub use watchdog::Watchdog;
 pub use workflows::{WorkflowList, list_workflows};

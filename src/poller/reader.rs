@@ -7,7 +7,11 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{page_size::PageSizes, reading::ListMemory};
+use super::{
+    page_size::PageSizes,
+    reading::ListMemory,
+    unchanged::{KnownWorkflows, SettledPages},
+};
 use crate::{
     api::{Client, Undecodable},
     config,
@@ -45,6 +49,8 @@ pub(super) struct Memory {
     /// What is known of the lists whose last reading was complete.
     pub(super) lists: HashMap<WorkflowId, ListMemory>,
     pub(super) page_sizes: PageSizes,
+    pub(super) settled_pages: SettledPages,
+    pub(super) workflows: KnownWorkflows,
     /// Undecodable items that were reported already.
     reported: HashSet<u64>,
 }

@@ -7,11 +7,11 @@ use super::{
     page_size::first_page,
     pager::{Paged, Pager},
     reader::AppReader,
-    reading::{Reading, Shift},
+    reading::{ListMemory, Reading, Shift},
     schedule::Begun,
 };
 use crate::{
-    api::ApiError,
+    api::{Answer, ApiError, Page, PageRequest},
     ledger::{RunsRead, StopWhen},
     model::{Anomaly, ReadAt, Run, RunId, Status, WorkflowId},
 };
@@ -39,9 +39,8 @@ struct SeenRuns {
 }
 
 impl SeenRuns {
-    fn add(&mut self, runs: Vec<Run>, news: bool) {
+    fn add(&mut self, runs: Vec<Run>) {
         self.runs.extend(runs.into_iter().map(|run| run.id));
-        self.news |= news;
     }
 }
 
@@ -84,27 +83,27 @@ impl AppReader {
         seen: &mut SeenRuns,
     ) -> Result<bool, ReadError> {
         let at_least = begun.count.unwrap_or(0);
-        let to_the_end = until != ReadUntil::Known;
-        let open = self.workflow_state(id).map_or(0, |state| state.open.len());
-        let (mut reading, mut is_shallow) = {
-            let mut memory = self.memory();
-            let full = memory.page_sizes.of(id);
-            let list = memory.lists.remove(id).unwrap_or_default();
-            // A small page doesn't show the order.
-            if list.knows_order() && !begun.deep && !to_the_end {
-                let first = first_page(begun.new_runs, open, full);
-                (Reading::new(first, full, at_least, false, list), first < full)
-            } else {
-                (Reading::new(full, full, at_least, to_the_end, list.without_order()), false)
-            }
-        };
+        let (mut reading, list) = self.begin_reading(id, until, begun);
+        let first_request = reading.request();
+        let first_reading = self.workflow_state(id).is_none_or(|it| it.record.first_reading);
+        let mut may_be_unchanged =
+            until == ReadUntil::Known && !first_reading && !begun.deep && !begun.moved;
+        let mut expects_more = begun.new_runs > 0 && !begun.deep && list.knows_order();
         loop {
-            let page = self.client.runs(id, None, reading.request()).await;
-            let page = match page {
+            let request = reading.request();
+            let answer = self.request_page(id, request, may_be_unchanged).await;
+            let page = match answer {
                 Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
-                page => page?,
+                Err(error) => return Err(error.into()),
+                Ok(None) => return self.missing(id).map(|()| true),
+                Ok(Some(Answer::Changed(page))) => page,
+                Ok(Some(Answer::Unchanged(read_at))) => {
+                    self.record(id, &[], read_at, StopWhen::Always).await?;
+                    self.memory().lists.insert(id.clone(), list);
+                    return Ok(true);
+                }
             };
-            let Some(page) = page else { return self.missing(id).map(|()| true) };
+            may_be_unchanged = false;
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
             let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
             reading.aim(size);
@@ -118,21 +117,26 @@ impl AppReader {
             };
             let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
             self.runs_read.fetch_add(page.items.len() as u64, Relaxed);
-            seen.add(page.items, recorded.news);
+            seen.news |= recorded.news;
             if outcome.shift != Shift::None {
                 self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
             }
-            if recorded.closed && is_shallow && begun.new_runs > 0 && !seen.news {
+            if recorded.closed && expects_more && !seen.news {
                 // What the number of runs announced is not where it was expected.
+                expects_more = false;
                 let full = self.memory().page_sizes.of(id);
                 let list = reading.memory().without_order();
-                (reading, is_shallow) = (Reading::new(full, full, at_least, false, list), false);
-                continue;
-            }
-            if recorded.closed {
-                self.memory().lists.insert(id.clone(), reading.memory());
+                reading = Reading::new(full, full, at_least, false, list);
+            } else if recorded.closed {
+                let mut memory = self.memory();
+                memory.lists.insert(id.clone(), reading.memory());
+                if request == first_request {
+                    memory.settled_pages.ended(id, request, &page, self.clock.steady_ms());
+                }
+                seen.add(page.items);
                 return Ok(true);
             }
+            seen.add(page.items);
             if outcome.shift == Shift::GivenUp {
                 return Err(ReadError::Moving);
             }
@@ -140,6 +144,39 @@ impl AppReader {
                 return Ok(false);
             }
         }
+    }
+
+    /// Begins to read a list, with what is known of it from earlier readings.
+    fn begin_reading(
+        &self,
+        id: &WorkflowId,
+        until: ReadUntil,
+        begun: Begun,
+    ) -> (Reading, ListMemory) {
+        let (at_least, to_the_end) = (begun.count.unwrap_or(0), until != ReadUntil::Known);
+        let open = self.workflow_state(id).map_or(0, |state| state.open.len());
+        let mut memory = self.memory();
+        let full = memory.page_sizes.of(id);
+        let list = memory.lists.remove(id).unwrap_or_default();
+        let list = if begun.deep || to_the_end { list.without_order() } else { list };
+        // A small page doesn't show the order.
+        let first = if list.knows_order() { first_page(begun.new_runs, open, full) } else { full };
+        (Reading::new(first, full, at_least, to_the_end, list), list)
+    }
+
+    /// Requests a page of a list, unless it may be unchanged and is.
+    async fn request_page(
+        &self,
+        id: &WorkflowId,
+        request: PageRequest,
+        may_be_unchanged: bool,
+    ) -> Result<Option<Answer<Page<Run>>>, ApiError> {
+        let known = may_be_unchanged.then(|| self.memory().settled_pages.known(id, request));
+        let answer = self.client.runs(id, request, known.flatten().as_ref()).await?;
+        if let Some(Answer::Changed(page)) = &answer {
+            self.memory().settled_pages.sent(id, request, page, self.clock.steady_ms());
+        }
+        Ok(answer)
     }
 
     /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it
@@ -161,7 +198,7 @@ impl AppReader {
             let size = self.settings.page_size;
             let mut pager = Pager::new(size, size, 0);
             loop {
-                let page = self.client.runs(id, Some(status.clone()), pager.request()).await;
+                let page = self.client.runs_with(id, status, pager.request()).await;
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
                     // It doesn't know what is asked for.
@@ -175,8 +212,8 @@ impl AppReader {
                 }
                 self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
                 let progress = pager.answered(&page.keys, page.total);
-                let news = self.record(id, &page.items, page.read_at).await?;
-                seen.add(page.items, news);
+                seen.news |= self.record(id, &page.items, page.read_at, StopWhen::Never).await?;
+                seen.add(page.items);
                 match progress {
                     Paged::More | Paged::Restarted => {}
                     Paged::Ended => break,
@@ -200,7 +237,7 @@ impl AppReader {
             let run = self.client.run(id, &run_id).await;
             match run {
                 Ok(Some(run)) => {
-                    self.record(id, &[run], self.client.now()).await?;
+                    self.record(id, &[run], self.client.now(), StopWhen::Never).await?;
                     stats.read();
                 }
                 Ok(None) => {
@@ -257,14 +294,9 @@ impl AppReader {
         id: &WorkflowId,
         runs: &[Run],
         read_at: ReadAt,
+        stop_when: StopWhen,
     ) -> Result<bool, ReadError> {
-        let read = RunsRead {
-            runs,
-            read_at,
-            newest_first: false,
-            stop_when: StopWhen::Never,
-            old_end: false,
-        };
+        let read = RunsRead { runs, read_at, newest_first: false, stop_when, old_end: false };
         let news = self.ledger.record_runs(&self.settings.app_id, id, read).await?.news;
         self.runs_read.fetch_add(runs.len() as u64, Relaxed);
         Ok(news)

@@ -307,11 +307,12 @@ impl Schedule {
         let sweep_ms = self.periods.sweep_ms;
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
-        // Where something happens that no number announces, each sweep looks for it.
-        let every_ms = if task.hint.is_distrusted(now_ms) { sweep_ms } else { DEEP_EVERY_MS };
+        // Where no number announces what happens, each sweep looks for it.
+        let every_ms = if task.hint.is_usable(now_ms) { DEEP_EVERY_MS } else { sweep_ms };
         Some(Begun {
             count: task.hint.count(),
             new_runs: task.hint.new_runs(),
+            moved: task.hint.has_moved(),
             deep: task.deep_ms.is_none_or(|deep_ms| deep_ms + every_ms <= now_ms),
             at_ms: now_ms,
         })
@@ -412,6 +413,8 @@ pub(super) struct Begun {
     pub(super) count: Option<u64>,
     /// By how much that has grown since the last reading.
     pub(super) new_runs: u64,
+    /// Whether that is another number than at the last reading.
+    pub(super) moved: bool,
     /// Whether it is to look further than to what is expected.
     pub(super) deep: bool,
     at_ms: i64,

@@ -1,15 +1,16 @@
 //! Reads the list of workflows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{
     cycle::ReadError,
     pager::{Paged, Pager},
     reader::AppReader,
     schedule::{Activity, Listing},
+    unchanged::KnownWorkflows,
 };
 use crate::{
-    api::{ApiError, Client, Page},
+    api::{Answer, ApiError, Client, Page},
     model::{Anomaly, ReadAt, Status, Workflow},
 };
 
@@ -27,10 +28,12 @@ pub struct WorkflowList {
     pub requests: u32,
 }
 
-/// Reads the list of an app's workflows to its end; `on_page` sees each page of it.
+/// Reads the list of an app's workflows to its end; `on_page` sees each page of it. `known` is what
+/// an earlier reading left there.
 pub async fn list_workflows(
     client: &Client,
     page_size: u32,
+    known: &mut KnownWorkflows,
     mut on_page: impl FnMut(&Page<Workflow>),
 ) -> Result<WorkflowList, ReadError> {
     let mut pager = Pager::new(page_size, page_size, 0);
@@ -38,20 +41,30 @@ pub async fn list_workflows(
     let mut workflows = BTreeMap::new();
     let (mut first_read_at, mut requests) = (None, 0);
     loop {
-        let page = client.workflows(pager.request()).await;
+        let request = pager.request();
+        let answer = client.workflows(request, known.validator(request)).await;
         requests += 1;
-        let page = match page {
+        let page = match answer {
             Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
-            page => page?,
+            Ok(Answer::Changed(page)) => page,
+            Ok(Answer::Unchanged(read_at)) => match known.unchanged(request, read_at) {
+                Some(page) => page,
+                None => continue,
+            },
+            Err(error) => return Err(error.into()),
         };
         on_page(&page);
         // What ended before the first answer is history.
         let read_at = *first_read_at.get_or_insert(page.read_at);
         let progress = pager.answered(&page.keys, page.total);
-        workflows.extend(page.items.into_iter().map(|it| (it.id.clone(), it)));
+        workflows.extend(page.items.iter().map(|it| (it.id.clone(), it.clone())));
+        known.read(request, page);
         match progress {
             Paged::More => {}
-            Paged::Restarted => workflows.clear(),
+            Paged::Restarted => {
+                workflows.clear();
+                known.forget();
+            }
             Paged::GivenUp => return Err(ReadError::Moving),
             Paged::Ended => {
                 let workflows = workflows.into_values().collect();
@@ -65,12 +78,21 @@ impl AppReader {
     /// Reads the list of workflows and records it.
     pub(super) async fn read_workflows(&self) -> Result<Listing, ReadError> {
         let begun_ms = self.clock.steady_ms();
-        let list = list_workflows(&self.client, self.settings.page_size, |page| {
+        let mut known = std::mem::take(&mut self.memory().workflows);
+        // As often as each workflow is looked at, whatever the hints say.
+        known.begin(begun_ms, self.settings.poll.sweep_interval.as_millis() as i64);
+        let list = list_workflows(&self.client, self.settings.page_size, &mut known, |page| {
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableWorkflow, "workflows");
         });
         let WorkflowList { workflows, read_at, requests } = list.await?;
         let (app, filter) = (&self.settings.app_id, &self.settings.workflows);
         self.ledger.record_workflows(app, &workflows, filter, read_at).await?;
+        {
+            let mut memory = self.memory();
+            memory.workflows = known;
+            let listed: HashSet<_> = workflows.iter().map(|workflow| &workflow.id).collect();
+            memory.settled_pages.retain(|id| listed.contains(id));
+        }
         tracing::debug!(
             workflows = workflows.len(),
             milliseconds = self.clock.steady_ms() - begun_ms,

@@ -121,6 +121,7 @@ impl Story {
                 (conditions.omit_pagination, Quirk::OmitPagination),
                 (conditions.omit_date, Quirk::OmitDate),
                 (conditions.ignore_page, Quirk::IgnorePage),
+                (conditions.etags, Quirk::Etags),
                 (conditions.bare_dates, Quirk::BareDates),
             ];
             world.quirks =

@@ -11,7 +11,7 @@ use cortex_workflow_exporter::{
     ledger::Ledger,
     model::{Origin, Status},
     poller::{CycleResult, Polling},
-    simulator::{ApiEndpoint, Fault, RequestSeen, Rule, RunsCount, SimulatedRun, Simulator},
+    simulator::{ApiEndpoint, Fault, Quirk, RequestSeen, Rule, RunsCount, SimulatedRun, Simulator},
 };
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,15 @@ fn a_sweep_looks_at_ten_runs_and_once_an_hour_at_a_whole_page() {
     let sweep = (shallow_bytes + lists) / shallow;
     assert!(sweep <= 110_000, "{sweep}: {idle:?}");
 
+    // Where the API names its answers, next to nothing is sent again.
+    let named = live(&Setting { quirks: [Quirk::Etags].into(), ..world.clone() });
+    counted_rightly_and_never_refused(&named);
+    let (deep, deep_bytes) = named.traffic.pages[&100];
+    let (shallow, _) = named.traffic.pages[&10];
+    assert!((95..=105).contains(&deep) && (1_000..=1_200).contains(&shallow), "{named:?}");
+    let sweep = (named.traffic.bytes - deep_bytes) / shallow;
+    assert!(sweep <= 12_000, "{sweep}: {named:?}");
+
     let busy = live(&Setting { every: Some(60 * MINUTE), ..world });
     counted_rightly_and_never_refused(&busy);
     let (deep, _) = busy.traffic.pages[&100];
@@ -63,6 +72,26 @@ fn a_sweep_looks_at_ten_runs_and_once_an_hour_at_a_whole_page() {
     let new_runs = busy.delays.len() as u64;
     let listed = (busy.runs_read - 100 * deep) / new_runs;
     assert!(new_runs > 70 && listed <= 150, "{listed}: {busy:?}");
+}
+
+#[test]
+fn tags_that_stay_the_same_hide_nothing_that_a_number_announces_and_nothing_for_long() {
+    for (runs_count, latest) in [
+        // That the tags of the list of workflows are frozen shows when that is asked for whole.
+        (RunsCount::Ever, 360.0),
+        (RunsCount::Listed, 360.0),
+        // Each sweep looks at a whole page, whatever its tag.
+        (RunsCount::Absent, 330.0),
+        // Until a deep reading finds what the number doesn't show; then as without one.
+        (RunsCount::Fixed(7), 3_700.0),
+    ] {
+        let every = Some(15 * MINUTE);
+        let quirks = [Quirk::FrozenEtags].into();
+        let setting = Setting { workflows: 30, every, runs_count, quirks, ..Setting::default() };
+        let figures = live(&Setting { measured: 60 * MINUTE, ..setting });
+        counted_rightly_and_never_refused(&figures);
+        assert!(figures.delay(1.0) < latest, "{runs_count:?}: {figures:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::stub_server::{Reply, StubServer, answer};
 use crate::{
-    api::{ApiError, ApiMetrics, Backoff, Client, Page, PageRequest, RateLimiter},
+    api::{Answer, ApiError, ApiMetrics, Backoff, Client, Page, PageRequest, RateLimiter},
     config::{ApiKey, Cortex},
     model::{AppId, Clock, Run, RunId, WorkflowId},
 };
@@ -65,7 +65,7 @@ impl Fixture {
     }
 
     pub(super) async fn runs(&self) -> Result<Option<Page<Run>>, ApiError> {
-        self.client.runs(&workflow(), None, PAGE).await
+        self.client.runs(&workflow(), PAGE, None).await.map(|answer| answer.map(changed))
     }
 
     /// What went wrong, asked so often; its texts are searched for the key.
@@ -103,4 +103,12 @@ pub(super) fn run() -> RunId {
 
 pub(super) fn empty_list() -> Reply {
     answer("200 OK", &[], b"[]")
+}
+
+/// What an answer to an unconditional request has.
+pub(super) fn changed<T>(answer: Answer<T>) -> T {
+    match answer {
+        Answer::Changed(page) => page,
+        Answer::Unchanged(_) => panic!("nobody said what is known"),
+    }
 }

@@ -47,6 +47,7 @@ fn list(by: OrderBy, direction: Direction) -> Case {
         omit_pagination: false,
         omit_date: false,
         ignore_page: false,
+        etags: false,
         bare_dates: false,
         hints: false,
         servers: 0,

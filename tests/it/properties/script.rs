@@ -18,6 +18,7 @@ pub(super) struct Conditions {
     pub(super) omit_pagination: bool,
     pub(super) omit_date: bool,
     pub(super) ignore_page: bool,
+    pub(super) etags: bool,
     pub(super) bare_dates: bool,
     /// Whether hints decide what is read.
     pub(super) hints: bool,
@@ -110,11 +111,11 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
     (
         (page_size, max_take, vec(character(), 1..=3), servers),
         (quirk(), quirk(), quirk(), quirk(), wrong_by_ms),
-        (rare(), rare(), any::<bool>()),
+        (rare(), rare(), any::<bool>(), any::<bool>()),
     )
         .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
             let (ignore_take, ignore_status, omit_pagination, omit_date, wrong_by_ms) = quirks;
-            let (ignore_page, bare_dates, hints) = rare;
+            let (ignore_page, bare_dates, hints, etags) = rare;
             // What such a server hides at first can't be distinguished later from what is new.
             let bare_dates = bare_dates && !ignore_page;
             // Neither is it where the clocks disagree, since the API's may as well be the wrong one.
@@ -129,6 +130,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
                 omit_pagination,
                 omit_date,
                 ignore_page,
+                etags,
                 bare_dates,
                 hints,
                 servers,

@@ -3,7 +3,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
     ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,7 +21,7 @@ use cortex_workflow_exporter::{
     model::{AppId, Clock, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{
-        ApiEndpoint, RequestSeen, RunsCount, SimulatedRun, SimulatedWorkflow, Simulator,
+        ApiEndpoint, Quirk, RequestSeen, RunsCount, SimulatedRun, SimulatedWorkflow, Simulator,
         SimulatorSettings,
     },
 };
@@ -55,6 +55,7 @@ pub(crate) struct Setting {
     pub(crate) history: usize,
     /// The customer's data in each run, in bytes.
     pub(crate) padding: usize,
+    pub(crate) quirks: BTreeSet<Quirk>,
     /// How long it is measured.
     pub(crate) measured: Duration,
     /// How long the API takes for an answer, in milliseconds.
@@ -76,6 +77,7 @@ impl Default for Setting {
             runs_count: RunsCount::Ever,
             history: 20,
             padding: 0,
+            quirks: BTreeSet::new(),
             measured: Duration::from_secs(3600),
             latency_ms: 20..200,
             gateway: None,
@@ -278,6 +280,7 @@ async fn lived(setting: &Setting) -> Figures {
 
 fn people(simulator: &Simulator, setting: &Setting) {
     simulator.world(|world| {
+        world.quirks.clone_from(&setting.quirks);
         for n in 0..setting.workflows {
             let mut workflow = SimulatedWorkflow::new(&format!("Workflow number {n}"));
             workflow.created_at = Some(NOON - 30 * 86_400_000);

@@ -1,0 +1,127 @@
+//! What needn't be sent, decoded or looked up again, because it is still as it was. Pure.
+
+use std::collections::HashMap;
+
+use crate::{
+    api::{Page, PageRequest, Validator},
+    model::{DAY_MS, Phase, ReadAt, Run, Workflow, WorkflowId},
+};
+
+/// The page on which the last reading of each list of runs began and ended, where all of its runs
+/// were finished: while it is the same, nothing has happened in the list. One for each workflow.
+#[derive(Debug, Default)]
+pub(super) struct SettledPages {
+    pages: HashMap<WorkflowId, (PageRequest, Validator)>,
+    /// Until when the tags of these lists aren't believed.
+    distrusted: HashMap<WorkflowId, i64>,
+}
+
+impl SettledPages {
+    /// By what this page is recognised, if it is the one that was remembered.
+    pub(super) fn known(&self, id: &WorkflowId, request: PageRequest) -> Option<Validator> {
+        let (known, validator) = self.pages.get(id)?;
+        (*known == request).then(|| validator.clone())
+    }
+
+    /// This page was sent. If the server calls it by the name of another one, its tags aren't
+    /// believed for a day, like a number of runs that missed something.
+    pub(super) fn sent(
+        &mut self,
+        id: &WorkflowId,
+        request: PageRequest,
+        page: &Page<Run>,
+        now_ms: i64,
+    ) {
+        let known = self.pages.remove(id).filter(|(known, _)| *known == request);
+        if known.is_some_and(|(_, validator)| page.validator.contradicts(&validator)) {
+            self.distrusted.insert(id.clone(), now_ms + DAY_MS);
+        }
+    }
+
+    /// A reading began and ended with this page, and what it read is durable.
+    pub(super) fn ended(
+        &mut self,
+        id: &WorkflowId,
+        request: PageRequest,
+        page: &Page<Run>,
+        now_ms: i64,
+    ) {
+        let finished = page.items.iter().all(|run| run.phase() == Phase::Finished);
+        if !finished || !page.undecodable.is_empty() {
+            return;
+        }
+        let distrusted = self.distrusted.get(id).is_some_and(|until_ms| now_ms < *until_ms);
+        let validator = page.validator.clone();
+        let validator = if distrusted { validator.without_tag() } else { validator };
+        self.pages.insert(id.clone(), (request, validator));
+    }
+
+    /// Only these workflows are left.
+    pub(super) fn retain(&mut self, is_left: impl Fn(&WorkflowId) -> bool) {
+        self.pages.retain(|id, _| is_left(id));
+        self.distrusted.retain(|id, _| is_left(id));
+    }
+}
+
+/// The pages of the list of workflows as they were read last. One that is still the same needn't be
+/// sent again.
+#[derive(Debug, Default)]
+pub struct KnownWorkflows {
+    pages: Vec<(PageRequest, Page<Workflow>)>,
+    /// Those of the reading under way.
+    next: Vec<(PageRequest, Page<Workflow>)>,
+    /// When the present reading began, and when one last asked for all pages, whatever was known.
+    now_ms: i64,
+    asked_ms: Option<i64>,
+    /// Until when the tags of the list aren't believed.
+    distrusted_until_ms: i64,
+}
+
+impl KnownWorkflows {
+    /// A reading of the list begins. What the one before read remains, if it has ended well. At
+    /// least so often, all pages are asked for whatever is known, since a tag may not change when
+    /// it should.
+    pub(super) fn begin(&mut self, now_ms: i64, ask_every_ms: i64) {
+        self.pages = std::mem::take(&mut self.next);
+        self.now_ms = now_ms;
+        if self.asked_ms.is_none_or(|asked_ms| asked_ms + ask_every_ms <= now_ms) {
+            self.asked_ms = Some(now_ms);
+        }
+    }
+
+    /// The list is read from its front again, or could not be read: nothing of it is known.
+    pub(super) fn forget(&mut self) {
+        self.next.clear();
+    }
+
+    /// By what this page is recognised, if the server may be told.
+    pub(super) fn validator(&self, request: PageRequest) -> Option<&Validator> {
+        let asked_now = self.asked_ms == Some(self.now_ms);
+        self.known(request).filter(|_| !asked_now).map(|page| &page.validator)
+    }
+
+    /// The page that is still the same.
+    pub(super) fn unchanged(
+        &self,
+        request: PageRequest,
+        read_at: ReadAt,
+    ) -> Option<Page<Workflow>> {
+        self.known(request).map(|page| Page { read_at, ..page.clone() })
+    }
+
+    /// This page was read. If the server calls it by the name of another one, the tags of the list
+    /// aren't believed for a day.
+    pub(super) fn read(&mut self, request: PageRequest, mut page: Page<Workflow>) {
+        if self.known(request).is_some_and(|known| page.validator.contradicts(&known.validator)) {
+            self.distrusted_until_ms = self.now_ms + DAY_MS;
+        }
+        if self.now_ms < self.distrusted_until_ms {
+            page.validator = page.validator.without_tag();
+        }
+        self.next.push((request, page));
+    }
+
+    fn known(&self, request: PageRequest) -> Option<&Page<Workflow>> {
+        self.pages.iter().find(|(known, _)| *known == request).map(|(_, page)| page)
+    }
+}
