@@ -3,7 +3,7 @@
 
 mod compose;
 mod docker;
-mod kubernetes;
+mod helm;
 mod systemd;
 
 use std::{

@@ -366,9 +366,8 @@ fn one_command_replaces_the_address_of_the_runbooks() {
     let command = command.expect("the document gives one");
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let rules = yaml_files("prometheus/rules").into_iter().map(|(file, _)| file);
-    let operator = "kubernetes/components/prometheus-operator/prometheusrule.yaml";
     let mut copies = Vec::new();
-    for file in rules.chain([deploy().join(operator)]) {
+    for file in rules {
         let copy = directory.path().join(file.strip_prefix(ROOT).expect("it is the project's"));
         fs::create_dir_all(copy.parent().expect("it is in a folder")).expect("likewise");
         fs::copy(file, &copy).expect("likewise");
@@ -385,7 +384,7 @@ fn one_command_replaces_the_address_of_the_runbooks() {
             .count();
         assert!(!text.contains(&format!("runbook_url: {RUNBOOKS}")), "{command}");
     }
-    assert_eq!(replaced, 2 * alerts().len(), "in the rules, and in those for the operator");
+    assert_eq!(replaced, alerts().len());
 }
 
 mod the_checks_themselves {
