@@ -1,7 +1,6 @@
-use std::{
-    sync::LazyLock,
-    time::{Instant, UNIX_EPOCH},
-};
+use std::time::UNIX_EPOCH;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Where the wall-clock time comes from, so that tests can set it.
 pub trait Clock: Send + Sync {
@@ -26,9 +25,10 @@ impl Clock for SystemClock {
         now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
     }
 
+    /// It also runs on while the host is suspended.
     fn steady_ms(&self) -> i64 {
-        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-        BEGINNING.elapsed().as_millis() as i64
+        let since_boot = clock_gettime(ClockId::Boottime);
+        since_boot.tv_sec * 1000 + since_boot.tv_nsec / 1_000_000
     }
 }
 
