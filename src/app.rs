@@ -95,6 +95,8 @@ impl App {
         let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
         let gate = Arc::new(gate);
         tokio::spawn(observe_versions(Arc::clone(&gate), stop.clone()));
+        let (following, stopped) = (ledger.clone(), stop.clone());
+        tokio::spawn(async move { stopped.run_until_cancelled(following.follow()).await });
         let supervisor =
             Supervisor::start(shared, config, pollers, load_config, access_control, stop.clone());
         let health = supervisor.health();
@@ -154,17 +156,17 @@ impl Core {
         let registry = Registry::new();
         register_process(&registry)?;
         let ledger_metrics = LedgerMetrics::new(&registry)?;
-        let ledger = Ledger::open(settings, ledger_metrics, gauges_of, clock.now_ms()).await;
+        let ledger = Ledger::open(settings, ledger_metrics, gauges_of, Arc::clone(&clock)).await;
         let ledger = ledger.with_context(|| Setting::named("state.url").to_string())?;
-        let states = ledger.states();
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;
         let pollers = shared.pollers(&config.apps, &config.poll)?;
+        let ledger = &shared.ledger;
         let options = ExpositionOptions {
             created_lines: config.metrics.created_lines,
             native_histograms: config.metrics.native_histograms,
             labels: config.metrics.labels.clone(),
         };
-        let exposition = Exposition::new(states, registry, clock).with_options(options);
+        let exposition = Exposition::new(ledger, registry, clock).with_options(options);
         Ok(Self { exposition, pollers, shared })
     }
 

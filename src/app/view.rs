@@ -21,14 +21,18 @@ pub(super) struct View {
     pub(super) clock: Arc<dyn Clock>,
     /// How the polls go.
     pub(super) health: watch::Receiver<Arc<PollHealth>>,
-    /// Whether it was ready once: a reload doesn't make it unready.
+    /// Whether it was ready once: neither a reload nor taking the lead makes it unready.
     pub(super) was_ready: AtomicBool,
 }
 
 impl View {
-    /// Whether the first poll cycle of each app has ended.
+    /// Whether the first poll cycle of each app has ended, or another exporter leads.
     pub(super) fn ready(&self) -> Result<(), String> {
         if self.was_ready.load(Relaxed) {
+            return Ok(());
+        }
+        if !self.ledger.leadership().is_held() {
+            self.was_ready.store(true, Relaxed);
             return Ok(());
         }
         let health = Arc::clone(&self.health.borrow());
@@ -53,13 +57,17 @@ impl View {
     /// The landing page's content.
     pub(super) fn overview(&self) -> Overview {
         let health = Arc::clone(&self.health.borrow());
-        let now_ms = self.clock.now_ms();
+        let (now_ms, poll_interval) = (self.clock.now_ms(), health.interval);
+        if !self.ledger.leadership().is_held() {
+            let (apps, workflows) = (Vec::new(), Vec::new());
+            return Overview { now_ms, poll_interval, stands_by: true, apps, workflows };
+        }
         let state = self.ledger.state();
         let apps = health.apps.iter().map(|(id, _)| state.apps.get(id));
         let workflows = apps.flatten().flat_map(|app| workflows(app, now_ms));
         let workflows = workflows.collect();
         let apps = health.apps.iter().map(|(id, status)| app_view(id, &status.borrow(), &state));
-        Overview { now_ms, poll_interval: health.interval, workflows, apps: apps.collect() }
+        Overview { now_ms, poll_interval, stands_by: false, apps: apps.collect(), workflows }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Overview {
     pub now_ms: i64,
     /// The poll interval; a workflow that is further behind is shown as late.
     pub poll_interval: Duration,
+    /// Whether another exporter polls, and this one stands by.
+    pub stands_by: bool,
     /// All apps.
     pub apps: Vec<AppView>,
     /// All workflows, in any order.
@@ -155,8 +157,13 @@ fn document(overview: &Overview, telemetry_path: &str, nonce: &str) -> Markup {
                     }
                 }
                 main {
-                    (apps(overview))
-                    (workflows(&rows, overview.now_ms, urgent))
+                    @if overview.stands_by {
+                        p { "Stands by: another exporter leads, polls and shows the workflows. This one \
+                             takes over when that ends or falls silent." }
+                    } @else {
+                        (apps(overview))
+                        (workflows(&rows, overview.now_ms, urgent))
+                    }
                 }
             }
         }

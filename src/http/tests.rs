@@ -89,6 +89,7 @@ fn endpoints(metrics: Arc<dyn MetricsSource>) -> Endpoints {
         overview: Arc::new(|| Overview {
             now_ms: 0,
             poll_interval: Duration::from_secs(30),
+            stands_by: false,
             apps: Vec::new(),
             workflows: Vec::new(),
         }),

@@ -10,6 +10,13 @@ pub struct LedgerError {
     pub(super) problem: Problem,
 }
 
+impl LedgerError {
+    /// Whether nothing is wrong, but that another process leads.
+    pub(super) fn stands_by(&self) -> bool {
+        matches!(self.problem, Problem::StandingBy)
+    }
+}
+
 /// What is wrong with a ledger.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
@@ -37,6 +44,9 @@ pub(super) enum Problem {
          stop the other one, or give each its own --state.url"
     )]
     InUse,
+    /// Another process uses it, on a server; this one will when that ends.
+    #[error("is used by another exporter, so this one stands by")]
+    StandingBy,
     /// The file has a second name in the file system.
     #[error(
         "has another name, too (a hard link); SQLite keeps part of it in files beside the name, so \

@@ -3,7 +3,8 @@
 //!
 //! A run's way: [`Ledger::record_runs`] → `observe`, which asks `identity` whether the run is new,
 //! `increments` what it adds, `budget` whether that has room and `hold` when it may be shown →
-//! `writer`, which writes the changes to the `store` and publishes the state.
+//! `writer`, which writes the changes to the `store` and publishes the state, while this process
+//! has the `leadership`.
 
 mod budget;
 mod changes;
@@ -13,6 +14,7 @@ mod failures;
 mod hold;
 mod identity;
 mod increments;
+mod leadership;
 mod listing;
 mod metric;
 mod metrics;
@@ -26,7 +28,7 @@ mod store;
 mod tests;
 mod writer;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, MutexGuard, watch};
 
@@ -34,6 +36,7 @@ pub use budget::CountGauges;
 pub use error::LedgerError;
 pub use exemplar::Exemplar;
 pub use failures::FailureStreak;
+pub use leadership::Leadership;
 pub use metric::{Metric, MetricKind, MetricRow, OTHER};
 pub use metrics::LedgerMetrics;
 pub use native::NativeHistogram;
@@ -45,7 +48,7 @@ pub use writer::Settings;
 
 use crate::{
     config::WorkflowFilter,
-    model::{AppId, ReadAt, RunId, Workflow, WorkflowId},
+    model::{AppId, Clock, ReadAt, RunId, Workflow, WorkflowId},
 };
 use listing::WorkflowsRead;
 use observe::{record_runs, record_vanished};
@@ -57,32 +60,83 @@ pub struct Ledger {
     writer: Arc<Mutex<Writer>>,
     published: Arc<watch::Sender<Arc<State>>>,
     metrics: LedgerMetrics,
+    leadership: Leadership,
     hold: bool,
 }
+
+/// How often a leader proves that it lives, and another process looks whether it does.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// The result of an operation on a ledger.
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
 
 impl Ledger {
     /// Opens a ledger, making it if there is none. `gauges` counts the gauges that a workflow has
-    /// besides what is added up, for the budget of series.
+    /// besides what is added up, for the budget of series. If another process uses a ledger on a
+    /// server, this one stands by: its state is empty, and nothing can be recorded, until
+    /// [`follow`](Self::follow) finds that the other one is gone.
     pub async fn open(
         settings: Settings,
         metrics: LedgerMetrics,
         gauges: CountGauges,
-        now_ms: i64,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let hold = settings.hold;
-        let writer = Writer::open(settings, metrics.clone(), gauges, now_ms).await?;
+        let (hold, now_ms) = (settings.hold, clock.now_ms());
+        let leadership = Leadership::new(clock);
+        let lead = leadership.clone();
+        let writer = Writer::open(settings, metrics.clone(), gauges, lead, now_ms).await?;
         let published = Arc::clone(&writer.published);
-        Ok(Self { writer: Arc::new(Mutex::new(writer)), published, metrics, hold })
+        let writer = Arc::new(Mutex::new(writer));
+        Ok(Self { writer, published, metrics, leadership, hold })
+    }
+
+    /// Whether this process leads, or another one does and this one stands by.
+    pub fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
+    /// Proves again and again that this process leads, or waits until it may. Ends only where
+    /// nobody else can lead.
+    pub async fn follow(&self) {
+        let mut last = None;
+        while !self.leadership.is_forever() {
+            let beat = async {
+                let error = self.beat().await.err().map(|error| error.to_string());
+                if error.is_some() && error != last {
+                    tracing::warn!(error, "The ledger is out of reach; it is tried again.");
+                }
+                last = error;
+                tokio::time::sleep(BEAT).await;
+            };
+            // It may wait for a commit that hangs, during which the time can run out.
+            let watch = async {
+                loop {
+                    tokio::time::sleep(BEAT).await;
+                    self.leadership.expire();
+                }
+            };
+            tokio::select! {
+                () = beat => {}
+                () = watch => {}
+            }
+        }
+    }
+
+    /// Proves that this process leads, or takes the lead if nobody else has it. Fails where neither
+    /// can be found out.
+    pub async fn beat(&self) -> Result<()> {
+        self.writer.lock().await.beat(self.leadership.now_ms()).await
     }
 
     /// Applies other settings from now on; the ledger's location stays as it is. If this fails,
     /// nothing has changed. As after a restart, what was not shown yet is held until a scrape has
     /// seen the rest.
     pub async fn reconfigure(&self, settings: Settings, now_ms: i64) -> Result<()> {
-        self.ready(now_ms).await?.reconfigure(settings, now_ms).await
+        let mut writer = self.writer.lock().await;
+        if self.leadership.is_held() {
+            writer.recover(now_ms).await?;
+        }
+        writer.reconfigure(settings, now_ms).await
     }
 
     /// What is durable, now and whenever it changes.

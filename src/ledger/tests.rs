@@ -11,6 +11,7 @@ mod outage;
 mod ownership;
 mod place;
 #[path = "../../tests/it/support/postgres.rs"]
+#[expect(dead_code, reason = "some of it is for other tests")]
 mod postgres;
 mod reconfigure;
 mod workflows;
@@ -29,7 +30,7 @@ use workflows::*;
 use super::*;
 use crate::{
     config::Buckets,
-    model::{Anomaly, DAY_MS, Label, Origin, Run, Status, Step, StepDuration, Timestamp},
+    model::{Anomaly, Clock, DAY_MS, Label, Origin, Run, Status, Step, StepDuration, Timestamp},
 };
 
 /// The cold start of most tests: an hour past midnight.

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use super::{
     budget::{CountGauges, GROUP, SeriesBudget, overflow_group},
     changes::{Changes, Rows, WorkflowKey},
-    error::LedgerError,
+    error::{LedgerError, Problem},
     identity::RunRecord,
+    leadership::{Leadership, SETTLE},
     metrics::LedgerMetrics,
     observe::Rules,
     ownership,
@@ -59,6 +60,9 @@ pub(super) struct Writer {
     pub(super) bounds: Bounds,
     pub(super) settings: Settings,
     pub(super) gauges: CountGauges,
+    leadership: Leadership,
+    /// From when on, by the steady clock, this process leads if it keeps the lock that it has.
+    leads_from_ms: Option<i64>,
     /// The database failed, so it isn't known what it holds, or whether it is still connected.
     needs_reload: bool,
     /// Room for more series.
@@ -70,11 +74,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens the store and publishes what it holds.
+    /// Opens the store and publishes what it holds, unless another process uses it.
     pub(super) async fn open(
         settings: Settings,
         metrics: LedgerMetrics,
         gauges: CountGauges,
+        leadership: Leadership,
         now_ms: i64,
     ) -> Result<Self, LedgerError> {
         let mut writer = Self {
@@ -86,14 +91,23 @@ impl Writer {
             bounds: Bounds::new(&settings.buckets),
             settings,
             gauges,
-            needs_reload: false,
+            leadership,
+            leads_from_ms: None,
+            needs_reload: true,
             budget: SeriesBudget::default(),
             overflowed: 0,
             reported_shared: BTreeSet::new(),
         };
         writer.metrics.limited_to(writer.settings.max_series);
-        writer.load(now_ms).await?;
-        writer.publish(State::clone(&writer.state));
+        if !writer.store.is_shared() {
+            writer.leadership.hold_forever();
+        }
+        if writer.store.waits() {
+            tracing::info!("Stands by: another exporter uses this ledger.");
+        } else {
+            let begun_ms = writer.leadership.steady_ms();
+            writer.lead(begun_ms, now_ms).await?;
+        }
         Ok(writer)
     }
 
@@ -108,7 +122,9 @@ impl Writer {
             Settings { url: self.settings.url.clone(), hold: self.settings.hold, ..settings };
         let bounds = std::mem::replace(&mut self.bounds, Bounds::new(&settings.buckets));
         let before = std::mem::replace(&mut self.settings, settings);
-        if let Err(error) = self.load(now_ms).await {
+        if !self.leadership.is_held() {
+            // It counts when it leads, and loads everything before.
+        } else if let Err(error) = self.load(now_ms).await {
             (self.settings, self.bounds) = (before, bounds);
             // Part of it may have been written; the next one to write finds out.
             self.needs_reload = true;
@@ -119,14 +135,80 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes sure of what the database holds.
+    /// Makes sure of what the database holds, and that no other process uses it.
     pub(super) async fn recover(&mut self, now_ms: i64) -> Result<(), LedgerError> {
-        if self.needs_reload {
-            self.store.reconnect().await?;
-            self.load(now_ms).await?;
-            self.needs_reload = false;
+        if !self.leadership.is_held() {
+            self.stand_by();
+        } else if !self.needs_reload {
+            return Ok(());
         }
+        let begun_ms = self.leadership.steady_ms();
+        let has_lock = self.reconnect().await.inspect_err(|_| {
+            self.leads_from_ms = None;
+            self.leadership.disconnected();
+        })?;
+        if !has_lock {
+            self.leadership.end();
+            self.stand_by();
+        }
+        if has_lock && self.may_lead() {
+            return self.lead(begun_ms, now_ms).await;
+        }
+        Err(self.store.error(Problem::StandingBy))
+    }
+
+    /// Proves that this process leads, or takes the lead if it may.
+    pub(super) async fn beat(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+        if self.leadership.is_held() && !self.needs_reload {
+            let sent_ms = self.leadership.steady_ms();
+            self.needs_reload = true;
+            if self.store.ping().await.is_ok() {
+                self.needs_reload = false;
+                self.leadership.proved(sent_ms);
+                return Ok(());
+            }
+        }
+        let recovered = self.recover(now_ms).await;
+        recovered.or_else(|error| if error.stands_by() { Ok(()) } else { Err(error) })
+    }
+
+    /// Returns whether this process has the lock. One that was taken while standing by is kept.
+    async fn reconnect(&mut self) -> Result<bool, LedgerError> {
+        if self.leads_from_ms.is_some() {
+            return self.store.ping().await.map(|()| true);
+        }
+        self.store.reconnect().await
+    }
+
+    /// Whether a process that has the lock may lead at once. One that stood by gives the one before
+    /// time to notice that it has lost the lock.
+    fn may_lead(&mut self) -> bool {
+        let now_ms = self.leadership.steady_ms();
+        let settled_ms = now_ms + SETTLE.as_millis() as i64;
+        self.leadership.is_held() || *self.leads_from_ms.get_or_insert(settled_ms) <= now_ms
+    }
+
+    /// Publishes what the database holds, of which the lock was known to be ours after this moment.
+    async fn lead(&mut self, begun_ms: i64, now_ms: i64) -> Result<(), LedgerError> {
+        self.load(now_ms).await?;
+        (self.needs_reload, self.leads_from_ms) = (false, None);
+        self.publish(State::clone(&self.state));
+        if !self.leadership.is_held() {
+            tracing::info!("Leads from now on: it polls and shows workflows.");
+        }
+        self.leadership.proved(begun_ms);
         Ok(())
+    }
+
+    /// Shows nothing of what may be another process' by now.
+    fn stand_by(&mut self) {
+        self.needs_reload = true;
+        if !self.state.apps.is_empty() {
+            tracing::warn!("Stands by from now on: it neither polls nor shows workflows.");
+            self.overflowed = 0;
+            self.metrics.folded_workflows.set(0);
+            self.publish(State { version: self.state.version, ..State::default() });
+        }
     }
 
     pub(super) fn rules(&self) -> Rules<'_> {

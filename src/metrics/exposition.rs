@@ -11,7 +11,10 @@ use super::{
     sample::{Head, MetricType, Sample, Sink},
     self_metrics,
 };
-use crate::{ledger::State, model::Clock};
+use crate::{
+    ledger::{Leadership, Ledger, State},
+    model::Clock,
+};
 
 /// What content negotiation resulted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,7 @@ impl Negotiated {
 /// rendered at each scrape.
 pub struct Exposition {
     states: watch::Receiver<Arc<State>>,
+    leadership: Leadership,
     /// The exporter's own families.
     own: Registry,
     clock: Arc<dyn Clock>,
@@ -54,11 +58,12 @@ struct Rendered {
 }
 
 impl Exposition {
-    /// An exposition of these states. `own` has the exporter's own families.
-    pub fn new(states: watch::Receiver<Arc<State>>, own: Registry, clock: Arc<dyn Clock>) -> Self {
+    /// An exposition of this ledger. `own` has the exporter's own families.
+    pub fn new(ledger: &Ledger, own: Registry, clock: Arc<dyn Clock>) -> Self {
+        let (states, leadership) = (ledger.states(), ledger.leadership().clone());
         let start_ms = clock.now_ms();
         let (options, compressed, plain) = Default::default();
-        Self { states, own, clock, start_ms, options, compressed, plain }
+        Self { states, leadership, own, clock, start_ms, options, compressed, plain }
     }
 
     /// The same with these options.
@@ -97,7 +102,9 @@ impl Exposition {
             Encoding::Identity => &self.plain,
         };
         let mut slot = slot.lock();
-        let state = Arc::clone(&self.states.borrow());
+        // At this moment: who was stopped, or cut off, and has lost the lead shows no workflow again.
+        let leads = self.leadership.is_held();
+        let state = if leads { Arc::clone(&self.states.borrow()) } else { Arc::default() };
         slot.take_if(|rendered| (rendered.version, rendered.format) != (state.version, format));
         let rendered = slot.get_or_insert_with(|| {
             self.discard_all_but(state.version);
@@ -144,7 +151,7 @@ impl Exposition {
     }
 
     fn now(&self) -> Now {
-        Now { ms: self.clock.now_ms() }
+        Now { ms: self.clock.now_ms(), leads: self.leadership.is_held() }
     }
 }
 

@@ -40,6 +40,8 @@ enum Source {
 pub struct Now {
     /// Our own clock: milliseconds since the Unix epoch.
     pub ms: i64,
+    /// Whether this process leads.
+    pub leads: bool,
 }
 
 /// All families that come out of the ledger, the vital ones first.
@@ -50,7 +52,7 @@ pub static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
     runs.chain(VITAL_GAUGES).chain(others).chain(OTHER_GAUGES).collect()
 });
 
-const VITAL_GAUGES: [Family; 8] = [
+const VITAL_GAUGES: [Family; 9] = [
     Family {
         name: "cortex_workflow_consecutive_failures",
         help: "How many of the latest finished runs FAILED in a row, as of the last poll.",
@@ -68,6 +70,12 @@ const VITAL_GAUGES: [Family; 8] = [
         help: "When the last complete, successful poll cycle of the app ended.",
         more_labels: &[],
         source: Source::App(last_success),
+    },
+    Family {
+        name: "cortex_workflow_exporter_leader",
+        help: "Whether this exporter polls and shows workflows (1), or stands by for another (0).",
+        more_labels: &[],
+        source: Source::Live(leader),
     },
     Family {
         name: "cortex_workflow_exporter_poll_lag_seconds",
@@ -293,6 +301,10 @@ fn last_success(app: &AppState, samples: &mut Samples<'_>) {
     if let Some(ms) = app.record.succeeded_ms {
         samples.gauge(&[], seconds(ms));
     }
+}
+
+fn leader(_: &State, now: Now, samples: &mut Samples<'_>) {
+    samples.gauge(&[], f64::from(u8::from(now.leads)));
 }
 
 fn poll_lag(state: &State, now: Now, samples: &mut Samples<'_>) {

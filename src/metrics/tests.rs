@@ -46,7 +46,8 @@ impl FilledLedger {
             hold: false,
         };
         let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-        let ledger = Ledger::open(settings, metrics, gauges_of, NOW).await.expect("it opens");
+        let ledger =
+            Ledger::open(settings, metrics, gauges_of, Arc::new(Stopped)).await.expect("it opens");
         let kept = exposition(&ledger);
         let workflows = (0..workflows).map(workflow).collect();
         let world = Self { ledger, workflows, kept, runs: 0 };
@@ -115,7 +116,7 @@ fn exposition(ledger: &Ledger) -> Exposition {
     let own = Registry::new();
     let counter = IntCounter::new("own_total", "Something of the exporter's own.");
     own.register(Box::new(counter.expect("a good name"))).expect("a new registry");
-    Exposition::new(ledger.states(), own, Arc::new(Stopped))
+    Exposition::new(ledger, own, Arc::new(Stopped))
 }
 
 fn app() -> AppId {

@@ -51,6 +51,17 @@ struct Progress {
     refused: u32,
 }
 
+impl Progress {
+    fn new(settings: &PollerSettings, clock: &dyn Clock) -> Self {
+        Self {
+            schedule: Schedule::new(&settings.poll, clock.steady_ms()),
+            stats: CycleStats::default(),
+            key_error: None,
+            refused: 0,
+        }
+    }
+}
+
 /// What to do next.
 pub(super) enum Job {
     /// Read the list of workflows.
@@ -72,12 +83,7 @@ impl Poller {
         metrics: PollerMetrics,
     ) -> Self {
         metrics.init_series(&settings.app_id);
-        let progress = Progress {
-            schedule: Schedule::new(&settings.poll, clock.steady_ms()),
-            stats: CycleStats::default(),
-            key_error: None,
-            refused: 0,
-        };
+        let progress = Progress::new(&settings, &*clock);
         let status = PollerStatus::default();
         let runs_read = Arc::clone(&status.runs_read);
         Self {
@@ -87,6 +93,19 @@ impl Poller {
             status: watch::Sender::new(status),
             progress: Mutex::new(progress),
         }
+    }
+
+    /// Another process polls: whether the API answers is not known here.
+    pub(super) fn stand_by(&self) {
+        self.metrics.stand_by(self.app_id());
+    }
+
+    /// This process polls now: everything is to be read.
+    pub(super) fn start_anew(&self) {
+        self.metrics.init_series(self.app_id());
+        *self.progress.lock() = Progress::new(&self.reader.settings, &*self.reader.clock);
+        let runs_read = Arc::clone(&self.status.borrow().runs_read);
+        self.status.send_replace(PollerStatus { runs_read, ..PollerStatus::default() });
     }
 
     /// The app that it reads, as it is called in requests.

@@ -73,6 +73,11 @@ impl PollerMetrics {
         }
     }
 
+    /// The app is polled by another process.
+    pub(super) fn stand_by(&self, app: &AppId) {
+        let _ = self.up.remove_label_values(&[app.as_str()]);
+    }
+
     /// Makes the app's series exist, at 0 if they don't yet.
     pub(super) fn init_series(&self, app: &AppId) {
         self.up.with_label_values(&[app.as_str()]);

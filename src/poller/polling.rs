@@ -23,7 +23,7 @@ pub struct Polling {
 }
 
 impl Polling {
-    /// All of these must share one rate limiter.
+    /// All of these must share one ledger and one rate limiter.
     pub fn new(pollers: Vec<Poller>) -> Self {
         Self { pollers }
     }
@@ -33,11 +33,32 @@ impl Polling {
         Watchdog::new(self.pollers.iter().map(Poller::heartbeat).collect())
     }
 
-    /// Polls until it is stopped.
+    /// Polls while this process leads, until it is stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let polling = drive(&self.pollers, || false);
-        let both = async { tokio::join!(polling, lag::monitor(&self.pollers)) };
-        stop.run_until_cancelled(both).await;
+        stop.run_until_cancelled(async {
+            loop {
+                self.lead().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until this process leads, and polls until it no longer does. What is under way then is
+    /// given up; the ledger would not take it.
+    async fn lead(&self) {
+        let Some(first) = self.pollers.first() else { return std::future::pending().await };
+        let leadership = first.reader.ledger.leadership();
+        if !leadership.is_held() {
+            self.pollers.iter().for_each(Poller::stand_by);
+        }
+        leadership.gained().await;
+        self.pollers.iter().for_each(Poller::start_anew);
+        tokio::select! {
+            () = leadership.lost() => {}
+            ((), ()) = async {
+                tokio::join!(drive(&self.pollers, || false), lag::monitor(&self.pollers))
+            } => {}
+        }
     }
 }
 

@@ -33,13 +33,14 @@ const PER_WORKFLOW: [(&str, &str, &[&str]); 15] = [
     ("info", "gauge", &["app_id", "app", "key", "version", "enabled"]),
     ("exporter_workflow_last_poll_timestamp_seconds", "gauge", &[]),
 ];
-const OWN: [(&str, &str, &[&str]); 17] = [
+const OWN: [(&str, &str, &[&str]); 18] = [
     ("build_info", "gauge", &["version", "revision", "rustversion"]),
     ("up", "gauge", &["app_id"]),
     ("last_success_timestamp_seconds", "gauge", &["app_id"]),
     ("poll_duration_seconds", "histogram", &["app_id"]),
     ("polls_total", "counter", &["app_id", "result"]),
     ("poll_lag_seconds", "gauge", &[]),
+    ("leader", "gauge", &[]),
     ("api_requests_total", "counter", &["endpoint", "code"]),
     ("api_request_duration_seconds", "histogram", &["endpoint"]),
     ("api_rate_limit_requests_per_minute", "gauge", &[]),

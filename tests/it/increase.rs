@@ -207,7 +207,7 @@ impl Script {
 }
 
 /// How much a counter grew as Prometheus takes it, exactly: a step down is a reset.
-fn growth(samples: &[(i64, f64)]) -> f64 {
+pub(crate) fn growth(samples: &[(i64, f64)]) -> f64 {
     let steps = samples.windows(2).map(|pair| {
         let [(_, before), (_, after)] = [pair[0], pair[1]];
         if after < before { after } else { after - before }

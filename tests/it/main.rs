@@ -14,6 +14,7 @@ mod dependencies;
 mod deploy;
 mod docs;
 mod exposition;
+mod failover;
 mod formats;
 mod hostile;
 mod increase;

@@ -18,6 +18,7 @@ fn page(workflows: Vec<WorkflowView>, last_error: Option<&str>) -> LandingPage {
     let overview = Overview {
         now_ms: NOW,
         poll_interval: Duration::from_secs(30),
+        stands_by: false,
         apps: vec![AppView {
             id: AppId::new("app_1").expect("an id"),
             up: Some(last_error.is_none()),
@@ -117,4 +118,18 @@ fn lengths_of_time_are_written_for_people() {
     ] {
         assert_eq!(words_for(ms), words, "{ms}");
     }
+}
+
+#[test]
+fn an_exporter_that_stands_by_says_so_instead_of_that_nothing_is_known() {
+    let overview = Overview {
+        now_ms: NOW,
+        poll_interval: Duration::from_secs(30),
+        stands_by: true,
+        apps: Vec::new(),
+        workflows: Vec::new(),
+    };
+    let html = LandingPage::new(&overview, "/metrics").html;
+    assert!(html.contains("Stands by: another exporter leads"), "{html}");
+    assert!(!html.contains("None is known yet"), "{html}");
 }

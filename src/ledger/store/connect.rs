@@ -1,27 +1,54 @@
 //! Connects to a database that is ours or new, after checking that it is.
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, error::DatabaseError};
+use std::{io::ErrorKind, time::Duration};
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
+use tokio::time::timeout;
 
 use super::location::{APPLICATION_ID, Location};
-use crate::ledger::error::Problem;
+use crate::ledger::{error::Problem, leadership::LEASE};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/ledger/migrations");
 
-/// `lock_not_available`, <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// How long a server may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects for writing, and brings the schema up to date. On a server this takes the lock.
-pub(super) async fn connect(location: &Location) -> Result<AnyConnection, Problem> {
-    let mut connection = connect_to(location, "mode=rwc").await?;
+/// Connects for writing, and brings the schema up to date. On a server this takes the lock; if
+/// another process has it, nothing is changed, and the connection is one that `waits` for it.
+/// Returns whether the lock is ours.
+pub(super) async fn connect(
+    location: &Location,
+    waits: Option<AnyConnection>,
+) -> Result<(AnyConnection, bool), Problem> {
+    let is_new = waits.is_none();
+    let mut connection = match (location, waits) {
+        (_, Some(connection)) => connection,
+        (Location::Server { .. }, None) => {
+            let connecting = timeout(CONNECT_TIMEOUT, connect_to(location, "")).await;
+            let timed_out = |_| sqlx::Error::Io(ErrorKind::TimedOut.into());
+            let mut connection = connecting.map_err(timed_out)??;
+            limit_silence(&mut connection).await?;
+            connection
+        }
+        (Location::File(_) | Location::Memory, None) => connect_to(location, "mode=rwc").await?,
+    };
     match location {
-        Location::Server { .. } => lock(&mut connection).await?,
+        Location::Server { .. } => {
+            if !take_lock(&mut connection).await? {
+                if is_new {
+                    // Better refused now than when it is needed.
+                    has_schema(&mut connection).await?;
+                }
+                return Ok((connection, false));
+            }
+        }
         Location::File(_) | Location::Memory => set_up(&mut connection).await?,
     }
     has_schema(&mut connection).await?;
     // `run` would do, but its future can't move between threads (rust-lang/rust#100013).
     let migrated = MIGRATIONS.run_direct(None, &mut connection, false).await;
     migrated.map_err(|error| sqlx::Error::Migrate(Box::new(error)))?;
-    Ok(connection)
+    Ok((connection, true))
 }
 
 /// Connects without checking anything.
@@ -55,25 +82,26 @@ async fn set_up(connection: &mut AnyConnection) -> Result<(), Problem> {
     }
 }
 
-/// Waits a little for the lock on a schema: a server needs a moment to notice that its holder is
-/// gone. A host that vanished is noticed by the keep-alives, within a minute. The lock holds as
-/// long as the connection, which is the one that writes: a process without the lock can't write.
-async fn lock(connection: &mut AnyConnection) -> Result<(), Problem> {
-    // Together these are one transaction, which is how long `LOCAL` holds; the lock outlives it.
+/// Has the server end this session, and with it the lock, when it hears nothing from this process
+/// for as long as that may lead without proof, or can't send it anything. Before version 14 it
+/// doesn't know these settings but for the last; then the keep-alives notice a host that vanished,
+/// within a minute.
+async fn limit_silence(connection: &mut AnyConnection) -> Result<(), Problem> {
     let sql = format!(
         "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
-         SET tcp_keepalives_count = 3; SET LOCAL lock_timeout = '3s'; \
-         SELECT pg_advisory_lock({APPLICATION_ID}, hashtext(coalesce(current_schema(), '')))"
+         SET tcp_keepalives_count = 3; \
+         SELECT set_config(name, '{}', false) FROM pg_catalog.pg_settings WHERE name IN \
+         ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'tcp_user_timeout')",
+        LEASE.as_millis()
     );
-    let locked = sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await;
-    locked.map(|_| ()).map_err(|error| {
-        let code = error.as_database_error().and_then(DatabaseError::code);
-        if code.as_deref() == Some(LOCK_NOT_AVAILABLE) { Problem::InUse } else { error.into() }
-    })
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
 }
 
-/// Whether the lock on a schema is free.
-pub(super) async fn is_free(connection: &mut AnyConnection) -> Result<bool, Problem> {
+/// Takes the lock on a schema, if it is free. It holds as long as the connection, which is the one
+/// that writes: a process without the lock can't write. Waiting for it within the server would keep
+/// a snapshot, and so `VACUUM` from its work.
+pub(super) async fn take_lock(connection: &mut AnyConnection) -> Result<bool, Problem> {
     let sql = format!(
         "SELECT pg_try_advisory_lock({APPLICATION_ID}, hashtext(coalesce(current_schema(), '')))"
     );

@@ -3,7 +3,7 @@
 use std::{fs, fs::File, path::Path};
 
 use super::{
-    connect::{connect_to, has_schema, is_free},
+    connect::{connect_to, has_schema, take_lock},
     location::{Location, beside, check_file},
 };
 use crate::ledger::{LedgerError, error::Problem};
@@ -62,5 +62,5 @@ async fn server(location: &Location) -> Result<LedgerStatus, Problem> {
         return Ok(LedgerStatus::New);
     }
     // The lock goes with the connection.
-    Ok(if is_free(&mut connection).await? { LedgerStatus::Idle } else { LedgerStatus::InUse })
+    Ok(if take_lock(&mut connection).await? { LedgerStatus::Idle } else { LedgerStatus::InUse })
 }

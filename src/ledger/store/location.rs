@@ -18,7 +18,7 @@ use crate::ledger::error::{LedgerError, Problem};
 pub(super) const APPLICATION_ID: i32 = 0x4378_574C;
 
 /// How long to wait for a lock: its holder may just be ending.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a server may take for one piece of work, so that one that went silent doesn't hold up
 /// everything for ever.

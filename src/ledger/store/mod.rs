@@ -6,24 +6,29 @@ mod location;
 mod rows;
 mod statements;
 
-use std::{collections::HashMap, fs::File, io::ErrorKind};
+use std::{collections::HashMap, fs::File, io::ErrorKind, time::Duration};
 
 use sqlx::{AnyConnection, Connection as _};
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 pub use inspect::{LedgerStatus, inspect};
 pub(super) use statements::{Batch, Loaded};
 
-use super::{LedgerError, error::Problem, identity::RunRecord, series::Bounds};
+use super::{LedgerError, error::Problem, identity::RunRecord, leadership::LEASE, series::Bounds};
 use crate::model::RunId;
 use connect::connect;
-use location::Location;
+use location::{LOCK_TIMEOUT, Location};
 
 /// A database that holds a ledger.
 pub(super) struct Store {
     location: Location,
-    /// `None` after reconnecting failed.
+    /// With the lock. `None` after reconnecting failed, and while another process has the lock.
     connection: Option<AnyConnection>,
+    /// A connection to a server without the lock.
+    waiting: Option<AnyConnection>,
     /// A connection to a file that was given up and has still to end.
     ending: Option<JoinHandle<()>>,
     /// Held until the store is dropped.
@@ -32,11 +37,35 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens a ledger, making it if there is none. Refuses what is not one, without changing it.
+    /// One that another process uses is refused if it is a file, and not read if it is on a server.
     pub(super) async fn open(url: &str) -> Result<Self, LedgerError> {
         let location = Location::resolve(url)?;
         let lock = location.run(location.claim()).await?;
-        let connection = location.run(connect(&location)).await?;
-        Ok(Self { location, connection: Some(connection), ending: None, _lock: lock })
+        let (connection, waiting, ending) = (None, None, None);
+        let mut store = Self { location, connection, waiting, ending, _lock: lock };
+        store.connect().await?;
+        // A server needs a moment to notice that the process before is gone.
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        while store.waits() && Instant::now() < deadline {
+            sleep(Duration::from_millis(50)).await;
+            store.connect().await?;
+        }
+        Ok(store)
+    }
+
+    /// Whether other processes can wait for this one's end.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.location, Location::Server { .. })
+    }
+
+    /// Whether another process has the lock.
+    pub(super) fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whatever is wrong with this ledger.
+    pub(super) fn error(&self, problem: Problem) -> LedgerError {
+        LedgerError { ledger: self.location.to_string(), problem }
     }
 
     /// Ends the connection in order; SQLite then moves its log into the file.
@@ -47,11 +76,12 @@ impl Store {
         }
     }
 
-    /// Connects anew, after an error that left it unclear what was written.
-    pub(super) async fn reconnect(&mut self) -> Result<(), LedgerError> {
+    /// Connects anew, after an error that left it unclear what was written, or looks whether the
+    /// process that has the lock is gone. Returns whether the lock is ours.
+    pub(super) async fn reconnect(&mut self) -> Result<bool, LedgerError> {
         // With its only connection, a database in memory would be gone.
         if matches!(self.location, Location::Memory) {
-            return Ok(());
+            return Ok(true);
         }
         // First, since a server's lock belongs to this connection. A server finishes its work and
         // then releases the lock; for a file, a thread of ours may still be at work, and its
@@ -66,8 +96,23 @@ impl Store {
             let _ = ending.await;
             self.ending = None;
         }
-        self.connection = Some(self.location.run(connect(&self.location)).await?);
+        self.connect().await?;
+        Ok(!self.waits())
+    }
+
+    async fn connect(&mut self) -> Result<(), LedgerError> {
+        let waiting = self.waiting.take();
+        let (connection, has_lock) = self.location.run(connect(&self.location, waiting)).await?;
+        *if has_lock { &mut self.connection } else { &mut self.waiting } = Some(connection);
         Ok(())
+    }
+
+    /// Makes sure that the server still has this session, and so the lock.
+    pub(super) async fn ping(&mut self) -> Result<(), LedgerError> {
+        let Self { location, connection, .. } = self;
+        let ping = async { Ok(connected(connection)?.ping().await?) };
+        let ping = timeout(LEASE, location.run(ping)).await;
+        ping.unwrap_or_else(|_| Err(self.error(sqlx::Error::Io(ErrorKind::TimedOut.into()).into())))
     }
 
     /// Reads everything but the identities of finished runs. `first_published` is the version of

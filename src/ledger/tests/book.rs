@@ -18,6 +18,15 @@ pub(super) struct Book {
     pub(super) workflow: WorkflowId,
 }
 
+/// A clock that stands.
+struct At(i64);
+
+impl Clock for At {
+    fn now_ms(&self) -> i64 {
+        self.0
+    }
+}
+
 pub(super) fn settings(url: &str) -> Settings {
     Settings {
         apps: vec![app()],
@@ -92,8 +101,9 @@ impl Book {
     async fn open_at(settings: Settings, now_ms: i64) -> Self {
         let registry = Registry::new();
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger =
-            Ledger::open(settings.clone(), metrics, |_| GAUGES, now_ms).await.expect("it opens");
+        let ledger = Ledger::open(settings.clone(), metrics, |_| GAUGES, Arc::new(At(now_ms)))
+            .await
+            .expect("it opens");
         let workflow = workflow("w").id;
         Self { ledger, registry, settings, now_ms, ahead_ms: (0, 0), workflow }
     }

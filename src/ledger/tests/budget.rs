@@ -134,7 +134,7 @@ async fn as_many_series_are_reserved_for_gauges_as_a_workflow_shows_or_usually_h
     let ended = (0..31).map(|n| fresh(&format!("ended{n}"), &word(n), 20 * SECOND));
     book.read(&open.chain(ended).collect::<Vec<_>>()).await;
     let clock = Arc::new(crate::model::SystemClock);
-    let text = Exposition::new(book.ledger.states(), Registry::new(), clock).text();
+    let text = Exposition::new(&book.ledger, Registry::new(), clock).text();
     let counted = text.lines().filter(|line| line.contains("workflow_id=\"w\""));
     let is_gauge = |line: &&str| {
         !["_total{", "_bucket{", "_sum{", "_count{"].iter().any(|it| line.contains(it))

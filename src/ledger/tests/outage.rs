@@ -3,7 +3,7 @@
 use super::{postgres::Postgres, *};
 use crate::{
     metrics::{Exposition, FAMILIES, MetricType},
-    model::{Clock, TestResults},
+    model::TestResults,
 };
 
 /// A clock that stands a while after what is recorded.
@@ -17,7 +17,7 @@ impl Clock for Later {
 
 /// All samples of gauges.
 fn gauges(book: &Book) -> Vec<String> {
-    let text = Exposition::new(book.ledger.states(), Registry::new(), Arc::new(Later)).text();
+    let text = Exposition::new(&book.ledger, Registry::new(), Arc::new(Later)).text();
     let gauges = FAMILIES.iter().filter(|family| family.kind() == MetricType::Gauge);
     let samples = gauges.flat_map(|family| {
         let of_family: Vec<_> = text.lines().filter(|line| line.starts_with(family.name)).collect();

@@ -58,7 +58,8 @@ async fn filled() -> (Ledger, Exposition) {
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-    let ledger = Ledger::open(settings, metrics, gauges_of, 0).await.expect("it opens");
+    let ledger =
+        Ledger::open(settings, metrics, gauges_of, Arc::new(SystemClock)).await.expect("it opens");
     let workflows: Vec<_> = (0..WORKFLOWS).map(workflow).collect();
     let filter = WorkflowFilter::default();
     ledger.record_workflows(&app(), &workflows, &filter, at()).await.expect("it is recorded");
@@ -68,7 +69,7 @@ async fn filled() -> (Ledger, Exposition) {
         }
     }
     let clock = Arc::new(SystemClock);
-    let exposition = Exposition::new(ledger.states(), Registry::new(), clock);
+    let exposition = Exposition::new(&ledger, Registry::new(), clock);
     (ledger, exposition)
 }
 

@@ -89,7 +89,7 @@ impl Exporter {
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
         let ledger =
-            Ledger::open(settings, metrics, gauges_of, clock.now_ms()).await.expect("it opens");
+            Ledger::open(settings, metrics, gauges_of, Arc::clone(&clock)).await.expect("it opens");
         let cortex = Cortex {
             api_url: format!("http://{}", place.api).parse().expect("a URL"),
             app_id: app_id.clone(),
@@ -118,7 +118,7 @@ impl Exporter {
             settings,
             PollerMetrics::new(&registry).expect("a new registry"),
         );
-        let exposition = Exposition::new(ledger.states(), registry, Arc::clone(&clock));
+        let exposition = Exposition::new(&ledger, registry, Arc::clone(&clock));
         let exposition = Arc::new(exposition);
         let gate = ReleaseGate::new(Arc::clone(&exposition), ledger.clone(), clock, HOLD);
         Self { poller, exposition, gate: Arc::new(gate), ledger, connections: 0 }

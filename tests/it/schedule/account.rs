@@ -310,7 +310,7 @@ async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
         hold: false,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
-    Ledger::open(settings, metrics, gauges_of, clock.now_ms()).await.expect("a ledger in memory")
+    Ledger::open(settings, metrics, gauges_of, Arc::clone(clock)).await.expect("a ledger in memory")
 }
 
 pub(crate) fn app() -> AppId {

@@ -31,6 +31,7 @@ server start -o "$options -c max_connections=300"
 while read -r order; do
   case $order in
     stop) server stop -m immediate ;;
+    restart) server restart -m fast -o "$options" ;;
     start) server start -o "$options" ;;
   esac
 done
@@ -77,6 +78,16 @@ impl Postgres {
     /// Starts it again where it crashed.
     pub(crate) fn come_back(&mut self) {
         self.order("start");
+    }
+
+    /// Restarts it as an administrator would: what is under way is broken off, and ends in order.
+    pub(crate) fn restart(&mut self) {
+        self.order("restart");
+    }
+
+    /// Its socket in the file system.
+    pub(crate) fn socket(&self) -> std::path::PathBuf {
+        std::path::Path::new(&self.directory).join(".s.PGSQL.5432")
     }
 
     fn order(&mut self, command: &str) {
