@@ -1,6 +1,7 @@
 //! The composition root: opens and checks everything, then starts it, then drains it. Uses all
 //! modules below it.
 
+mod links;
 mod progress;
 mod shared;
 mod supervisor;
@@ -159,6 +160,7 @@ impl Core {
         let ledger = Ledger::open(settings, ledger_metrics, gauges_of, Arc::clone(&clock)).await;
         let ledger = ledger.with_context(|| Setting::named("state.url").to_string())?;
         let shared = Shared::new(&registry, ledger, Arc::clone(&clock), config.rate_limit)?;
+        shared.links.replace(config);
         let pollers = shared.pollers(&config.apps, &config.poll)?;
         let ledger = &shared.ledger;
         let options = ExpositionOptions {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use prometheus::{Gauge, IntGauge, Registry};
 
+use super::links::Links;
 use crate::{
     api::{ApiMetrics, Client, RateLimiter},
     config::{self, Config, Poll},
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reloads: ReloadMetrics,
+    pub(super) links: Links,
     rate_limiter: Arc<RateLimiter>,
     api_metrics: ApiMetrics,
     poller_metrics: PollerMetrics,
@@ -61,6 +63,7 @@ impl Shared {
         Ok(Self {
             ledger,
             reloads: ReloadMetrics::new(registry, clock.now_ms())?,
+            links: Links::new(registry)?,
             clock,
             rate_limiter: Arc::new(RateLimiter::new(rate_limit)),
             api_metrics: ApiMetrics::new(registry)?,

@@ -156,6 +156,7 @@ impl Supervisor {
         // From here on nothing can fail.
         let keys_changed = refresh_keys(&self.running.clients);
         self.shared.limit(config.rate_limit);
+        self.shared.links.replace(&config);
         self.access_control.replace(config.web.config.clone());
         telemetry::set_level(config.log.level);
         if let Some(pollers) = pollers {

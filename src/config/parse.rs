@@ -56,13 +56,28 @@ pub(super) fn app_id(text: &str) -> Result<AppId, String> {
 }
 
 pub(super) fn api_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text)
-        .map_err(|error| format!("not a URL like https://api.withcortex.ai: {error}"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a user or password does not belong in the URL; the API key is enough".into());
-    }
+    base_url(text, "https://api.withcortex.ai")
+}
+
+/// An address to which paths are appended, without a slash at its end.
+pub(super) fn external_url(text: &str) -> Result<String, String> {
+    let url = base_url(text, "https://exporter.example/cortex")?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn base_url(text: &str, example: &str) -> Result<Url, String> {
+    let url = web_url(text, example)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err("remove what begins with \"?\" or \"#\"".into());
+    }
+    Ok(url)
+}
+
+/// A URL for the web, which holds no secrets.
+pub(super) fn web_url(text: &str, example: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("not a URL like {example}: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a user or password does not belong in the URL".into());
     }
     match url.scheme() {
         "https" | "http" => Ok(url),
@@ -187,7 +202,7 @@ const MAX_LABEL_LENGTH: usize = 128;
 
 /// The names that a label of the operator's can't have: those that the families have already, those
 /// that the formats give a meaning to, and those that Prometheus sets for each target.
-pub const TAKEN_LABELS: [&str; 21] = [
+pub const TAKEN_LABELS: [&str; 22] = [
     "app",
     "app_id",
     "code",
@@ -206,6 +221,7 @@ pub const TAKEN_LABELS: [&str; 21] = [
     "status",
     "step",
     "step_type",
+    "url",
     "version",
     "workflow",
     "workflow_id",

@@ -267,6 +267,16 @@ pub static SETTINGS: &[Setting] = &[
         ..WEB
     },
     Setting {
+        name: "web.external-url",
+        kind: Kind::String("URL", |draft, text| {
+            put(&mut draft.config.web.external_url, parse::external_url(text).map(Some))
+        }),
+        help: "Where people reach this exporter, for the links in alerts; may have a path, if a proxy \
+               adds one. No default: without it, alerts have no such links. Example: \
+               https://exporter.example/cortex",
+        ..WEB
+    },
+    Setting {
         name: "metrics.hold-timeout",
         kind: Kind::Duration(Duration::ZERO..=DAY, |draft, time| {
             draft.config.metrics.hold_timeout = time;

@@ -186,6 +186,8 @@ pub struct Web {
     pub telemetry_path: String,
     /// Maximum number of requests in work at once; more are answered with 503.
     pub max_requests: usize,
+    /// Where people reach the exporter, without a slash at the end.
+    pub external_url: Option<String>,
     /// Who may connect, and how.
     pub config: WebConfig,
 }

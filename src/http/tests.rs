@@ -104,6 +104,7 @@ fn web(listen_addresses: Vec<SocketAddr>) -> Web {
         listen_addresses,
         telemetry_path: "/metrics".into(),
         max_requests: 1,
+        external_url: None,
         config: WebConfig::default(),
     }
 }

@@ -54,7 +54,7 @@ fn exposed_families(samples: &Samples) -> BTreeMap<String, Family> {
 
 #[tokio::test]
 async fn the_metrics_tables_list_exactly_the_families_that_are_served() {
-    let mut demo = Process::demo();
+    let mut demo = Process::demo_with(&["--web.external-url=https://exporter.example"]);
     let url = demo.ready_url().await;
     let mut real = exposed_families(&scrape(&url).await);
     for family in FAMILIES.iter() {

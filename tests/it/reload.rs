@@ -273,3 +273,24 @@ async fn a_new_key_behind_an_exchanged_link_is_noticed_for_each_app_without_a_re
     let log = scene.exporter.log();
     assert!(!log.contains(KEY) && !log.contains("no-longer-good"), "{log}");
 }
+
+#[tokio::test]
+async fn the_address_for_people_is_a_series_while_it_is_configured() {
+    let scene = Scene::start("").await;
+    let urls = |samples: &Samples| {
+        let found = samples.matching("cortex_workflow_exporter_external_url_info", &[]);
+        let found = found.map(|(series, value)| (series.labels["url"].clone(), value));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(urls(&scrape(&scene.url).await), []);
+    for (external_url, expected) in [
+        ("external_url: 'https://one.test/'", vec![("https://one.test".to_owned(), 1.0)]),
+        ("external_url: 'https://two.test/x'", vec![("https://two.test/x".to_owned(), 1.0)]),
+        ("max_requests: 40", vec![]),
+    ] {
+        let text = text(&scene.api, "").replace("web: {", &format!("web: {{{external_url}, "));
+        scene.file.write("config.yml", &text);
+        assert_eq!(scene.reload().await.0, 200, "{}", scene.exporter.log());
+        assert_eq!(urls(&scrape(&scene.url).await), expected);
+    }
+}

@@ -127,6 +127,39 @@ fn plain_http_is_for_loopback_unless_allowed() {
 }
 
 #[test]
+fn people_reach_the_exporter_at_an_address_that_paths_can_be_appended_to() {
+    assert_eq!(valid(&[]).web.external_url, None);
+    for (url, expected) in [
+        ("https://h", "https://h"),
+        ("http://H:10058/", "http://h:10058"),
+        ("https://h/cortex/", "https://h/cortex"),
+        ("https://h/a/b//", "https://h/a/b"),
+        ("https://größe.test/ä", "https://xn--gre-6ka8i.test/%C3%A4"),
+        ("http://[::1]:1", "http://[::1]:1"),
+    ] {
+        let external_url = valid(&["--web.external-url", url]).web.external_url;
+        assert_eq!(external_url.as_deref(), Some(expected), "{url}");
+    }
+    for (url, part) in [
+        ("exporter.example", "not a URL like https://exporter.example/cortex"),
+        ("", "not a URL"),
+        ("//h", "not a URL"),
+        ("\"https://h\"", "not a URL"),
+        ("https://", "not a URL"),
+        ("ftp://h", "use https"),
+        ("javascript:alert(1)", "use https"),
+        ("https://h/?a=b", "remove"),
+        ("https://h/#a", "remove"),
+        ("https://me:hunter2@h/", "user or password"),
+        ("https://me@h/", "user or password"),
+    ] {
+        let error = wrong(&["--web.external-url", url]);
+        assert!(error.contains("--web.external-url"), "{error}");
+        assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
 fn the_password_of_the_database_is_shown_nowhere() {
     let config = valid(&["--state.url=postgres://me:hunter2@db/exporter"]);
     assert!(!format!("{config:?}").contains("hunter2"));

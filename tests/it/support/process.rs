@@ -110,9 +110,14 @@ impl Process {
 
     /// Starts `demo` on free ports.
     pub(crate) fn demo() -> Self {
+        Self::demo_with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn demo_with(flags: &[&str]) -> Self {
         let arguments =
             ["demo", "--web.listen-address=127.0.0.1:0", "--simulator.listen-address=127.0.0.1:0"];
-        Self::spawn(&arguments, &[])
+        Self::spawn(&[&arguments, flags].concat(), &[])
     }
 
     /// Its base URL, without a slash at the end, as soon as it has logged it.

@@ -49,7 +49,8 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
          workflows:\n  include: ['prod-.*', live]\n  exclude: .*-old\n\
          metrics: {hold_timeout: 5m}\n\
          state: {url: 'sqlite::memory:', retention: 60d}\n\
-         web: {listen_address: ['127.0.0.1:1', ':2'], telemetry_path: /m, max_requests: 3}\n\
+         web: {listen_address: ['127.0.0.1:1', ':2'], telemetry_path: /m, max_requests: 3,\n  \
+         external_url: 'https://h/'}\n\
          log: {level: debug, format: json}\n",
     );
     let app = &config.apps[0];
@@ -64,6 +65,7 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
     assert_eq!(config.state.retention.as_secs(), 60 * 86_400);
     assert_eq!(config.web.listen_addresses.len(), 2);
     assert_eq!((config.web.telemetry_path.as_str(), config.web.max_requests), ("/m", 3));
+    assert_eq!(config.web.external_url.as_deref(), Some("https://h"));
     assert_eq!(config.metrics.hold_timeout.as_secs(), 300);
     assert_eq!(config.log.level, tracing::Level::DEBUG);
 }
