@@ -58,6 +58,11 @@ fn on_postgresql() -> Value {
     )
 }
 
+/// Two exporters.
+fn pair() -> Value {
+    with(on_postgresql(), &[("replicaCount", json!(2))])
+}
+
 /// Values with some set otherwise, each by its path.
 fn with(mut values: Value, changes: &[(&str, Value)]) -> Value {
     for (path, value) in changes {
@@ -114,7 +119,7 @@ fn linted(values: &Value) -> (bool, String) {
 
 #[test]
 fn the_linter_has_nothing_against_the_chart() {
-    for values in [least(), everything(), on_postgresql()] {
+    for values in [least(), everything(), on_postgresql(), pair()] {
         let (content, why) = linted(&values);
         assert!(content && why.contains("0 chart(s) failed"), "{why}");
     }
@@ -137,7 +142,8 @@ fn judged(version: &str, resources: &[&Value]) -> (bool, String) {
 
 #[test]
 fn kubernetes_understands_all_of_it() {
-    for (values, kinds) in [(least(), 5), (everything(), 11), (on_postgresql(), 10)] {
+    let all = [(least(), 5), (everything(), 11), (on_postgresql(), 10), (pair(), 11)];
+    for (values, kinds) in all {
         let resources = rendered(&values);
         let own: Vec<_> = resources.iter().filter(|resource| !of_the_operator(resource)).collect();
         assert_eq!(own.len(), kinds, "{own:?}");
@@ -257,11 +263,35 @@ fn container(deployment: &Value) -> &Value {
 }
 
 #[test]
-fn there_is_one_exporter_at_a_time_and_it_may_do_next_to_nothing() {
+fn a_ledger_in_sqlite_has_one_exporter_at_a_time_and_one_in_postgresql_never_none() {
+    for (values, replicas, strategy) in [
+        (least(), 1, "Recreate"),
+        (on_postgresql(), 1, "RollingUpdate"),
+        (pair(), 2, "RollingUpdate"),
+    ] {
+        let resources = rendered(&values);
+        let deployment = &the("Deployment", &resources)["spec"];
+        assert_eq!(deployment["replicas"], replicas);
+        assert_eq!(deployment["strategy"]["type"], strategy);
+        if strategy == "RollingUpdate" {
+            assert_eq!(deployment["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+        }
+    }
+    let resources = rendered(&pair());
+    let prefers = "/spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0/podAffinityTerm";
+    let deployment = the("Deployment", &resources);
+    let term = deployment.pointer(prefers).expect("they prefer different nodes");
+    assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+    let own = &deployment["spec"]["selector"];
+    assert_eq!(&term["labelSelector"], own);
+    let budget = &the("PodDisruptionBudget", &resources)["spec"];
+    assert_eq!((&budget["maxUnavailable"], &budget["selector"]), (&json!(1), own));
+}
+
+#[test]
+fn a_pod_may_do_next_to_nothing() {
     let resources = rendered(&least());
     let deployment = the("Deployment", &resources);
-    assert_eq!(deployment["spec"]["replicas"], 1);
-    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
     let pod = &deployment["spec"]["template"]["spec"];
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -444,5 +474,9 @@ fn the_notes_say_what_to_do_next() {
     assert!(!of_least.contains(nowhere) && !of_least.contains(forgets), "{of_least}");
     let of_all = notes(&with(everything(), &[("persistence.enabled", json!(false))]));
     assert!(of_all.contains("https://localhost:10058/") && !of_all.contains(missing), "{of_all}");
+    let of_pair = with(pair(), &[("serviceMonitor.enabled", json!(false))]);
+    let of_pair = notes(&of_pair);
+    assert!(of_pair.contains(missing) && of_pair.contains("discover the pods"), "{of_pair}");
+    assert!(!of_pair.contains(forgets), "{of_pair}");
     assert!(of_all.contains(nowhere) && of_all.contains(forgets), "{of_all}");
 }

@@ -62,6 +62,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- toYaml $probe }}
 {{- end }}
 
+{{- /* Several exporters on different nodes, if there are as many. */}}
+{{- define "exporter.affinity" -}}
+{{- if .Values.affinity }}
+{{- toYaml .Values.affinity }}
+{{- else if gt (int .Values.replicaCount) 1 -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "exporter.selectorLabels" . | nindent 12 }}
+{{- end }}
+{{- end }}
+
 {{- /* The only endpoint of a monitor, whose values are `.monitor`. */}}
 {{- define "exporter.endpoint" -}}
 - port: http
@@ -83,8 +99,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if not .Values.image.repository }}
 {{- $wrong = append $wrong "image.repository is missing: no image is published; build deploy/Dockerfile, push the image, and set its name here" }}
 {{- end }}
-{{- if gt (int .Values.replicaCount) 1 }}
-{{- $wrong = append $wrong (printf "replicaCount: %v exporters cannot run on one ledger; set replicaCount to 1" .Values.replicaCount) }}
+{{- if and (gt (int .Values.replicaCount) 1) (not .Values.postgresql.existingSecret) }}
+{{- $wrong = append $wrong (printf "replicaCount: %v exporters cannot run on one ledger in SQLite; set postgresql.existingSecret, or set replicaCount to 1" .Values.replicaCount) }}
 {{- end }}
 {{- with .Values.apiKey }}
 {{- if and .value .existingSecret }}

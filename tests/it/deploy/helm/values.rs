@@ -177,6 +177,15 @@ const EFFECTS: &[Effect] = &[
     ),
 ];
 
+/// The same beside [`pair`].
+const EFFECTS_ON_A_PAIR: &[Effect] = &[
+    ("replicaCount", "3", "Deployment/spec/replicas", Some("3")),
+    ("replicaCount", "1", "PodDisruptionBudget", None),
+    ("replicaCount", "1", "P/affinity", None),
+    ("podDisruptionBudget.enabled", "false", "PodDisruptionBudget", None),
+    ("affinity", r#"{"podAffinity": {}}"#, "P/affinity", Some(r#"{"podAffinity": {}}"#)),
+];
+
 /// The values that both monitors have, with a value that shows under the same name in the endpoint.
 const OF_MONITORS: &[(&str, &str)] = &[
     ("interval", r#""30s""#),
@@ -238,6 +247,10 @@ fn every_value_has_its_effect() {
     for (changed, value, place, expected) in EFFECTS {
         troubles += &base.trouble(changed, value, place, expected.map(json).as_ref());
     }
+    let pair = Base::new(pair());
+    for (changed, value, place, expected) in EFFECTS_ON_A_PAIR {
+        troubles += &pair.trouble(changed, value, place, expected.map(json).as_ref());
+    }
     let pod = ("podMonitor", base, "PodMonitor", "podMetricsEndpoints");
     let service = Base::new(on_postgresql());
     let service = ("serviceMonitor", service, "ServiceMonitor", "endpoints");
@@ -262,7 +275,7 @@ fn has_effect(value: &str) -> bool {
     let of_monitors = ["enabled", "namespace", "labels"];
     let mut keys = OF_MONITORS.iter().map(|(key, _)| *key).chain(of_monitors);
     (section.ends_with("Monitor") && keys.any(|it| it == key))
-        || EFFECTS.iter().any(|(changed, alternative, ..)| {
+        || EFFECTS.iter().chain(EFFECTS_ON_A_PAIR).any(|(changed, alternative, ..)| {
             *changed == value || *changed == section && json(alternative).get(key).is_some()
         })
 }
@@ -288,7 +301,10 @@ fn refusals() -> Vec<(Value, &'static [&'static str])> {
             &["apiKey.value and apiKey.existingSecret", "remove one"],
         ),
         (one("apiKey", json!({})), &["there is no API key", "apiKey.existingSecret"]),
-        (one("replicaCount", json!(2)), &["replicaCount: 2", "set replicaCount to 1"]),
+        (
+            one("replicaCount", json!(2)),
+            &["replicaCount: 2", "set postgresql.existingSecret", "set replicaCount to 1"],
+        ),
         (one("replicaCount", json!(-1)), &["/replicaCount", "minimum"]),
         (
             set(&[postgresql, ("persistence.existingClaim", json!("c"))]),
