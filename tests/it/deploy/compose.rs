@@ -9,11 +9,17 @@ use crate::support::{KEY, run, tool};
 
 const DEMO: &str = "deploy/compose.yaml";
 const CORTEX: &str = "deploy/compose.cortex.yaml";
+const PAIR: &str = "deploy/compose.pair.yaml";
 const PROMETHEUS: &str = "deploy/compose.prometheus.yml";
+const PROMETHEUS_OF_PAIR: &str = "deploy/compose.pair.prometheus.yml";
+
+/// What is combined: the demonstration, one's own workflows, and these with two exporters.
+const COMBINATIONS: [&[&str]; 3] = [&[DEMO], &[DEMO, CORTEX], &[DEMO, CORTEX, PAIR]];
 
 fn compose(files: &[&Path]) -> Command {
     let mut command = Command::new(tool("docker-compose"));
     command.env_remove("GIT_REVISION").env_remove("GRAFANA_ADMIN_PASSWORD");
+    command.env("POSTGRES_PASSWORD", "of the database");
     for file in files {
         command.arg("-f").arg(file);
     }
@@ -36,8 +42,8 @@ fn services(composed: &Value) -> impl Iterator<Item = (&str, &Value)> {
 
 #[test]
 fn compose_understands_the_files_and_would_tell_if_it_did_not() {
-    for files in [&[DEMO][..], &[DEMO, CORTEX]] {
-        assert_eq!(services(&composed(files)).count(), 4);
+    for (files, count) in COMBINATIONS.into_iter().zip([4, 4, 6]) {
+        assert_eq!(services(&composed(files)).count(), count);
     }
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     let broken = directory.path().join("compose.yaml");
@@ -49,8 +55,27 @@ fn compose_understands_the_files_and_would_tell_if_it_did_not() {
 }
 
 #[test]
+fn the_database_has_no_password_that_everybody_knows() {
+    let files = COMBINATIONS[2].iter().map(|file| path(file)).collect::<Vec<_>>();
+    let files: Vec<_> = files.iter().map(std::path::PathBuf::as_path).collect();
+    let (_, why) = verdict(compose(&files).env_remove("POSTGRES_PASSWORD"));
+    assert!(why.contains("POSTGRES_PASSWORD is missing a value: choose a password"), "{why}");
+}
+
+#[test]
+fn no_two_services_publish_one_port() {
+    let all = composed(COMBINATIONS[2]);
+    let ports = services(&all).flat_map(|(_, service)| items(&service["ports"]));
+    let mut ports: Vec<_> = ports.map(|port| text(&port["published"])).collect();
+    let count = ports.len();
+    ports.sort_unstable();
+    ports.dedup();
+    assert!(count == 5 && ports.len() == count, "{count}: {ports:?}");
+}
+
+#[test]
 fn images_of_others_have_a_version() {
-    let all = composed(&[DEMO, CORTEX]);
+    let all = composed(COMBINATIONS[2]);
     for (name, service) in services(&all).filter(|(_, service)| service["build"].is_null()) {
         let (_, tag) = text(&service["image"]).rsplit_once(':').unwrap_or_default();
         assert!(tag.contains('.'), "{name} takes whatever is newest: {}", service["image"]);
@@ -59,7 +84,7 @@ fn images_of_others_have_a_version() {
 
 #[test]
 fn every_file_that_is_mounted_is_there() {
-    let all = composed(&[DEMO, CORTEX]);
+    let all = composed(COMBINATIONS[2]);
     let mut mounted = 0;
     for (name, service) in services(&all) {
         for mount in items(&service["volumes"]) {
@@ -86,8 +111,15 @@ fn reachable(all: &Value, address: &str) -> bool {
 
 #[test]
 fn every_service_is_called_by_its_name_and_port() {
-    let all = composed(&[DEMO]);
-    let prometheus = yaml(PROMETHEUS);
+    for (files, prometheus, count) in
+        [(COMBINATIONS[0], PROMETHEUS, 3), (COMBINATIONS[2], PROMETHEUS_OF_PAIR, 4)]
+    {
+        assert_reachable(&composed(files), &yaml(prometheus), count);
+    }
+}
+
+/// Asserts that somebody listens where Prometheus and Grafana look for it.
+fn assert_reachable(all: &Value, prometheus: &Value, count: usize) {
     let groups = items(&prometheus["scrape_configs"])
         .iter()
         .chain(items(&prometheus["alerting"]["alertmanagers"]))
@@ -96,9 +128,9 @@ fn every_service_is_called_by_its_name_and_port() {
     let sources = yaml("grafana/provisioning/datasources/prometheus.yml");
     let urls = items(&sources["datasources"]).iter().map(|source| text(&source["url"]));
     targets.extend(urls.map(|url| url.trim_start_matches("http://")));
-    assert_eq!(targets.len(), 3, "{targets:?}");
+    assert_eq!(targets.len(), count, "{targets:?}");
     for target in targets {
-        assert!(reachable(&all, target), "nobody listens at {target}");
+        assert!(reachable(all, target), "nobody listens at {target}");
     }
 }
 
@@ -109,11 +141,21 @@ fn its_prometheus_differs_from_the_one_that_is_shipped_in_names_only() {
         .replace("localhost:10058", "exporter:10058");
     let shipped: Value = serde_saphyr::from_str(&shipped).expect("it was YAML before");
     assert_eq!(yaml(PROMETHEUS), shipped);
+    let mut pair = shipped;
+    let targets = &mut pair["scrape_configs"][0]["static_configs"][0]["targets"];
+    *targets = serde_json::json!(["exporter:10058", "exporter-2:10058"]);
+    assert_eq!(yaml(PROMETHEUS_OF_PAIR), pair);
 }
 
 #[test]
 fn prometheus_and_alertmanager_take_what_is_mounted() {
-    let all = composed(&[DEMO]);
+    for files in [COMBINATIONS[0], COMBINATIONS[2]] {
+        assert_taken(&composed(files));
+    }
+}
+
+/// Asserts that the tools find nothing wrong in what these services are given.
+fn assert_taken(all: &Value) {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     for (service, tool_name, arguments) in [
         ("prometheus", "promtool", &["check", "config"][..]),
@@ -138,7 +180,7 @@ fn prometheus_and_alertmanager_take_what_is_mounted() {
 
 #[test]
 fn grafana_finds_its_dashboards_where_they_are_mounted() {
-    let all = composed(&[DEMO]);
+    let all = composed(COMBINATIONS[0]);
     let mounts = items(&all["services"]["grafana"]["volumes"]);
     let file = yaml("grafana/provisioning/dashboards/cortex-workflows.yml");
     let [provider] = items(&file["providers"]) else { panic!("{file}") };
@@ -147,13 +189,8 @@ fn grafana_finds_its_dashboards_where_they_are_mounted() {
     assert_eq!(Path::new(text(&mount["source"])), path("grafana/dashboards"));
 }
 
-#[tokio::test]
-async fn the_demo_needs_no_key_and_the_real_thing_starts_with_one() {
-    let demo = composed(&[DEMO]);
-    assert_eq!(demo["services"]["exporter"]["command"], serde_json::json!(["demo"]));
-    assert!(demo["secrets"].is_null() && !read(DEMO).contains("API_KEY"), "{demo}");
-    let real = composed(&[DEMO, CORTEX]);
-    let exporter = &real["services"]["exporter"];
+/// What the exporter says to a service: its exit code, and all that it wrote.
+async fn check_config(exporter: &Value) -> (i32, String) {
     // Compose mounts a secret by its name there.
     let [secret] = items(&exporter["secrets"]) else { panic!("{exporter}") };
     let mounted = format!("/run/secrets/{}", text(&secret["source"]));
@@ -170,7 +207,18 @@ async fn the_demo_needs_no_key_and_the_real_thing_starts_with_one() {
     let mut command: Vec<_> = items(&exporter["command"]).iter().map(text).collect();
     command.push("--config.check");
     let (code, stdout, stderr) = run(&command, &variables).await;
-    assert_eq!(code, 0, "{stdout}{stderr}");
+    (code, stdout + &stderr)
+}
+
+#[tokio::test]
+async fn the_demo_needs_no_key_and_the_real_thing_starts_with_one() {
+    let demo = composed(COMBINATIONS[0]);
+    assert_eq!(demo["services"]["exporter"]["command"], serde_json::json!(["demo"]));
+    assert!(demo["secrets"].is_null() && !read(DEMO).contains("API_KEY"), "{demo}");
+    let real = composed(COMBINATIONS[1]);
+    let exporter = &real["services"]["exporter"];
+    let (code, why) = check_config(exporter).await;
+    assert_eq!(code, 0, "{why}");
     // Its ledger outlives the container.
     let state = read("deploy/Dockerfile");
     let [mount] = items(&exporter["volumes"]) else { panic!("{exporter}") };
@@ -178,9 +226,28 @@ async fn the_demo_needs_no_key_and_the_real_thing_starts_with_one() {
     assert!(state.contains(&ledger), "{ledger} is not in the Dockerfile");
 }
 
+#[tokio::test]
+async fn both_of_a_pair_are_the_same_with_one_database() {
+    let pair = composed(COMBINATIONS[2]);
+    let [first, second] = ["exporter", "exporter-2"].map(|name| &pair["services"][name]);
+    let first_object = first.as_object().expect("it has settings");
+    for (key, value) in
+        first_object.iter().filter(|(key, _)| !["ports", "volumes"].contains(&key.as_str()))
+    {
+        assert_eq!(second[key], *value, "{key}");
+    }
+    let (code, why) = check_config(second).await;
+    assert_eq!(code, 0, "{why}");
+    let database = &pair["services"]["postgres"]["environment"];
+    let environment = &first["environment"];
+    assert_eq!(environment["PGPASSWORD"], database["POSTGRES_PASSWORD"]);
+    let url = format!("postgres://{0}@postgres/{0}", text(&database["POSTGRES_USER"]));
+    assert_eq!(environment["CORTEX_EXPORTER_STATE_URL"], url);
+}
+
 #[test]
 fn the_key_is_neither_committed_nor_sent_to_the_builder() {
-    let real = composed(&[DEMO, CORTEX]);
+    let real = composed(COMBINATIONS[1]);
     let secrets = real["secrets"].as_object().expect("there are secrets");
     let files = secrets.values().map(|secret| text(&secret["file"]).to_owned());
     for file in files {
