@@ -50,8 +50,9 @@ fn main() {
     {
         let measured = minutes.map_or(long, |minutes| MINUTE * minutes);
         for (activity, every) in ACTIVITIES {
-            let padding = PADDING;
-            row(activity, &Setting { workflows, every, padding, measured, ..Setting::default() });
+            let (padding, history) = (PADDING, 200);
+            let setting = Setting { workflows, every, history, ..Setting::default() };
+            row(activity, &Setting { padding, measured, ..setting });
         }
     }
     if only.is_none() {
