@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config,
-    model::{Clock, DAY_MS, Label, ReadAt, Run, RunId, Status, Workflow, WorkflowId},
+    model::{AppId, Clock, DAY_MS, Label, ReadAt, Run, RunId, Status, Workflow, WorkflowId},
 };
 
 /// Reads one app's workflows and runs. Clones share everything.
@@ -158,6 +158,11 @@ impl Client {
         let url = self.0.url(&[workflow.as_str(), "runs", run.as_str()]);
         let decode = |read: &Read| self.0.the_run(run, read);
         none_if_gone(self.0.request(RequestKind::Run, url, None, decode).await)
+    }
+
+    /// The app that it asks for, as it is called in requests.
+    pub fn app_id(&self) -> &AppId {
+        &self.0.settings.app_id
     }
 
     /// The rate limiter that all clients of the process share.

@@ -8,20 +8,29 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::timeout;
+
 use super::{failure::Failure, output::print, table::TextTable};
 use crate::{
-    api::Client,
+    api::{Answer, Client, PageRequest},
     app::{self, Core},
     config::{AppConfig, Config, Poll},
     ledger::{self, LedgerStatus},
     model::{AppId, Label, ReadAt, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{
-        Estimate, KnownWorkflows, ReadError, WorkflowList, Workload, estimate, list_workflows,
+        Estimate, KnownWorkflows, ReadError, Sizes, WorkflowList, Workload, estimate,
+        list_workflows,
     },
 };
 
 /// Maximum number of workflows that are shown one by one.
 const MAX_ROWS: usize = 50;
+
+/// How many runs are read to see how large they are.
+const SAMPLE: u32 = 10;
+
+/// How long that may take.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A clock that differs by more is noted, in seconds.
 const NOTED_SKEW: f64 = 5.0;
@@ -42,11 +51,13 @@ struct ListedApp<'a> {
     workflows: Vec<Workflow>,
     read_at: ReadAt,
     list_requests: u32,
+    /// How many bytes these answers had.
+    list_bytes: usize,
     skew_ms: Option<i64>,
 }
 
-/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and
-/// reports what would come of this configuration. Touches no ledger.
+/// Asks the API for the lists of workflows, which costs a request for a hundred of them, and for a
+/// page of runs, and reports what would come of this configuration. Touches no ledger.
 pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
     let mut text = String::from("The configuration is valid.\n");
@@ -70,7 +81,8 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
         core.ledger().record_workflows(id, &one.workflows, filter, one.read_at).await?;
     }
     if !listed.is_empty() {
-        text += &report(&config, &core, &listed, &mut findings);
+        let run_bytes = sample(&core, &listed, &mut findings).await;
+        text += &report(&config, &core, &listed, run_bytes, &mut findings);
     }
     print(&text)?;
     for remark in &findings.remarks {
@@ -116,11 +128,41 @@ async fn build_in_memory(config: &Config) -> anyhow::Result<Core> {
 
 /// Reads an app's list of workflows.
 async fn list<'a>(app: &'a AppConfig, client: &Client) -> Result<ListedApp<'a>, ReadError> {
-    let list = list_workflows(client, app.cortex.page_size, &mut KnownWorkflows::default(), |_| {})
-        .await?;
-    let WorkflowList { workflows, read_at, requests } = list;
+    let (page_size, mut list_bytes) = (app.cortex.page_size, 0);
+    let mut known = KnownWorkflows::default();
+    let list = list_workflows(client, page_size, &mut known, |page| list_bytes += page.bytes);
+    let WorkflowList { workflows, read_at, requests } = list.await?;
     let skew_ms = client.clock_skew_ms();
-    Ok(ListedApp { app, workflows, read_at, list_requests: requests, skew_ms })
+    Ok(ListedApp { app, workflows, read_at, list_requests: requests, list_bytes, skew_ms })
+}
+
+/// How many bytes a run has, by a small page of the workflow of each app that has most of them.
+/// `None` if there are none.
+async fn sample(core: &Core, listed: &[ListedApp<'_>], findings: &mut Findings) -> Option<f64> {
+    let (mut runs, mut bytes) = (0, 0);
+    for one in listed {
+        let id = &one.app.cortex.app_id;
+        let followed = followed(core, id);
+        let there = one.workflows.iter().filter(|it| followed.contains_key(&it.id));
+        let Some(largest) = there.max_by_key(|it| it.runs_count) else { continue };
+        let client = core.clients().iter().find(|client| client.app_id() == id);
+        let Some(client) = client else { continue };
+        let request = PageRequest { number: 1, take: SAMPLE.min(one.app.cortex.page_size) };
+        // A rate limit may be so low that this would take minutes.
+        let page = timeout(SAMPLE_TIMEOUT, client.runs(&largest.id, request, None)).await;
+        match page {
+            Ok(Ok(Some(Answer::Changed(page)))) => {
+                runs += page.keys.len();
+                bytes += page.bytes;
+            }
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) => findings.remarks.push(format!(
+                "app {id}: the runs of workflow {} cannot be read: {error}",
+                largest.id
+            )),
+        }
+    }
+    (runs > 0).then(|| bytes as f64 / runs as f64)
 }
 
 /// The tables, and what is to be said about them.
@@ -128,6 +170,7 @@ fn report(
     config: &Config,
     core: &Core,
     apps_listed: &[ListedApp<'_>],
+    run_bytes: Option<f64>,
     findings: &mut Findings,
 ) -> String {
     let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
@@ -170,6 +213,18 @@ fn report(
     _ = writeln!(text, "\n{apps}");
     let estimate = estimate(&workload, &config.poll, config.rate_limit);
     text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
+    let lists = apps_listed.iter().map(|one| one.list_bytes).sum::<usize>() as f64;
+    let page = config.apps.iter().map(|app| app.cortex.page_size).max().unwrap_or(1);
+    let sizes = Sizes { lists, run: run_bytes.unwrap_or(0.0), page };
+    let megabytes = (estimate.bytes_a_day(&workload, &sizes) / 1e6).ceil();
+    _ = match run_bytes {
+        Some(run) => writeln!(
+            text,
+            "Megabytes: {megabytes} a day at {:.1} KB a run, less where the API has ETags",
+            run / 1e3
+        ),
+        None => writeln!(text, "Megabytes: {megabytes} a day for the lists; no run was read"),
+    };
     _ = writeln!(
         text,
         "Series: {} before any run is read; each new status, origin and step adds more",

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::schedule::{TURNS, Workload};
+use super::{
+    page_size::first_page,
+    schedule::{TURNS, Workload},
+};
 use crate::config;
 
 /// What to expect while nothing goes wrong. The requests are what would be needed, whether the rate
@@ -28,10 +31,34 @@ pub struct Estimate {
     pub longest_unannounced_delay: Duration,
 }
 
+/// How large the API's answers are.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Bytes of the lists of workflows of all apps.
+    pub lists: f64,
+    /// Bytes of a run in a list.
+    pub run: f64,
+    /// The number of runs on a whole page.
+    pub page: u32,
+}
+
 impl Estimate {
     /// The total number of requests a minute.
     pub fn requests(&self) -> f64 {
         self.lists + self.readings + self.sweeps
+    }
+
+    /// The bytes that answers have in a day, where the API has no `ETag`s.
+    pub fn bytes_a_day(&self, workload: &Workload, sizes: &Sizes) -> f64 {
+        let per_day = 24.0 * 60.0;
+        let rounds = self.lists * per_day / f64::from(workload.list_requests.max(1));
+        let (first, full) = (f64::from(first_page(0, 0, sizes.page)), f64::from(sizes.page));
+        let pages = (self.readings + self.sweeps) * per_day;
+        let uncounted = workload.uncounted.min(workload.followed);
+        let sweeps_a_day = per_day * 60.0 / self.sweep_interval.as_secs_f64();
+        let deep = f64::from(workload.followed - uncounted) * 24.0_f64.min(sweeps_a_day)
+            + f64::from(uncounted) * sweeps_a_day;
+        rounds * sizes.lists + (pages * first + deep * (full - first)) * sizes.run
     }
 
     /// Whether the rate limit is too low for what is configured.
@@ -155,6 +182,24 @@ mod tests {
         assert!((estimate.readings - 600.0).abs() < 1e-9, "{estimate:?}");
         assert!(estimate.is_stretched(&POLL), "{estimate:?}");
         assert!((45.0..47.0).contains(&estimate.interval.as_secs_f64()), "{estimate:?}");
+    }
+
+    #[test]
+    fn a_day_of_idle_workflows_has_their_lists_small_pages_and_whole_ones() {
+        let sizes = Sizes { lists: 50_000.0, run: 9_000.0, page: 100 };
+        let bytes =
+            |workload: &Workload| estimate(workload, &POLL, 400).bytes_a_day(workload, &sizes);
+        let (rounds, sweeps) = (2_880.0, 288.0);
+        let shallow = 100.0 * sweeps * 10.0 * 9_000.0;
+        let expected = rounds * 50_000.0 + shallow + 100.0 * 24.0 * 90.0 * 9_000.0;
+        // A hundred workflows are on two pages, which overlap.
+        let counted = bytes(&idle(100));
+        assert!((counted - expected).abs() < 1.0, "{counted} {expected}");
+        let uncounted = Workload { uncounted: 100, ..idle(100) };
+        let expected =
+            rounds * (50_000.0 + 100.0 * 10.0 * 9_000.0) + 100.0 * sweeps * 90.0 * 9_000.0;
+        let uncounted = bytes(&uncounted);
+        assert!((uncounted - expected).abs() < 1.0, "{uncounted} {expected}");
     }
 
     #[test]

@@ -55,7 +55,9 @@ async fn it_shows_what_would_be_exported_and_touches_no_ledger() {
     assert!(!stdout.contains(KEY) && !stderr.contains(KEY));
     let written = directory.path().read_dir().expect("it can be listed");
     assert_eq!(written.count(), 0, "nothing was written");
-    assert_eq!(api.simulator().requests().len(), 1, "one request is enough");
+    let megabytes = "Megabytes: 6 a day for the lists; no run was read\n";
+    assert!(stdout.contains(megabytes), "{stdout}");
+    assert_eq!(api.simulator().requests().len(), 2, "the list, and a page of runs");
 }
 
 #[tokio::test]
@@ -280,6 +282,9 @@ async fn every_line_is_true_of_a_world_that_is_known() {
     // of runs; in five minutes, each of the other 151.
     let requests = "Requests: 38.2 a minute of 400 (lists 6.0, readings 2.0, sweeps 30.2)\n";
     assert!(numbers.contains(requests), "{numbers}");
+    // About 90 KB of lists each time; 151 sweeps of ten runs, and once an hour of a hundred.
+    let megabytes = number(numbers, "Megabytes: ");
+    assert!((600.0..900.0).contains(&megabytes), "{numbers}");
     let delays = "A run is counted 15 s after its end on average, 31 s at the most; 303 s where the \
                   list of workflows does not show it\n";
     assert!(numbers.contains(delays), "{numbers}");
