@@ -318,7 +318,7 @@ impl Inner {
     ) -> Result<Answer<Page<T>>, ApiError> {
         let decode = |read: &Read| {
             let unchanged = read.answer.status == StatusCode::NOT_MODIFIED
-                || known.is_some_and(|known| known.has_same_body(&read.answer.validator()));
+                || known.is_some_and(|known| known.says_the_same(&read.answer.validator()));
             if unchanged {
                 Ok(Answer::Unchanged(read.at))
             } else {

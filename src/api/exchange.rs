@@ -51,7 +51,7 @@ impl RawAnswer {
     }
 
     pub(super) fn validator(&self) -> Validator {
-        Validator::of(&self.headers, &self.body)
+        Validator::of(&self.headers, &self.body, self.number("pagination-count"))
     }
 
     /// What it says it is.

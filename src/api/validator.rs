@@ -12,16 +12,18 @@ pub struct Validator {
     tag: Option<HeaderValue>,
     /// Of its bytes, decompressed.
     hash: u64,
+    /// The length of the whole list, if the answer had it.
+    total: Option<u64>,
 }
 
 /// The longest `ETag` that is sent back. Those of frameworks have some thirty characters.
 const MAX_TAG: usize = 128;
 
 impl Validator {
-    pub(super) fn of(headers: &HeaderMap, body: &[u8]) -> Self {
+    pub(super) fn of(headers: &HeaderMap, body: &[u8], total: Option<u64>) -> Self {
         let mut tags = headers.get_all(ETAG).iter();
         let tag = tags.next().filter(|tag| tags.next().is_none() && is_entity_tag(tag.as_bytes()));
-        Self { tag: tag.cloned(), hash: FixedState::default().hash_one(body) }
+        Self { tag: tag.cloned(), hash: FixedState::default().hash_one(body), total }
     }
 
     /// What to send as `If-None-Match`.
@@ -29,14 +31,14 @@ impl Validator {
         self.tag.as_ref()
     }
 
-    /// Whether the bodies are the same, whatever their tags say.
-    pub(super) fn has_same_body(&self, other: &Self) -> bool {
-        self.hash == other.hash
+    /// Whether the answers say the same, whatever their tags are.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.total == other.total
     }
 
     /// Whether the server calls different bodies by one name, so that its 304 means nothing.
     pub fn contradicts(&self, other: &Self) -> bool {
-        self.tag.is_some() && self.tag == other.tag && !self.has_same_body(other)
+        self.tag.is_some() && self.tag == other.tag && self.hash != other.hash
     }
 
     /// The same without the tag, so that only the body counts.
@@ -61,7 +63,7 @@ mod tests {
     fn answer(tags: &[&[u8]], body: &[u8]) -> Validator {
         let value = |tag: &&[u8]| HeaderValue::from_bytes(tag).expect("it can be in a header");
         let headers = tags.iter().map(|tag| (ETAG, value(tag))).collect();
-        Validator::of(&headers, body)
+        Validator::of(&headers, body, Some(7))
     }
 
     #[test]

@@ -20,8 +20,10 @@ pub(super) struct Pager {
     take: u32,
     /// Items up to here were read.
     end: u64,
-    /// The largest page that was as large as asked for, so the server's own limit isn't lower.
+    /// The largest page that was as large as asked for, so the server's own limit isn't lower, and
+    /// the largest of all.
     fullest: u32,
+    largest: u32,
     /// The minimum length of the list, according to something else.
     at_least: u64,
     /// The server gives pages of its own size, whatever is asked for, so that none overlap.
@@ -75,6 +77,7 @@ impl Pager {
             take,
             end: 0,
             fullest: 0,
+            largest: 0,
             at_least,
             ignores_take: false,
             seen: HashSet::new(),
@@ -148,6 +151,7 @@ impl Pager {
             self.end = self.end.max(end);
             return Paged::Ended;
         }
+        self.largest = self.largest.max(listed);
         if self.pages >= MAX_PAGES || self.stale >= MAX_STALE_PAGES {
             return Paged::GivenUp;
         }
@@ -167,7 +171,8 @@ impl Pager {
             return true;
         }
         let is_short = listed < self.request.take;
-        let nothing_beyond = end <= self.end;
+        // Of a larger page than any before, the server may give a part only.
+        let nothing_beyond = end <= self.end && self.request.take <= self.largest;
         let agreed = total == Some(end) && end >= self.at_least;
         let could_be_full = self.request.take <= self.fullest;
         is_short && (nothing_beyond || agreed || could_be_full && total.is_none_or(|it| it <= end))
@@ -309,9 +314,11 @@ mod tests {
         let totals = [0, 1, 10, 49, 51, 95, 100, 229, 231, 1000, u64::MAX].map(Total::Fixed);
         for total in totals.into_iter().chain([Total::Right, Total::Missing, Total::OfThePage]) {
             for (cap, ignores_take) in [(50, false), (50, true), (7, false), (99, false)] {
-                let mut list = List { cap, total, ignores_take, ..List::of(230) };
-                let (read, _) = list.read_by(Pager::new(100, 100, 230), |_| {});
-                assert_eq!(read.len(), 230, "{total:?}, {cap}, {ignores_take}");
+                for first in [100, 50, 10, 7, 3] {
+                    let mut list = List { cap, total, ignores_take, ..List::of(230) };
+                    let (read, _) = list.read_by(Pager::new(first, 100, 230), |_| {});
+                    assert_eq!(read.len(), 230, "{total:?}, {cap}, {ignores_take}, {first}");
+                }
             }
         }
     }

@@ -84,11 +84,11 @@ impl AppReader {
     ) -> Result<bool, ReadError> {
         let at_least = begun.count.unwrap_or(0);
         let (mut reading, list) = self.begin_reading(id, until, begun);
-        let first_request = reading.request();
         let first_reading = self.workflow_state(id).is_none_or(|it| it.record.first_reading);
         let mut may_be_unchanged =
             until == ReadUntil::Known && !first_reading && !begun.deep && !begun.moved;
         let mut expects_more = begun.new_runs > 0 && !begun.deep && list.knows_order();
+        let mut pages = 0;
         loop {
             let request = reading.request();
             let answer = self.request_page(id, request, may_be_unchanged).await;
@@ -104,6 +104,7 @@ impl AppReader {
                 }
             };
             may_be_unchanged = false;
+            pages += 1;
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
             let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
             reading.aim(size);
@@ -130,8 +131,9 @@ impl AppReader {
             } else if recorded.closed {
                 let mut memory = self.memory();
                 memory.lists.insert(id.clone(), reading.memory());
-                if request == first_request {
-                    memory.settled_pages.ended(id, request, &page, self.clock.steady_ms());
+                if pages == 1 {
+                    let page = (&page, outcome.newest_first);
+                    memory.settled_pages.ended(id, request, page, self.clock.steady_ms());
                 }
                 seen.add(page.items);
                 return Ok(true);

@@ -38,12 +38,14 @@ impl SettledPages {
         }
     }
 
-    /// A reading began and ended with this page, and what it read is durable.
+    /// A reading began and ended with this page, and what it read is durable. If the list isn't one
+    /// with the newest run first, a server that gives fewer runs than are asked for can add more
+    /// without changing the page, but for the length of the list; of that, a 304 says nothing.
     pub(super) fn ended(
         &mut self,
         id: &WorkflowId,
         request: PageRequest,
-        page: &Page<Run>,
+        (page, newest_first): (&Page<Run>, bool),
         now_ms: i64,
     ) {
         let finished = page.items.iter().all(|run| run.phase() == Phase::Finished);
@@ -52,7 +54,8 @@ impl SettledPages {
         }
         let distrusted = self.distrusted.get(id).is_some_and(|until_ms| now_ms < *until_ms);
         let validator = page.validator.clone();
-        let validator = if distrusted { validator.without_tag() } else { validator };
+        let hidden = distrusted || !newest_first;
+        let validator = if hidden { validator.without_tag() } else { validator };
         self.pages.insert(id.clone(), (request, validator));
     }
 
