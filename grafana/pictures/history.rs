@@ -18,7 +18,7 @@ use cortex_workflow_exporter::{
     app::Core,
     config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
     ledger,
-    model::{AppId, Clock, Origin, Status, SystemClock},
+    model::{AppId, Clock, ErrorClasses, Origin, Status, SystemClock},
     simulator::{Simulator, SimulatorSettings},
 };
 use tokio::net::TcpListener;
@@ -108,6 +108,7 @@ async fn exporter(
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,
+        error_classes: ErrorClasses::default(),
     };
     let settings = ledger::Settings {
         apps: vec![app_id],

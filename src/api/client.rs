@@ -23,7 +23,7 @@ use super::{
     rate_limiter::RateLimiter,
     retry,
     validator::Validator,
-    wire::{self, DecodedList, WireItem},
+    wire::{self, DecodeRules, DecodedList, WireItem},
 };
 use crate::{
     config,
@@ -192,11 +192,6 @@ impl Client {
     }
 }
 
-/// The last moment that can have passed when this was read. No clocks differ by more than a day.
-fn latest_ms(read_at: ReadAt) -> i64 {
-    read_at.latest_ms().saturating_add(DAY_MS)
-}
-
 fn none_if_gone<T>(outcome: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
     match outcome {
         Ok(read) => Ok(Some(read)),
@@ -330,7 +325,7 @@ impl Inner {
 
     fn page<T: WireItem>(&self, read: &Read) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
-        let list = wire::list(answer.json(), latest_ms(read.at));
+        let list = wire::list(answer.json(), self.decode_rules(read.at));
         let list = list.ok_or_else(|| self.not_json("a list", answer))?;
         let DecodedList { items, keys, undecodable } = list;
         let total = answer.number("pagination-count");
@@ -339,9 +334,15 @@ impl Inner {
         Ok(Page { items, keys, undecodable, bytes, total, read_at, validator })
     }
 
+    fn decode_rules(&self, read_at: ReadAt) -> DecodeRules<'_> {
+        // No clocks differ by more than a day.
+        let latest_ms = read_at.latest_ms().saturating_add(DAY_MS);
+        DecodeRules { latest_ms, error_classes: &self.settings.error_classes }
+    }
+
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {
         let answer = &read.answer;
-        let run = wire::single(answer.json(), latest_ms(read.at));
+        let run = wire::single(answer.json(), self.decode_rules(read.at));
         let run = run.ok_or_else(|| self.not_json("a run", answer))?;
         let run: Run = run.map_err(ApiError::Undecodable)?;
         if run.id == *id {

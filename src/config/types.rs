@@ -6,7 +6,7 @@ use regex::Regex;
 use reqwest::Url;
 
 use super::{api_key::ApiKey, web::WebConfig};
-use crate::model::{AppId, WorkflowId};
+use crate::model::{AppId, ErrorClasses, WorkflowId};
 
 /// Everything that a command needs. What its command has no flag for has its default.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,8 @@ pub struct Cortex {
     pub page_size: u32,
     /// Whether to ask for `verbose=all`.
     pub verbose: bool,
+    /// How errors are classified.
+    pub error_classes: ErrorClasses,
 }
 
 impl Default for Cortex {
@@ -68,6 +70,7 @@ impl Default for Cortex {
             timeout: Duration::ZERO,
             page_size: 0,
             verbose: false,
+            error_classes: ErrorClasses::default(),
         }
     }
 }

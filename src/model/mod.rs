@@ -2,6 +2,7 @@
 
 mod anomaly;
 mod clock;
+mod error_class;
 mod id;
 mod label;
 mod run;
@@ -11,9 +12,10 @@ mod workflow;
 
 pub use anomaly::Anomaly;
 pub use clock::{Clock, ReadAt, SystemClock};
+pub use error_class::{ERROR_CLASSES, ErrorClasses, OwnErrorClass};
 pub use id::{AppId, RunId, WorkflowId};
 pub use label::Label;
-pub use run::{Run, Step, StepDuration};
+pub use run::{Failure, Run, RunVersion, Step, StepDuration};
 pub use status::{Origin, Phase, Status};
 pub(crate) use timestamp::epoch_ms;
 pub use timestamp::{DAY_MS, Timestamp};

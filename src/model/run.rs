@@ -1,4 +1,4 @@
-use super::{Anomaly, Label, Origin, Phase, RunId, Status, Timestamp};
+use super::{Anomaly, ErrorClasses, Label, Origin, Phase, RunId, Status, Timestamp};
 
 /// A run as the API listed it at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,10 @@ pub struct Run {
     pub steps: Vec<Step>,
     /// Credits that it used, if the API says so.
     pub credits: Option<f64>,
+    /// The version of the workflow that ran.
+    pub version: RunVersion,
+    /// Why it FAILED; nothing if it didn't.
+    pub failure: Option<Failure>,
     /// What decoding it found odd; reported once, when the run is counted.
     pub anomalies: Vec<Anomaly>,
 }
@@ -44,8 +48,46 @@ impl Run {
             updated_at: None,
             steps: Vec::new(),
             credits: None,
+            version: RunVersion::Unknown,
+            failure: None,
             anomalies: Vec::new(),
         }
+    }
+}
+
+/// The version of a workflow that a run was of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunVersion {
+    /// A deployed one.
+    Number {
+        /// 1 is the first.
+        number: u32,
+        /// When it was made, if the API says so: milliseconds since the Unix epoch.
+        created_ms: Option<i64>,
+    },
+    /// The draft.
+    Draft,
+    /// The API doesn't say.
+    #[default]
+    Unknown,
+}
+
+/// Why a run FAILED.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The key of the step that ended it; `none` if no step failed.
+    pub step: Label,
+    /// The type of that step, or `none`.
+    pub step_type: Label,
+    /// The class of its error; see [`ErrorClasses`](super::ErrorClasses).
+    pub error_class: Label,
+}
+
+impl Failure {
+    /// What is said of a run of whose failure nothing is known.
+    pub fn unknown() -> Self {
+        let none = ErrorClasses::none();
+        Self { step: none.clone(), step_type: none.clone(), error_class: none }
     }
 }
 

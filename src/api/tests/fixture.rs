@@ -6,7 +6,7 @@ use super::stub_server::{Reply, StubServer, answer};
 use crate::{
     api::{Answer, ApiError, ApiMetrics, Backoff, Client, Page, PageRequest, RateLimiter},
     config::{ApiKey, Cortex},
-    model::{AppId, Clock, Run, RunId, WorkflowId},
+    model::{AppId, Clock, ErrorClasses, Run, RunId, WorkflowId},
 };
 
 pub(super) const KEY: &str = "sk-very-secret";
@@ -39,6 +39,7 @@ fn settings(server: &StubServer) -> Cortex {
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,
+        error_classes: ErrorClasses::default(),
     }
 }
 

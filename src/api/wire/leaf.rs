@@ -8,6 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::DecodeRules;
 use crate::model::{Anomaly, Timestamp};
 
 /// The arms of a visitor whose value is an `Option` that make a scalar `None`.
@@ -65,6 +66,12 @@ pub(in crate::api) struct Context {
     pub(super) anomalies: Vec<Anomaly>,
 }
 
+impl Context {
+    pub(super) fn new(rules: DecodeRules<'_>) -> Self {
+        Self { latest_ms: rules.latest_ms, anomalies: Vec::new() }
+    }
+}
+
 impl<'a> Leaf<'a> {
     pub(super) fn is_given(self) -> bool {
         self.0.is_some()
@@ -79,6 +86,13 @@ impl<'a> Leaf<'a> {
         } else {
             Some(Cow::Borrowed(text))
         }
+    }
+
+    /// What an error says: a string, or an object, a list or a number as it is written.
+    pub(super) fn error_text(self) -> Option<Cow<'a, str>> {
+        let raw = self.0?.get();
+        let says_nothing = matches!(raw, "true" | "false" | "{}" | "[]");
+        self.text().or_else(|| (!says_nothing).then_some(Cow::Borrowed(raw)))
     }
 
     /// A finite number.

@@ -20,6 +20,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::page::{Undecodable, key};
+use crate::model::ErrorClasses;
 use leaf::{Fields, Leaf, Object, fields};
 
 /// The maximum number of undecodable items of one page that are described; there are more only if
@@ -31,11 +32,18 @@ pub(super) trait WireItem: Sized {
     /// Its form on the wire.
     type Wire<'a>: Fields<'a>;
 
-    /// Converts it; the error says what makes it unusable, without any of its data. Times after
-    /// `latest_ms` are taken as missing.
-    fn from_wire(wire: Self::Wire<'_>, latest_ms: i64) -> Result<Self, &'static str>;
+    /// Converts it; the error says what makes it unusable, without any of its data.
+    fn from_wire(wire: Self::Wire<'_>, rules: DecodeRules<'_>) -> Result<Self, &'static str>;
 
     fn id(&self) -> &str;
+}
+
+/// By what items are decoded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DecodeRules<'a> {
+    /// Times after this are taken as missing.
+    pub(super) latest_ms: i64,
+    pub(super) error_classes: &'a ErrorClasses,
 }
 
 /// A decoded page.
@@ -48,10 +56,10 @@ pub(super) struct DecodedList<T> {
 }
 
 /// Decodes a JSON array, or `null` for an empty one; `None` if the bytes are neither.
-pub(super) fn list<T: WireItem>(bytes: &[u8], latest_ms: i64) -> Option<DecodedList<T>> {
+pub(super) fn list<T: WireItem>(bytes: &[u8], rules: DecodeRules<'_>) -> Option<DecodedList<T>> {
     let mut items = Vec::new();
     let whole = each(bytes, |Object(wire): Object<T::Wire<'_>>| {
-        items.push(T::from_wire(wire.ok_or(NOT_AN_OBJECT)?, latest_ms)?);
+        items.push(T::from_wire(wire.ok_or(NOT_AN_OBJECT)?, rules)?);
         Ok(())
     });
     match whole {
@@ -59,14 +67,14 @@ pub(super) fn list<T: WireItem>(bytes: &[u8], latest_ms: i64) -> Option<DecodedL
             let keys = items.iter().map(|item| key(item.id())).collect();
             Some(DecodedList { items, keys, undecodable: Vec::new() })
         }
-        Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes), latest_ms),
+        Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes), rules),
     }
 }
 
-fn list_one_by_one<T: WireItem>(text: &str, latest_ms: i64) -> Option<DecodedList<T>> {
+fn list_one_by_one<T: WireItem>(text: &str, rules: DecodeRules<'_>) -> Option<DecodedList<T>> {
     let mut list = DecodedList { items: Vec::new(), keys: Vec::new(), undecodable: Vec::new() };
     let whole = each(text.as_bytes(), |item: &RawValue| {
-        match decode::<T>(item, latest_ms) {
+        match decode::<T>(item, rules) {
             Ok(item) => {
                 list.keys.push(key(item.id()));
                 list.items.push(item);
@@ -84,10 +92,13 @@ fn list_one_by_one<T: WireItem>(text: &str, latest_ms: i64) -> Option<DecodedLis
 }
 
 /// Decodes a single JSON object; `None` if the bytes are none.
-pub(super) fn single<T: WireItem>(bytes: &[u8], latest_ms: i64) -> Option<Result<T, Undecodable>> {
+pub(super) fn single<T: WireItem>(
+    bytes: &[u8],
+    rules: DecodeRules<'_>,
+) -> Option<Result<T, Undecodable>> {
     let text = String::from_utf8_lossy(bytes);
     let item: &RawValue = serde_json::from_str(&text).ok()?;
-    item.get().starts_with('{').then(|| decode(item, latest_ms))
+    item.get().starts_with('{').then(|| decode(item, rules))
 }
 
 /// What an error's answer says: `{message: …}`.
@@ -104,10 +115,10 @@ pub(super) fn error_message(bytes: &[u8]) -> Option<String> {
 const NOT_AN_OBJECT: &str = "it is not an object";
 const NO_ID: &str = "it has no usable id";
 
-fn decode<T: WireItem>(item: &RawValue, latest_ms: i64) -> Result<T, Undecodable> {
+fn decode<T: WireItem>(item: &RawValue, rules: DecodeRules<'_>) -> Result<T, Undecodable> {
     let wire: Result<Object<T::Wire<'_>>, _> = serde_json::from_str(item.get());
     let decoded = match wire {
-        Ok(Object(Some(wire))) => T::from_wire(wire, latest_ms),
+        Ok(Object(Some(wire))) => T::from_wire(wire, rules),
         Ok(Object(None)) => Err(NOT_AN_OBJECT),
         Err(_) => Err("a field of it is not readable"),
     };

@@ -13,6 +13,7 @@ fields! {
         status: Leaf<'a> = "status",
         start: Leaf<'a> = "start",
         end: Leaf<'a> = "end",
+        error: Leaf<'a> = "error",
     }
 }
 
@@ -37,17 +38,26 @@ struct Draft<'a> {
     status: Status,
     start: Option<f64>,
     end: Option<f64>,
+    error: Leaf<'a>,
+}
+
+/// The step that ended a run which FAILED, if one did.
+pub(super) struct FailedStep<'a> {
+    pub(super) key: Label,
+    pub(super) step_type: Label,
+    pub(super) error: Leaf<'a>,
 }
 
 /// Takes over a run's steps. The types of those without one come from `definitions`,
-/// of which the first that has the key counts; credits come from `usage`.
+/// of which the first that has the key counts; credits come from `usage`. Also returns the FAILED
+/// step that ended last: one before it was tolerated ("Continue on Error").
 pub(super) fn read_all<'a>(
     output: Several<'a, Object<WireStep<'a>>>,
     definitions: [Several<'a, Object<WireStepDefinition<'a>>>; 2],
     usage: Several<'a, Object<WireStepCredits<'a>>>,
     run_ended_at: Option<Timestamp>,
     context: &mut Context,
-) -> Vec<Step> {
+) -> (Vec<Step>, Option<FailedStep<'a>>) {
     let mut drafts = Vec::new();
     match output {
         Several::Map(steps) => {
@@ -77,14 +87,24 @@ pub(super) fn read_all<'a>(
         types_by_key(definitions)
     };
     let credits = credits_by_key(usage, context);
-    let finish = |draft: Draft<'_>| Step {
-        step_type: type_label(draft.step_type.as_ref().or_else(|| types.get(&draft.key))),
+    let label =
+        |draft: &Draft<'a>| type_label(draft.step_type.as_ref().or_else(|| types.get(&draft.key)));
+    let failed = drafts.iter().filter(|draft| draft.status == Status::Failed);
+    // The first form has no end where a start is missing; then the order of the list counts.
+    let ended = |draft: &Draft<'_>| draft.end.or(draft.start).unwrap_or(f64::NEG_INFINITY);
+    let failed = failed.max_by(|a, b| ended(a).total_cmp(&ended(b))).map(|draft| FailedStep {
+        key: Label::new(&draft.key),
+        step_type: label(draft),
+        error: draft.error,
+    });
+    let finish = |draft: Draft<'a>| Step {
+        step_type: label(&draft),
         duration: duration(&draft),
         credits: credits.get(&draft.key).copied(),
         key: Label::new(&draft.key),
         status: draft.status,
     };
-    drafts.into_iter().map(finish).collect()
+    (drafts.into_iter().map(finish).collect(), failed)
 }
 
 fn read<'a>(key: Leaf<'a>, step: Object<WireStep<'a>>, context: &mut Context) -> Option<Draft<'a>> {
@@ -100,6 +120,7 @@ fn read<'a>(key: Leaf<'a>, step: Object<WireStep<'a>>, context: &mut Context) ->
         status: Status::new(&status),
         start: moment(step.start, context),
         end: moment(step.end, context),
+        error: step.error,
     })
 }
 

@@ -4,12 +4,18 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Anomaly, Label, Origin, Phase, Run, RunId, Status, Step, StepDuration, TestResults, Timestamp,
-    Workflow, WorkflowId,
+    Anomaly, ErrorClasses, Failure, Label, Origin, Phase, Run, RunId, RunVersion, Status, Step,
+    StepDuration, TestResults, Timestamp, Workflow, WorkflowId,
 };
 
+fn rules() -> DecodeRules<'static> {
+    static CLASSES: std::sync::LazyLock<ErrorClasses> =
+        std::sync::LazyLock::new(ErrorClasses::default);
+    DecodeRules { latest_ms: LATEST_MS, error_classes: &CLASSES }
+}
+
 fn runs(bytes: impl AsRef<[u8]>) -> DecodedList<Run> {
-    list(bytes.as_ref(), LATEST_MS).expect("a list")
+    list(bytes.as_ref(), rules()).expect("a list")
 }
 
 fn run(value: &Value) -> Run {
@@ -32,6 +38,11 @@ fn step(key: &str, step_type: &str, status: Status, seconds: Option<f64>) -> Ste
         duration: seconds.map_or(StepDuration::Unknown, StepDuration::Seconds),
         credits: None,
     }
+}
+
+fn failure(step: &str, step_type: &str, error_class: &str) -> Failure {
+    let [step, step_type, error_class] = [step, step_type, error_class].map(Label::new);
+    Failure { step, step_type, error_class }
 }
 
 fn durations(run: &Run) -> Vec<StepDuration> {
@@ -75,6 +86,8 @@ fn the_first_form_is_read_field_by_field() {
                 step("send", "http_request", Status::Failed, Some(7.75)),
             ],
             credits: None,
+            version: RunVersion::Unknown,
+            failure: Some(failure("send", "http_request", "none")),
             anomalies: vec![],
         }
     );
@@ -112,6 +125,8 @@ fn the_newest_form_is_read_field_by_field() {
                 step("third", "unknown", Status::Cancelled, None),
             ],
             credits: Some(3.25),
+            version: RunVersion::Unknown,
+            failure: None,
             anomalies: vec![],
         }
     );
@@ -131,6 +146,92 @@ fn a_list_may_mix_the_forms_and_leave_out_what_it_likes() {
 }
 
 #[test]
+fn a_failed_run_names_the_step_that_ended_it_and_the_class_of_its_error() {
+    let step = |status: &str, start: i64, end: i64, error: Value| json!({"status": status, "type": "code", "start": NOON + start, "end": NOON + end, "error": error});
+    let failed = |end: i64, error: &str| step("FAILED", 0, end, error.into());
+    for (output, error, (key, step_type, class)) in [
+        (json!({"a": failed(1, "ECONNRESET")}), json!("402"), ("a", "code", "network")),
+        // Of two, the first was tolerated.
+        (
+            json!({"b": failed(9, "timed out"), "a": failed(1, "ECONNRESET")}),
+            json!(null),
+            ("b", "code", "timeout"),
+        ),
+        (
+            json!({"a": failed(1, "ECONNRESET"), "b": step("COMPLETED", 2, 3, "x".into())}),
+            json!(null),
+            ("a", "code", "network"),
+        ),
+        // The run's text where the step has none, and what isn't a text.
+        (json!({"a": failed(1, " ")}), json!("429"), ("a", "code", "rate_limited")),
+        (
+            json!({"a": step("FAILED", 0, 1, json!({"message": "invalid x-api-key"}))}),
+            json!("429"),
+            ("a", "code", "unauthorized"),
+        ),
+        (
+            json!({"a": step("FAILED", 0, 1, json!([]))}),
+            json!({"code": 504}),
+            ("a", "code", "timeout"),
+        ),
+        (
+            json!({"a": step("COMPLETED", 0, 1, json!(null))}),
+            json!("quota"),
+            ("none", "none", "quota"),
+        ),
+        (json!(null), json!(null), ("none", "none", "none")),
+        (json!("nonsense"), json!(true), ("none", "none", "none")),
+        // The first form has no end.
+        (
+            json!([
+                {"key": "a", "status": "FAILED", "start": NOON, "error": "x"},
+                {"key": "b", "status": "FAILED", "start": NOON + 5, "error": "502 Bad Gateway"},
+            ]),
+            json!(null),
+            ("b", "unknown", "upstream"),
+        ),
+        (
+            json!([{"key": "a", "status": "FAILED"}, {"key": "b", "status": "FAILED"}]),
+            json!(null),
+            ("b", "unknown", "none"),
+        ),
+    ] {
+        for status in ["FAILED", "COMPLETED"] {
+            let value = json!({"id": "r", "status": status, "output": output, "error": error});
+            let expected = (status == "FAILED").then(|| failure(key, step_type, class));
+            assert_eq!(run(&value).failure, expected, "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_run_is_of_the_version_that_it_names() {
+    let number = |number, created_ms| RunVersion::Number { number, created_ms };
+    let deployed = json!({"version": 7, "created_at": "2023-12-25T12:00:00Z"});
+    for (version, deployed, draft, expected) in [
+        (json!(7), json!(null), json!(null), number(7, None)),
+        (json!("7"), json!(null), json!(null), number(7, None)),
+        (json!("v7"), json!({}), json!({}), number(7, None)),
+        (json!(null), deployed.clone(), json!(null), number(7, Some(NOON))),
+        (json!(8), deployed.clone(), json!({"steps": []}), number(8, Some(NOON))),
+        (json!("latest"), deployed.clone(), json!(null), number(7, Some(NOON))),
+        (json!(null), json!(null), json!({"steps": []}), RunVersion::Draft),
+        (json!(null), json!({}), json!({}), RunVersion::Unknown),
+        (json!(null), json!(null), json!(null), RunVersion::Unknown),
+        (json!(-1), json!(null), json!(null), RunVersion::Unknown),
+        (json!(1.5), json!(7), json!("draft"), RunVersion::Unknown),
+        (json!(1e300), json!([7]), json!(null), RunVersion::Unknown),
+        (json!(u64::MAX), json!(null), json!(null), RunVersion::Unknown),
+    ] {
+        let value = json!({
+            "id": "r", "status": "COMPLETED", "version": version,
+            "workflow_version": deployed, "workflow_version_draft": draft,
+        });
+        assert_eq!(run(&value).version, expected, "{value}");
+    }
+}
+
+#[test]
 fn a_workflow_is_read_field_by_field() {
     let listed: DecodedList<Workflow> = list(
         json!([{
@@ -142,7 +243,7 @@ fn a_workflow_is_read_field_by_field() {
         }, {"id": "work_2", "version": {"version": "1.2"}, "runs_count": 1.5}])
         .to_string()
         .as_bytes(),
-        LATEST_MS,
+        rules(),
     )
     .expect("a list");
     let second = Workflow {
@@ -298,7 +399,7 @@ fn a_time_that_stands_for_none_is_missing_in_every_field_that_holds_a_time() {
             assert_eq!(run.anomalies, [], "step, {none}");
         }
         let text = json!([{"id": "w", "created_at": none}]).to_string();
-        let workflows: DecodedList<Workflow> = list(text.as_bytes(), LATEST_MS).expect("a list");
+        let workflows: DecodedList<Workflow> = list(text.as_bytes(), rules()).expect("a list");
         assert_eq!(workflows.items[0].created_at, None, "workflow, {none}");
     }
     // An unknown status has ended when there is an end.
@@ -362,7 +463,7 @@ fn an_id_or_a_key_may_be_a_number() {
     assert_eq!(ids, ["7", "-7.50"]);
     assert_eq!(list.items[0].steps, [step("1", "code", Status::Failed, None)]);
     let text = br#"[{"id":12,"name":34,"key":56}]"#;
-    let workflows: DecodedList<Workflow> = self::list(text, LATEST_MS).expect("a list");
+    let workflows: DecodedList<Workflow> = self::list(text, rules()).expect("a list");
     let Workflow { id, name, key, .. } = &workflows.items[0];
     assert_eq!((id.as_str(), name.as_str(), key.as_str()), ("12", "34", "56"));
 }

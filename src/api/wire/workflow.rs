@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::{
-    NO_ID, WireItem,
+    DecodeRules, NO_ID, WireItem,
     leaf::{Context, Leaf, Object, fields},
 };
 use crate::model::{TestResults, Workflow, WorkflowId};
@@ -46,12 +46,12 @@ fields! {
 impl WireItem for Workflow {
     type Wire<'a> = WireWorkflow<'a>;
 
-    fn from_wire(wire: WireWorkflow<'_>, latest_ms: i64) -> Result<Self, &'static str> {
+    fn from_wire(wire: WireWorkflow<'_>, rules: DecodeRules<'_>) -> Result<Self, &'static str> {
         let id = wire.id.text_or_number().and_then(|id| WorkflowId::new(&id)).ok_or(NO_ID)?;
         let text = |leaf: Leaf<'_>| leaf.text_or_number().unwrap_or_default().into_owned();
         let version = wire.version.0;
         // Only runs have anomalies.
-        let mut context = Context { latest_ms, anomalies: Vec::new() };
+        let mut context = Context::new(rules);
         Ok(Self {
             id,
             name: text(wire.name),

@@ -7,8 +7,8 @@ use cortex_workflow_exporter::{
     ledger::{Ledger, LedgerMetrics, RunsRead, Settings, StopWhen},
     metrics::{Encoding, Exposition, Format, Negotiated, gauges_of},
     model::{
-        AppId, Clock as _, Label, Origin, ReadAt, Run, RunId, Status, Step, StepDuration,
-        SystemClock, Timestamp, Workflow, WorkflowId,
+        AppId, Clock as _, Label, Origin, ReadAt, Run, RunId, RunVersion, Status, Step,
+        StepDuration, SystemClock, Timestamp, Workflow, WorkflowId,
     },
 };
 use prometheus::Registry;
@@ -120,6 +120,8 @@ async fn run(ledger: &Ledger, workflow: usize, n: usize) {
             credits: None,
         }],
         credits: Some(1.5),
+        version: RunVersion::Unknown,
+        failure: None,
         anomalies: Vec::new(),
     };
     let read = RunsRead {

@@ -7,7 +7,7 @@ use cortex_workflow_exporter::{
     app::Core,
     config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
     ledger,
-    model::{AppId, SystemClock},
+    model::{AppId, ErrorClasses, SystemClock},
     poller::CycleResult,
 };
 use prometheus::Registry;
@@ -99,6 +99,7 @@ fn cortex(url: &str) -> Cortex {
         timeout: Duration::from_secs(60),
         page_size: PAGE,
         verbose: false,
+        error_classes: ErrorClasses::default(),
     }
 }
 

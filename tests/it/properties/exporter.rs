@@ -16,7 +16,7 @@ use cortex_workflow_exporter::{
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, Negotiated, ReleaseGate, gauges_of},
-    model::{AppId, Clock},
+    model::{AppId, Clock, ErrorClasses},
     poller::{self, Poller, PollerMetrics},
 };
 use prometheus::Registry;
@@ -97,6 +97,7 @@ impl Exporter {
             timeout: Duration::from_secs(60),
             page_size: place.page_size,
             verbose: false,
+            error_classes: ErrorClasses::default(),
         };
         let at_once = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
         let client = Client::new(

@@ -18,7 +18,7 @@ use cortex_workflow_exporter::{
     config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics, Metric, State, WorkflowState},
     metrics::gauges_of,
-    model::{AppId, Clock, Origin, Status},
+    model::{AppId, Clock, ErrorClasses, Origin, Status},
     poller::{self, Poller, PollerMetrics, Polling},
     simulator::{
         ApiEndpoint, Quirk, RequestSeen, RunsCount, SimulatedRun, SimulatedWorkflow, Simulator,
@@ -325,6 +325,7 @@ fn poller(setting: &Setting, answer: Handler, ledger: &Ledger, clock: &Arc<dyn C
         timeout: Duration::from_secs(30),
         page_size: 100,
         verbose: false,
+        error_classes: ErrorClasses::default(),
     };
     let registry = Registry::new();
     let metrics = ApiMetrics::new(&registry).expect("a new registry");

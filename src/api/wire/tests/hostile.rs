@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{LATEST_MS, runs};
+use super::{rules, runs};
 use crate::{
     api::wire::{error_message, list, single},
     model::{Run, Workflow},
@@ -45,7 +45,7 @@ fn hostile_values_spoil_neither_the_page_nor_what_is_beside_them() {
             let text = format!(
                 r#"[{{"id":"a","status":"FAILED"}},{{"{field}":{hostile}}},{{"id":"b","status":"FAILED"}}]"#
             );
-            let Some(list) = list::<Run>(text.as_bytes(), LATEST_MS) else {
+            let Some(list) = list::<Run>(text.as_bytes(), rules()) else {
                 assert!(hostile.contains('\u{1}'), "{field}: a raw control character is no JSON");
                 continue;
             };
@@ -65,10 +65,10 @@ fn bytes_that_are_no_utf_8_spoil_only_what_they_are_in() {
 #[test]
 fn what_is_no_list_or_no_object_is_neither() {
     for text in ["", "{}", "<html>", "[1", "[] []", "nul", "\"a\"", "[{\"id\":\"a\"]"] {
-        assert!(list::<Run>(text.as_bytes(), LATEST_MS).is_none(), "{text}");
+        assert!(list::<Run>(text.as_bytes(), rules()).is_none(), "{text}");
     }
     for text in ["", "[]", "<html>", "{", "null", "{}x"] {
-        assert!(single::<Run>(text.as_bytes(), LATEST_MS).is_none(), "{text}");
+        assert!(single::<Run>(text.as_bytes(), rules()).is_none(), "{text}");
     }
 }
 
@@ -124,9 +124,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let listed = list::<Run>(&bytes, LATEST_MS).map_or(0, |list| list.keys.len());
+        let listed = list::<Run>(&bytes, rules()).map_or(0, |list| list.keys.len());
         prop_assert!(listed <= bytes.len());
-        let _ = (list::<Workflow>(&bytes, LATEST_MS).is_some(), single::<Run>(&bytes, LATEST_MS).is_some());
+        let _ = (list::<Workflow>(&bytes, rules()).is_some(), single::<Run>(&bytes, rules()).is_some());
     }
 
     #[test]
@@ -157,7 +157,7 @@ proptest! {
         let mut fields = json!({"id": "a", "name": "A"});
         fields[field] = value;
         let text = json!([fields, {"id": "b"}]).to_string();
-        let list = list::<Workflow>(text.as_bytes(), LATEST_MS).expect("it is a list");
+        let list = list::<Workflow>(text.as_bytes(), rules()).expect("it is a list");
         prop_assert_eq!((list.keys.len(), list.items.len() + list.undecodable.len()), (2, 2));
         prop_assert_eq!(list.items.last().map(|workflow| workflow.id.as_str()), Some("b"));
     }
