@@ -45,6 +45,8 @@ pub(super) async fn demo(
     print(&format!(
         "Simulated API and what it can do on command: http://{simulator}/_simulator/\n\
          A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'\n\
+         A bad version: curl -X POST 'http://{simulator}/_simulator/deploy?ratio=0.6'\n\
+         The one before it again: curl -X POST 'http://{simulator}/_simulator/rollback'\n\
          End with Ctrl-C.\n"
     ))?;
     let simulating = tokio::spawn(busy_simulator(seed).serve(listener, stop.clone()));

@@ -26,9 +26,13 @@ const HELP: &str = "\
 The simulated Cortex API. Besides the API itself it has these, which need no key:
 
   GET    /_simulator/              this text
-  GET    /_simulator/totals        how many runs finished and were created: the truth to compare with
+  GET    /_simulator/totals        how many runs finished and were created, failures by step and kind of
+                                   error, versions: the truth to compare with
   GET    /_simulator/requests      requests by endpoint and status, and the most in any minute
   POST   /_simulator/spike         ?workflow=<id or name>&seconds=60&ratio=0.9: runs fail
+  POST   /_simulator/deploy        ?workflow=<id or name>&ratio=0.6: a new version, this part of whose
+                                   runs fail in their last step; without a ratio none do
+  POST   /_simulator/rollback      ?workflow=<id or name>: the version before runs again
   POST   /_simulator/outage        ?seconds=30: 503 for everything
   POST   /_simulator/fault         ?kind=…: one misbehaviour, until cleared or for the next &times=<n>
                                    requests, at &endpoint=workflows|runs|run, where the path and query
@@ -50,6 +54,8 @@ The simulated Cortex API. Besides the API itself it has these, which need no key
 For example:
 
   curl -X POST 'http://127.0.0.1:10059/_simulator/spike?seconds=60&ratio=0.9'
+  curl -X POST 'http://127.0.0.1:10059/_simulator/deploy?ratio=0.6'
+  curl -X POST 'http://127.0.0.1:10059/_simulator/rollback'
   curl -X POST 'http://127.0.0.1:10059/_simulator/outage?seconds=30'
   curl -X POST 'http://127.0.0.1:10059/_simulator/fault?kind=status&code=429&retry_after=5&times=3'
   curl -d '{\"workflow\": \"Enrich lead\", \"status\": \"FAILED\", \"count\": 5}' http://127.0.0.1:10059/_simulator/runs
@@ -61,6 +67,8 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/totals", get(totals))
         .route("/requests", get(requests))
         .route("/spike", post(spike))
+        .route("/deploy", post(deploy))
+        .route("/rollback", post(roll_back))
         .route("/outage", post(outage))
         .route("/fault", post(fault))
         .route("/clear", post(clear))
@@ -107,8 +115,22 @@ async fn totals(State(simulator): State<Simulator>) -> Json<Value> {
                 "origin": origin.as_str(), "count": count,
             })
         });
-        let (finished, created): (Vec<_>, Vec<_>) = (finished.collect(), created.collect());
-        Json(json!({ "finished": finished, "created": created }))
+        let failures = world.truth().failures.iter().map(|((id, step, kind), count)| {
+            json!({
+                "workflow_id": id, "workflow": name(id),
+                "step": step, "kind": kind, "count": count,
+            })
+        });
+        let versions = world.truth().versions.iter().map(|((id, version, status), count)| {
+            json!({
+                "workflow_id": id, "workflow": name(id),
+                "version": version, "status": status.as_str(), "count": count,
+            })
+        });
+        Json(json!({
+            "finished": finished.collect::<Vec<_>>(), "created": created.collect::<Vec<_>>(),
+            "failures": failures.collect::<Vec<_>>(), "versions": versions.collect::<Vec<_>>(),
+        }))
     })
 }
 
@@ -148,6 +170,52 @@ async fn spike(
     }
     let message = "there is no such workflow, or no runs are generated";
     Err(Refusal::new(StatusCode::NOT_FOUND, message))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeployQuery {
+    workflow: Option<String>,
+    #[serde(default)]
+    ratio: f64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollbackQuery {
+    workflow: Option<String>,
+}
+
+async fn deploy(
+    State(simulator): State<Simulator>,
+    Query(query): Query<DeployQuery>,
+) -> Result<Json<Value>, Refusal> {
+    if !(0.0..=1.0).contains(&query.ratio) {
+        return Err(bad("ratio must lie between 0 and 1"));
+    }
+    let workflow = named_or_first(&simulator, query.workflow)?;
+    let missing = "there is no such workflow, or its runs are to fail and none are generated";
+    let version = simulator.deploy(&workflow, query.ratio);
+    let version = version.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, missing))?;
+    Ok(Json(json!({ "workflow": workflow, "version": version })))
+}
+
+async fn roll_back(
+    State(simulator): State<Simulator>,
+    Query(query): Query<RollbackQuery>,
+) -> Result<Json<Value>, Refusal> {
+    let workflow = named_or_first(&simulator, query.workflow)?;
+    let missing = "there is no such workflow, or no version before the published one";
+    let version = simulator.roll_back(&workflow);
+    let version = version.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, missing))?;
+    Ok(Json(json!({ "workflow": workflow, "version": version })))
+}
+
+/// The workflow that a request names, or else the first.
+fn named_or_first(simulator: &Simulator, named: Option<String>) -> Result<String, Refusal> {
+    let first = || simulator.world(|world| world.workflows.first().map(|it| it.name.clone()));
+    let none = || Refusal::new(StatusCode::NOT_FOUND, "there is no workflow");
+    named.or_else(first).ok_or_else(none)
 }
 
 #[derive(Deserialize)]

@@ -9,12 +9,13 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
+    errors,
     plan::{self, RunPlan},
     profiles::{self, Profile},
     run::SimulatedRun,
     world::World,
 };
-use crate::model::Status;
+use crate::model::{Origin, Status};
 
 /// How much history a world starts with.
 const HISTORY_MS: i64 = 3 * 60 * 60 * 1000;
@@ -25,6 +26,9 @@ const AGE_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How long after a failure a replay is asked for.
 const REPLAY_AFTER_MS: std::ops::Range<i64> = 10_000..60_000;
 
+/// How often a new version of a workflow is deployed.
+const DEPLOYED_EVERY_MS: std::ops::Range<i64> = 30 * 60 * 1000..4 * 60 * 60 * 1000;
+
 /// Everything that will happen, as far as it is known.
 pub(super) struct RunGenerator {
     workflows: Vec<ProfiledWorkflow>,
@@ -32,6 +36,7 @@ pub(super) struct RunGenerator {
     entries: u64,
     plans: BTreeMap<String, (usize, RunPlan)>,
     spikes: Vec<Spike>,
+    spoilt: Vec<SpoiltVersion>,
 }
 
 /// A workflow whose runs are generated, with random numbers of its own, so that none disturbs another.
@@ -39,6 +44,8 @@ struct ProfiledWorkflow {
     profile: Profile,
     id: String,
     random: StdRng,
+    /// For errors and deployments, which leave the runs as they are.
+    details: StdRng,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -47,12 +54,20 @@ enum Event {
     Start(String),
     Finish(String),
     Replay(usize, String),
+    Deploy(usize),
 }
 
 /// A time in which runs that would end well fail.
 struct Spike {
     workflow: Option<String>,
     until_ms: i64,
+    ratio: f64,
+}
+
+/// A version of whose runs this part fails that would complete.
+struct SpoiltVersion {
+    workflow: String,
+    version: u32,
     ratio: f64,
 }
 
@@ -66,13 +81,19 @@ impl RunGenerator {
             entries: 0,
             plans: BTreeMap::new(),
             spikes: Vec::new(),
+            spoilt: Vec::new(),
         };
         for (index, profile) in profiles::all().into_iter().enumerate() {
             let mut workflow = profile.workflow.clone();
             workflow.created_at = Some(begin - AGE_MS);
             let id = world.add_workflow(workflow);
             let random = StdRng::seed_from_u64(seed.wrapping_mul(1000).wrapping_add(index as u64));
-            generator.workflows.push(ProfiledWorkflow { profile, id, random });
+            let mut details = StdRng::seed_from_u64(!seed ^ index as u64);
+            if profile.workflow.version.is_some() && profile.every.is_some() {
+                let first = begin + plan::between(&DEPLOYED_EVERY_MS, &mut details);
+                generator.enqueue(first, Event::Deploy(index));
+            }
+            generator.workflows.push(ProfiledWorkflow { profile, id, random, details });
             generator.enqueue(begin, Event::Create(index));
         }
         world.app_name = "Demo".into();
@@ -85,6 +106,11 @@ impl RunGenerator {
     pub(super) fn spike(&mut self, workflow: Option<String>, until_ms: i64, ratio: f64) {
         let ratio = ratio.clamp(0.0, 1.0);
         self.spikes.push(Spike { workflow, until_ms, ratio });
+    }
+
+    /// This part (0 to 1) of the runs of this version that would complete fail from now on.
+    pub(super) fn spoil(&mut self, workflow: String, version: u32, ratio: f64) {
+        self.spoilt.push(SpoiltVersion { workflow, version, ratio: ratio.clamp(0.0, 1.0) });
     }
 
     /// Catches up with the world's clock: everything happens that is due.
@@ -101,6 +127,7 @@ impl RunGenerator {
                 }
                 Event::Finish(run) => self.finish(world, &run, at_ms),
                 Event::Replay(workflow, run) => self.replay(world, workflow, &run, at_ms),
+                Event::Deploy(workflow) => self.deploy(world, workflow, at_ms),
             }
         }
         self.spikes.retain(|spike| spike.until_ms > now_ms);
@@ -122,10 +149,13 @@ impl RunGenerator {
     fn create(&mut self, world: &mut World, index: usize, at_ms: i64) {
         let workflow = &mut self.workflows[index];
         let origin = plan::origin(&workflow.profile, &mut workflow.random);
-        let plan = RunPlan::new(&workflow.profile, at_ms, &mut workflow.random);
+        let mut plan = RunPlan::new(&workflow.profile, at_ms, &mut workflow.random);
+        errors::explain(&mut plan.steps, &mut workflow.details);
         let every = workflow.profile.every.as_ref();
         let next = every.map(|every| at_ms + plan::between(every, &mut workflow.random));
+        let draft = origin == Origin::Test;
         let run = SimulatedRun::new(Status::Pending, origin).with_times(at_ms, None, None);
+        let run = SimulatedRun { draft, ..run };
         // A workflow that was taken away has no more runs.
         let Some(id) = world.add_run(&workflow.id, run) else {
             return;
@@ -144,21 +174,36 @@ impl RunGenerator {
         self.plans.insert(run, (workflow, plan));
     }
 
+    fn deploy(&mut self, world: &mut World, index: usize, at_ms: i64) {
+        let workflow = &mut self.workflows[index];
+        world.deploy_at(&workflow.id, at_ms);
+        let next = at_ms + plan::between(&DEPLOYED_EVERY_MS, &mut workflow.details);
+        self.enqueue(next, Event::Deploy(index));
+    }
+
+    /// Which part of the runs fail that would complete, of this version of this workflow.
+    fn spoilt(&self, workflow: &str, version: Option<u32>, at_ms: i64) -> f64 {
+        let spikes = self.spikes.iter().filter(|spike| {
+            let named = spike.workflow.as_ref();
+            spike.until_ms > at_ms && named.is_none_or(|named| named == workflow)
+        });
+        let versions = self.spoilt.iter().filter(|it| it.workflow == workflow);
+        let versions = versions.filter(|it| Some(it.version) == version);
+        let ratios = spikes.map(|it| it.ratio).chain(versions.map(|it| it.ratio));
+        ratios.fold(0.0, f64::max)
+    }
+
     fn finish(&mut self, world: &mut World, id: &str, at_ms: i64) {
         let Some((index, mut plan)) = self.plans.remove(id) else {
             return;
         };
+        let version = world.run(id).and_then(|run| run.version);
+        let ratio = self.spoilt(&self.workflows[index].id, version, at_ms);
         let workflow = &mut self.workflows[index];
-        if plan.status == Status::Completed {
-            let here = |spike: &&Spike| {
-                let named = spike.workflow.as_ref();
-                spike.until_ms > at_ms && named.is_none_or(|named| *named == workflow.id)
-            };
-            let ratio = self.spikes.iter().filter(here).map(|spike| spike.ratio);
-            let ratio = ratio.fold(0.0, f64::max);
-            if ratio > 0.0 && workflow.random.random_bool(ratio) {
-                plan.fail();
-            }
+        let completes = plan.status == Status::Completed;
+        if completes && ratio > 0.0 && workflow.random.random_bool(ratio) {
+            plan.fail();
+            errors::explain(&mut plan.steps, &mut workflow.details);
         }
         let Some(run) = world.run_mut(id).filter(|run| run.is_open()) else {
             return;
@@ -177,7 +222,8 @@ impl RunGenerator {
     fn replay(&mut self, world: &mut World, index: usize, id: &str, at_ms: i64) {
         let workflow = &mut self.workflows[index];
         if world.replay_run_at(id, at_ms) {
-            let plan = RunPlan::replay(&workflow.profile, at_ms, &mut workflow.random);
+            let mut plan = RunPlan::replay(&workflow.profile, at_ms, &mut workflow.random);
+            errors::explain(&mut plan.steps, &mut workflow.details);
             // It has been started already.
             self.enqueue(plan.end, Event::Finish(id.into()));
             self.plans.insert(id.into(), (index, plan));

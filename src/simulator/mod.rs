@@ -3,6 +3,7 @@
 //! and no further. Uses `model`.
 
 mod control;
+mod errors;
 mod etag;
 mod fault_response;
 mod faults;
@@ -18,6 +19,7 @@ mod script;
 mod server;
 mod step;
 mod tamper;
+mod truth;
 mod wire;
 mod workflow;
 mod world;
@@ -33,10 +35,11 @@ use tokio::sync::Notify;
 pub use faults::{Fault, Rule};
 pub use request_log::{ApiEndpoint, RequestCounts, RequestSeen};
 pub use run::SimulatedRun;
-pub use step::{SimulatedStep, StepDefinition};
+pub use step::{SimulatedStep, StepDefinition, StepError};
 pub use tamper::Tamper;
+pub use truth::{Totals, Truth};
 pub use workflow::{Direction, Form, OrderBy, RunOrder, RunsCount, SimulatedWorkflow};
-pub use world::{AfterPage, Quirk, Totals, World};
+pub use world::{AfterPage, Quirk, World};
 
 use crate::model::Clock;
 use generator::RunGenerator;
@@ -120,6 +123,26 @@ impl Simulator {
         }
         generator.spike(id.flatten(), until_ms, ratio);
         true
+    }
+
+    /// Deploys a new version of a workflow, of whose runs this part (0 to 1) that would complete
+    /// fails, in its last step; answers its number. `None` if there is no such workflow, or if runs
+    /// are to fail and none are generated.
+    pub fn deploy(&self, workflow: &str, ratio: f64) -> Option<u32> {
+        let (world, generator) = &mut *self.0.world.lock();
+        if let Some(generator) = generator {
+            generator.advance(world);
+            let version = world.deploy(workflow)?;
+            generator.spoil(world.workflow(workflow)?.id.clone(), version, ratio);
+            return Some(version);
+        }
+        (ratio <= 0.0).then(|| world.deploy(workflow)).flatten()
+    }
+
+    /// Makes the version before the published one the published one again; answers its number.
+    /// `None` if there is no such workflow or no version before.
+    pub fn roll_back(&self, workflow: &str) -> Option<u32> {
+        self.world(|world| world.roll_back(workflow))
     }
 
     /// Has the API misbehave. Where several rules apply the oldest does.

@@ -111,7 +111,7 @@ pub(super) fn between(range: &Range<i64>, random: &mut StdRng) -> i64 {
     (low * (high / low).powf(part)) as i64
 }
 
-fn pick<T: Clone>(weighted: &[(T, u32)], random: &mut StdRng) -> Option<T> {
+pub(super) fn pick<T: Clone>(weighted: &[(T, u32)], random: &mut StdRng) -> Option<T> {
     let total: u32 = weighted.iter().map(|(_, weight)| weight).sum();
     if total == 0 {
         return None;

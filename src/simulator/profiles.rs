@@ -59,7 +59,7 @@ fn profile(name: &str, form: Form, steps: Vec<StepDefinition>) -> Profile {
     }
 }
 
-/// Busy, with tests and credits; some of its failed runs are replayed.
+/// Busy, with tests and credits; survives one step's failure, and some failed runs are replayed.
 fn answer_ticket() -> Profile {
     let steps = vec![
         step("ticket", "input"),
@@ -75,6 +75,7 @@ fn answer_ticket() -> Profile {
         work: 2 * SECOND..12 * SECOND,
         outcomes: vec![(Status::Completed, 92), (Status::Failed, 8)],
         origins: vec![(Origin::Record, 6), (Origin::Workflow, 3), (Origin::Test, 1)],
+        tolerated: Some("knowledge"),
         replayed: 30,
         ..profile
     }

@@ -25,6 +25,10 @@ pub struct SimulatedRun {
     pub steps: Vec<SimulatedStep>,
     /// Credits that it used; newest form only.
     pub credits: Option<f64>,
+    /// The version that runs; `None` becomes the published one when the run joins the world.
+    pub version: Option<u32>,
+    /// Whether the workflow's draft runs, and no version.
+    pub draft: bool,
     /// The size of the customer's data in its `input`, in bytes; real runs are large.
     pub padding: usize,
     /// What is sent in place of it.
@@ -44,6 +48,8 @@ impl SimulatedRun {
             updated_at: None,
             steps: Vec::new(),
             credits: None,
+            version: None,
+            draft: false,
             padding: 0,
             tamper: Tamper::Not,
         }
@@ -74,11 +80,18 @@ impl SimulatedRun {
         self.phase() == Phase::Open
     }
 
-    /// Fills in the times that are missing.
-    pub(super) fn settle(&mut self, now_ms: i64) {
+    /// Fills in the times and the version that are missing.
+    pub(super) fn settle(&mut self, now_ms: i64, published: Option<u32>) {
+        self.version = if self.draft { None } else { self.version.or(published) };
+        self.draft = self.version.is_none();
         let created = *self.created_at.get_or_insert(now_ms);
         let latest = self.ended_at.or(self.started_at).unwrap_or(created);
         self.updated_at.get_or_insert(latest.max(created));
+    }
+
+    /// The step that failed last.
+    pub(super) fn failed_step(&self) -> Option<&SimulatedStep> {
+        self.steps.iter().rfind(|step| step.is_failed())
     }
 
     pub(super) fn start(&mut self, at_ms: i64, definitions: &[StepDefinition]) {

@@ -47,6 +47,17 @@ pub struct SimulatedStep {
     pub output: Value,
     /// Credits that it used; newest form only.
     pub credits: Option<f64>,
+    /// Why it failed; newest form only.
+    pub error: Option<StepError>,
+}
+
+/// The error of a failed step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepError {
+    /// What kind of text it is, for the totals only.
+    pub kind: &'static str,
+    /// What the API sends: a text, or an object.
+    pub value: Value,
 }
 
 impl SimulatedStep {
@@ -65,6 +76,7 @@ impl SimulatedStep {
             end: None,
             output,
             credits: None,
+            error: None,
         }
     }
 
@@ -79,6 +91,10 @@ impl SimulatedStep {
             step
         };
         definitions.iter().enumerate().map(step).collect()
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.status == Status::Failed
     }
 
     pub(super) fn end_with(&mut self, status: &Status, at_ms: i64) {

@@ -48,7 +48,7 @@ pub(super) fn workflow(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value 
         "name": workflow.name,
         "description": "",
         "app": { "id": style.app_id, "name": style.app_name, "verified": false },
-        "version": published(workflow, style),
+        "version": version(workflow, workflow.version, style),
         "tags": [],
         "created_at": created_at,
         "updated_at": created_at,
@@ -75,11 +75,7 @@ pub(super) fn workflow(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value 
 
 /// A run, as in a list or alone.
 pub(super) fn run(workflow: &SimulatedWorkflow, run: &SimulatedRun, style: Style<'_>) -> Value {
-    let first = match workflow.form {
-        Form::First => true,
-        Form::Newest => false,
-        Form::Mixed => crc32fast::hash(run.id.as_bytes()).is_multiple_of(2),
-    };
+    let first = workflow.form_of(&run.id) == Form::First;
     let mut item = json!({
         "id": run.id,
         "input": { "payload": "x".repeat(run.padding) },
@@ -89,8 +85,8 @@ pub(super) fn run(workflow: &SimulatedWorkflow, run: &SimulatedRun, style: Style
         "started_at": style.time(run.started_at),
         "ended_at": style.time(run.ended_at),
         "workflow_id": workflow.id,
-        "workflow_version_draft": draft(workflow),
-        "workflow_version": published(workflow, style),
+        "workflow_version_draft": draft(workflow, run),
+        "workflow_version": version(workflow, run.version, style),
         "created_at": style.time(run.created_at),
         "updated_at": style.time(run.updated_at),
     });
@@ -122,8 +118,8 @@ fn add_newest(
     item["workflow_app_id"] = style.app_id.into();
     for (name, value) in [
         ("result", is(Status::Completed).then(|| json!({ "text": "done" }))),
-        ("error", is(Status::Failed).then(|| error("a step failed", mixed))),
-        ("version", workflow.version.map(Value::from)),
+        ("error", is(Status::Failed).then(|| run_error(run, mixed))),
+        ("version", run.version.map(Value::from)),
         ("usage", run.credits.map(|total| usage(total, run))),
         ("collection_id", None),
         ("record_id", None),
@@ -136,9 +132,24 @@ fn add_newest(
     }
 }
 
-/// An error's text; the mixed form has an object around it.
-fn error(text: &str, mixed: bool) -> Value {
-    if mixed { json!({ "message": text }) } else { text.into() }
+/// An error; the mixed form has an object around a text.
+fn error(value: Value, mixed: bool) -> Value {
+    if mixed && value.is_string() { json!({ "message": value }) } else { value }
+}
+
+/// What the run says of its failed step: the same as that, or only the first of several lines.
+fn run_error(run: &SimulatedRun, mixed: bool) -> Value {
+    let step = run.failed_step().and_then(|step| Some((&step.key, step.error.as_ref()?)));
+    let value = step.map(|(key, error)| match error.value.as_str().and_then(first_of_lines) {
+        Some(line) => format!("Step \"{key}\" failed: {line}").into(),
+        None => error.value.clone(),
+    });
+    error(value.unwrap_or_else(|| "a step failed".into()), mixed)
+}
+
+/// The first of several lines; `None` if there is only one.
+fn first_of_lines(text: &str) -> Option<&str> {
+    text.split_once('\n').map(|(line, _)| line)
 }
 
 fn first_step(step: &SimulatedStep) -> Value {
@@ -160,7 +171,8 @@ fn newest_step(step: &SimulatedStep, mixed: bool, verbose: bool) -> (String, Val
         item["type"] = step.step_type.as_str().into();
     }
     if step.status == Status::Failed {
-        item["error"] = error("the step failed", mixed);
+        let value = step.error.as_ref().map(|error| error.value.clone());
+        item["error"] = error(value.unwrap_or_else(|| "the step failed".into()), mixed);
     }
     if step.status != Status::Running {
         item["output"] = step.output.clone();
@@ -196,13 +208,14 @@ fn tests(results: &TestResults) -> Value {
     })
 }
 
-fn published(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value {
-    workflow.version.map_or(Value::Null, |version| {
+fn version(workflow: &SimulatedWorkflow, number: Option<u32>, style: Style<'_>) -> Value {
+    number.map_or(Value::Null, |version| {
+        let deployed = workflow.deployed.get(&version).copied();
         json!({
             "id": format!("workv_{:0>22}", version),
             "description": "",
             "version": version,
-            "created_at": style.time(workflow.created_at),
+            "created_at": style.time(deployed.or(workflow.created_at)),
             "key": workflow.key,
             "input": {},
             "input_default": {},
@@ -211,8 +224,8 @@ fn published(workflow: &SimulatedWorkflow, style: Style<'_>) -> Value {
     })
 }
 
-fn draft(workflow: &SimulatedWorkflow) -> Value {
-    if workflow.version.is_some() {
+fn draft(workflow: &SimulatedWorkflow, run: &SimulatedRun) -> Value {
+    if !run.draft {
         return Value::Null;
     }
     json!({

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{run::SimulatedRun, step::StepDefinition, tamper::Tamper};
@@ -14,6 +16,8 @@ pub struct SimulatedWorkflow {
     pub key: String,
     /// The number of its published version; `None` means that only a draft exists.
     pub version: Option<u32>,
+    /// When versions were deployed, in epoch milliseconds; the others are as old as the workflow.
+    pub deployed: BTreeMap<u32, i64>,
     /// Whether it is enabled; newest form only.
     pub enabled: bool,
     /// Whether it was deleted and is still listed; newest form only.
@@ -46,6 +50,7 @@ impl SimulatedWorkflow {
             name: name.into(),
             key: String::new(),
             version: Some(1),
+            deployed: BTreeMap::new(),
             enabled: true,
             deleted: false,
             created_at: None,
@@ -57,6 +62,15 @@ impl SimulatedWorkflow {
             tamper: Tamper::Not,
             runs: Vec::new(),
             runs_ever: 0,
+        }
+    }
+
+    /// The form of one of its runs: the first or the newest.
+    pub(super) fn form_of(&self, run: &str) -> Form {
+        match self.form {
+            Form::Mixed if crc32fast::hash(run.as_bytes()).is_multiple_of(2) => Form::First,
+            Form::Mixed => Form::Newest,
+            form => form,
         }
     }
 

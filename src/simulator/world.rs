@@ -6,11 +6,13 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde::Deserialize;
 
-use super::{run::SimulatedRun, step::StepDefinition, workflow::SimulatedWorkflow};
+use super::{
+    run::SimulatedRun,
+    step::StepDefinition,
+    truth::{Totals, Truth},
+    workflow::SimulatedWorkflow,
+};
 use crate::model::{Clock, Origin, Phase, Status};
-
-/// Numbers of runs by workflow id, status and origin.
-pub type Totals = BTreeMap<(String, Status, Origin), u64>;
 
 /// Called with the world and a workflow's id after a page of its runs was answered, so that the
 /// list moves between two pages.
@@ -35,8 +37,7 @@ pub struct World {
     pub after_page: Option<AfterPage>,
     clock: Arc<dyn Clock>,
     ids: StdRng,
-    finished: Totals,
-    created: BTreeMap<(String, Origin), u64>,
+    truth: Truth,
 }
 
 /// A way in which the API departs from what it documents.
@@ -76,8 +77,7 @@ impl World {
             after_page: None,
             clock,
             ids,
-            finished: Totals::new(),
-            created: BTreeMap::new(),
+            truth: Truth::default(),
         }
     }
 
@@ -127,6 +127,30 @@ impl World {
     pub fn delete_workflow(&mut self, id: &str) -> bool {
         let position = self.position(id);
         position.map(|at| self.workflows.remove(at)).is_some()
+    }
+
+    /// Deploys a new version of a workflow now; answers its number, `None` if there is no such
+    /// workflow.
+    pub fn deploy(&mut self, workflow: &str) -> Option<u32> {
+        self.deploy_at(workflow, self.clock.now_ms())
+    }
+
+    pub(super) fn deploy_at(&mut self, workflow: &str, at_ms: i64) -> Option<u32> {
+        let workflow = self.workflow_mut(workflow)?;
+        let newest = workflow.deployed.keys().next_back().copied().max(workflow.version);
+        let version = newest.map_or(1, |newest| newest + 1);
+        workflow.deployed.insert(version, at_ms);
+        workflow.version = Some(version);
+        Some(version)
+    }
+
+    /// Makes the version before the published one the published one again; answers its number,
+    /// `None` if there is no such workflow or no version before. Runs that wait keep theirs.
+    pub fn roll_back(&mut self, workflow: &str) -> Option<u32> {
+        let workflow = self.workflow_mut(workflow)?;
+        let before = workflow.version.filter(|version| *version > 1)? - 1;
+        workflow.version = Some(before);
+        Some(before)
     }
 
     /// Adds a run as it is, with its history if it has one; answers its id, `None` if there is no
@@ -180,9 +204,7 @@ impl World {
         });
         if let (true, Some((workflow, run))) = (finished, self.find(id)) {
             let workflow = &self.workflows[workflow];
-            let run = &workflow.runs[run];
-            let key = (workflow.id.clone(), run.status.clone(), run.origin.clone());
-            *self.finished.entry(key).or_default() += 1;
+            self.truth.finished(workflow, &workflow.runs[run]);
         }
         finished
     }
@@ -208,12 +230,17 @@ impl World {
     /// The truth: how many attempts have finished since the world began, each replay being one
     /// more, whatever was deleted since.
     pub fn totals(&self) -> Totals {
-        self.finished.clone()
+        self.truth.finished.clone()
     }
 
     /// How many runs were ever created, by workflow id and origin; replays add nothing.
     pub fn created(&self) -> BTreeMap<(String, Origin), u64> {
-        self.created.clone()
+        self.truth.created.clone()
+    }
+
+    /// Both, and how runs failed, and which versions ran.
+    pub fn truth(&self) -> &Truth {
+        &self.truth
     }
 
     /// Drops the oldest finished runs of each workflow beyond those that are remembered.
@@ -228,12 +255,10 @@ impl World {
         if run.id.is_empty() {
             run.id = new_id("run", &mut self.ids);
         }
-        run.settle(self.clock.now_ms());
-        let created = (workflow.id.clone(), run.origin.clone());
-        *self.created.entry(created).or_default() += 1;
+        run.settle(self.clock.now_ms(), workflow.version);
+        self.truth.created(&workflow.id, &run);
         if !run.is_open() {
-            let key = (workflow.id.clone(), run.status.clone(), run.origin.clone());
-            *self.finished.entry(key).or_default() += 1;
+            self.truth.finished(workflow, &run);
         }
         let id = run.id.clone();
         workflow.runs.push(run);

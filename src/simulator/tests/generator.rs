@@ -146,3 +146,84 @@ async fn a_busy_world_is_served_in_all_its_forms() {
         assert!(!runs.ids().is_empty(), "{id}");
     }
 }
+
+/// The runs of a workflow that finished, by version, and those of them that failed.
+fn by_version(simulator: &Simulator, name: &str, version: Option<u32>) -> (u64, u64) {
+    simulator.world(|world| {
+        let id = &world.workflow(name).expect("it is there").id;
+        let runs = world.truth().versions.iter();
+        let of_version = runs.filter(|((workflow, of, _), _)| workflow == id && *of == version);
+        of_version.fold((0, 0), |(all, failed), ((_, _, status), count)| {
+            (all + count, failed + if *status == Status::Failed { *count } else { 0 })
+        })
+    })
+}
+
+const TICKETS: &str = "Answer support ticket";
+
+#[test]
+fn a_bad_version_fails_until_it_is_rolled_back() {
+    let (simulator, clock) = busy(2);
+    let before = simulator.world(|world| world.workflow(TICKETS).and_then(|it| it.version));
+    let bad = simulator.deploy(TICKETS, 0.8);
+    assert!(bad > before, "{bad:?} after {before:?}");
+    clock.forward(300);
+    let (all, failed) = by_version(&simulator, TICKETS, bad);
+    assert!(all > 30 && failed * 10 > all * 6, "{failed} of {all}");
+    assert_eq!(simulator.roll_back(TICKETS), before);
+    clock.forward(120);
+    // Those that had been created before have ended, also those that were replayed.
+    let (ended, good) =
+        (by_version(&simulator, TICKETS, bad).0, by_version(&simulator, TICKETS, before));
+    clock.forward(120);
+    let (all, failed) = by_version(&simulator, TICKETS, before);
+    let (all, failed) = (all - good.0, failed - good.1);
+    assert!(all > 10 && failed * 2 < all, "{failed} of {all}");
+    assert_eq!(by_version(&simulator, TICKETS, bad).0, ended);
+    assert_eq!(simulator.deploy("nobody", 0.5), None);
+}
+
+#[test]
+fn runs_of_a_bad_version_fail_in_its_last_step() {
+    let (simulator, clock) = busy(1);
+    let bad = simulator.deploy(TICKETS, 1.0);
+    clock.forward(300);
+    let runs = simulator.world(|world| world.workflow(TICKETS).expect("it is there").runs.clone());
+    let failed = runs.iter().filter(|run| run.version == bad && run.status == Status::Failed);
+    let steps: Vec<_> = failed.filter_map(|run| run.failed_step()).collect();
+    let in_last = steps.iter().filter(|step| step.key == "quality_check").count();
+    assert!(in_last > 20 && in_last * 10 > steps.len() * 8, "{in_last} of {}", steps.len());
+    assert!(steps.iter().all(|step| step.error.is_some()));
+}
+
+#[test]
+fn versions_are_deployed_now_and_then_and_tests_run_the_draft() {
+    let (simulator, clock) = busy(1);
+    clock.forward(4 * 3600);
+    simulator.world(|world| {
+        let tickets = world.workflow(TICKETS).expect("it is there");
+        let newest = tickets.deployed.keys().next_back().copied();
+        assert!(newest > Some(12) && tickets.version == newest, "{:?}", tickets.deployed);
+        for run in &tickets.runs {
+            assert_eq!(run.draft, run.origin.as_str() == "TEST");
+            assert_eq!(run.version.is_none(), run.draft);
+        }
+    });
+    assert!(by_version(&simulator, TICKETS, None).0 > 10);
+}
+
+#[test]
+fn failures_are_known_by_step_and_kind_of_error() {
+    let (simulator, clock) = busy(1);
+    clock.forward(3600);
+    let truth = simulator.world(|world| world.truth().clone());
+    let failed = truth.finished.iter().filter(|((_, status, _), _)| *status == Status::Failed);
+    let failed: u64 = failed.map(|(_, count)| count).sum();
+    assert_eq!(truth.failures.values().sum::<u64>(), failed);
+    let versions = truth.versions.values().sum::<u64>();
+    assert_eq!(versions, truth.finished.values().sum::<u64>());
+    let kinds: BTreeSet<_> = truth.failures.keys().map(|(.., kind)| *kind).collect();
+    for kind in ["rate_limit", "overloaded", "js_exception", "timeout", "none"] {
+        assert!(kinds.contains(kind), "{kind} in {kinds:?}");
+    }
+}

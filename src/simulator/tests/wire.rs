@@ -97,7 +97,8 @@ async fn the_newest_form_has_a_map_of_steps_and_all_that_was_added() {
 async fn a_running_step_has_no_end_and_a_draft_stands_in_for_a_version() {
     let api = with_two_runs(Form::Newest).await;
     api.simulator.world(|world| {
-        world.workflow_mut("w").expect("it is there").version = None;
+        let run = world.run_mut("waiting").expect("it is there");
+        (run.version, run.draft) = (None, true);
         world.start_run("waiting")
     });
     let running = run(&api, "waiting").await;
@@ -165,4 +166,46 @@ async fn a_tampered_item_goes_out_as_told() {
     assert_eq!(api.get(path).await.json()["ended_at"], "yesterday");
     tamper(Tamper::Without(vec!["status".into()]));
     assert_eq!(api.get(path).await.json().get("status"), None);
+}
+
+#[tokio::test]
+async fn a_run_repeats_the_error_of_its_failed_step_or_its_first_line() {
+    let api = with_two_runs(Form::Newest).await;
+    let tell = async |value: Value| {
+        api.simulator.world(|world| {
+            let run = world.run_mut("failed").expect("it is there");
+            run.steps[1].error = Some(StepError { kind: "test", value });
+        });
+        let run = run(&api, "failed").await;
+        (run["error"].clone(), run["output"]["tell"]["error"].clone())
+    };
+    let same = |value: Value| (value.clone(), value);
+    assert_eq!(tell(json!("it broke")).await, same(json!("it broke")));
+    assert_eq!(tell(json!({ "type": "error" })).await, same(json!({ "type": "error" })));
+    let (of_run, of_step) = tell(json!("TypeError: x\n    at run")).await;
+    assert_eq!(of_run, "Step \"tell\" failed: TypeError: x");
+    assert_eq!(of_step, "TypeError: x\n    at run");
+}
+
+#[tokio::test]
+async fn a_run_has_the_version_that_it_was_created_with() {
+    let api = with_two_runs(Form::Newest).await;
+    api.clock.forward(60);
+    let deployed = api.post("deploy?workflow=w", Value::Null).await;
+    assert_eq!(deployed.json(), json!({ "workflow": "w", "version": 4 }));
+    api.simulator.world(|world| {
+        let run = SimulatedRun::new(Status::Pending, Origin::Workflow).with_id("young");
+        world.add_run("w", run);
+    });
+    let (old, young) = (run(&api, "failed").await, run(&api, "young").await);
+    assert_eq!((&old["version"], &young["version"]), (&json!(3), &json!(4)));
+    assert_eq!(old["workflow_version"], version());
+    assert_eq!(young["workflow_version"]["version"], 4);
+    assert_eq!(young["workflow_version"]["created_at"], "2023-12-25T12:01:10.250Z");
+    let back = api.post("rollback", Value::Null).await;
+    assert_eq!(back.json(), json!({ "workflow": "My flow", "version": 3 }));
+    let spoilt = api.post("deploy?ratio=0.5", Value::Null).await;
+    assert_eq!(spoilt.status, 404, "{}", spoilt.text);
+    assert_eq!(api.post("deploy?ratio=2", Value::Null).await.status, 400);
+    assert_eq!(api.post("rollback?workflow=nobody", Value::Null).await.status, 404);
 }
