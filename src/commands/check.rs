@@ -19,7 +19,7 @@ use crate::{
     model::{AppId, Label, ReadAt, SystemClock, Timestamp, Workflow, WorkflowId},
     poller::{
         Estimate, KnownWorkflows, ReadError, Sizes, WorkflowList, Workload, estimate,
-        list_workflows,
+        list_workflows, shards_needed,
     },
 };
 
@@ -213,6 +213,7 @@ fn report(
     _ = writeln!(text, "\n{apps}");
     let estimate = estimate(&workload, &config.poll, config.rate_limit);
     text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
+    advise_shards(config, &workload, findings);
     let lists = apps_listed.iter().map(|one| one.list_bytes).sum::<usize>() as f64;
     let page = config.apps.iter().map(|app| app.cortex.page_size).max().unwrap_or(1);
     let sizes = Sizes { lists, run: run_bytes.unwrap_or(0.0), page };
@@ -271,6 +272,20 @@ fn remark(findings: &mut Findings, app: &str, followed: usize, skew: Option<f64>
              nevertheless, but synchronise this one with NTP"
         ));
     }
+}
+
+/// What --workflows.shard can do where the rate limit is too low for what is followed.
+fn advise_shards(config: &Config, workload: &Workload, findings: &mut Findings) {
+    // All apps have the same.
+    let of = config.apps.first().map_or(1, |app| app.workflows.shard.of);
+    let needed = shards_needed(workload, &config.poll, config.rate_limit);
+    findings.remarks.extend(needed.filter(|parts| *parts > 1).map(|parts| {
+        let all = of.saturating_mul(parts);
+        format!(
+            "{all} exporters on {all} different addresses could read all in time: give them \
+             --workflows.shard=1/{all} to --workflows.shard={all}/{all}"
+        )
+    }));
 }
 
 fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Findings) -> String {

@@ -28,8 +28,8 @@ pub use parse::TAKEN_LABELS;
 pub use settings::{Command, SETTINGS, Setting, needing_restart};
 pub use sources::ConfigErrors;
 pub use types::{
-    AppConfig, Buckets, Config, Cortex, Log, LogFormat, Metrics, Poll, Simulate, StateConfig, Web,
-    WorkflowFilter,
+    AppConfig, Buckets, Config, Cortex, Log, LogFormat, Metrics, Poll, Shard, Simulate,
+    StateConfig, Web, WorkflowFilter,
 };
 pub use validate::{file_keys, load};
 pub use web::{RateLimit, Users, WEB_CONFIG_KEYS, WebConfig, WebKey};

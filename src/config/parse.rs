@@ -12,7 +12,7 @@ use regex::Regex;
 use reqwest::Url;
 use tracing::Level;
 
-use super::types::LogFormat;
+use super::types::{LogFormat, Shard};
 use crate::model::AppId;
 
 /// The paths that are other pages than the metrics.
@@ -101,6 +101,21 @@ pub(super) fn pattern(text: &str) -> Result<Regex, String> {
     Regex::new(text)
         .and_then(|_| Regex::new(&format!("^(?:{text})$")))
         .map_err(|error| format!("{text:?} is not a regular expression: {error}"))
+}
+
+/// Maximum number of shards; each of them reads the list of all workflows.
+const MAX_SHARDS: u32 = 1000;
+
+pub(super) fn shard(text: &str) -> Result<Shard, String> {
+    let number = |text: &str| text.parse().ok().filter(|it| (1..=MAX_SHARDS).contains(it));
+    let parts = text.split_once('/').and_then(|(one, of)| Some((number(one)?, number(of)?)));
+    let shard = parts.filter(|(number, of)| number <= of).map(|(number, of)| Shard { number, of });
+    shard.ok_or_else(|| {
+        format!(
+            "{text:?} is not a shard like 2/3, the second of three; write 1/3, 2/3 and 3/3 for \
+             three exporters, or 1/1 for a single one; {MAX_SHARDS} is the most"
+        )
+    })
 }
 
 pub(super) fn state_url(text: &str) -> Result<String, String> {

@@ -204,6 +204,16 @@ pub static SETTINGS: &[Setting] = &[
         ..WORKFLOWS
     },
     Setting {
+        name: "workflows.shard",
+        kind: Kind::String("NUMBER/OF", |draft, text| {
+            put(&mut draft.app.workflows.shard, parse::shard(text))
+        }),
+        default: "1/1",
+        help: "Follow one of several equal parts of the workflows: of exporters on different \
+               addresses, each follows another. Example: 2/3",
+        ..WORKFLOWS
+    },
+    Setting {
         name: "apps",
         kind: Kind::Apps,
         help: "The apps that are read, instead of the one of the flags; at least one, each once",

@@ -91,6 +91,31 @@ pub struct WorkflowFilter {
     pub include: Vec<Regex>,
     /// A workflow that matches one of these is left out, even if included.
     pub exclude: Vec<Regex>,
+    /// Of all workflows, only those of this shard are followed.
+    pub shard: Shard,
+}
+
+/// One of several equal parts of all workflows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1 to `of`.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self { number: 1, of: 1 }
+    }
+}
+
+impl Shard {
+    /// Whether a workflow belongs to it: the CRC-32 of its id, as in zlib and gzip, modulo the
+    /// number of shards. It must never change, or workflows would move between exporters.
+    fn holds(self, id: &WorkflowId) -> bool {
+        crc32fast::hash(id.as_str().as_bytes()) % self.of == self.number - 1
+    }
 }
 
 impl Config {
@@ -106,7 +131,9 @@ impl PartialEq for WorkflowFilter {
         let alike = |these: &[Regex], those: &[Regex]| {
             these.iter().map(Regex::as_str).eq(those.iter().map(Regex::as_str))
         };
-        alike(&self.include, &other.include) && alike(&self.exclude, &other.exclude)
+        alike(&self.include, &other.include)
+            && alike(&self.exclude, &other.exclude)
+            && self.shard == other.shard
     }
 }
 
@@ -116,7 +143,9 @@ impl WorkflowFilter {
         let any = |patterns: &[Regex]| {
             patterns.iter().any(|pattern| pattern.is_match(id.as_str()) || pattern.is_match(name))
         };
-        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+        self.shard.holds(id)
+            && (self.include.is_empty() || any(&self.include))
+            && !any(&self.exclude)
     }
 }
 
@@ -231,5 +260,47 @@ pub struct Simulate {
 impl Default for Simulate {
     fn default() -> Self {
         Self { listen_address: ([127, 0, 0, 1], 0).into(), seed: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard_of(id: &str, of: u32) -> u32 {
+        let id = WorkflowId::new(id).expect("a plain id");
+        let holds = |number: &u32| Shard { number: *number, of }.holds(&id);
+        let holding: Vec<_> = (1..=of).filter(holds).collect();
+        assert_eq!(holding.len(), 1, "{id:?} is in exactly one of {of}");
+        holding[0]
+    }
+
+    #[test]
+    fn a_workflow_stays_in_its_shard_for_ever() {
+        // The check value of the published CRC-32, 0xCBF43926, and of a longer text, 0x414FA339.
+        assert_eq!(shard_of("123456789", 1000), 0xCBF4_3926 % 1000 + 1);
+        let longer = "The quick brown fox jumps over the lazy dog";
+        assert_eq!(shard_of(longer, 7), 0x414F_A339 % 7 + 1);
+        assert_eq!(shard_of("123456789", 1), 1);
+    }
+
+    #[test]
+    fn shards_are_about_equal() {
+        let mut sizes = [0; 4];
+        for number in 0..4000 {
+            sizes[shard_of(&format!("work_{number}"), 4) as usize - 1] += 1;
+        }
+        assert!(sizes.iter().all(|size| (850..1150).contains(size)), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_filter_admits_only_its_shard() {
+        let id = WorkflowId::new("123456789").expect("a plain id");
+        let admits = |number| {
+            let filter = WorkflowFilter { shard: Shard { number, of: 2 }, ..Default::default() };
+            filter.admits(&id, "any")
+        };
+        // 0xCBF43926 is even.
+        assert!(admits(1) && !admits(2));
     }
 }

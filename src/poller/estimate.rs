@@ -69,6 +69,25 @@ impl Estimate {
     }
 }
 
+/// The least number of exporters, each on an address of its own and with an equal part of the
+/// workflows, that can read this workload as configured. `None` if many would not do either, since
+/// each reads the lists of all workflows.
+pub fn shards_needed(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Option<u32> {
+    (1..=MAX_SHARDS).find(|shards| {
+        let part = Workload {
+            list_requests: workload.list_requests,
+            followed: workload.followed.div_ceil(*shards),
+            open: workload.open.div_ceil(*shards),
+            uncounted: workload.uncounted.div_ceil(*shards),
+            runs_per_minute: workload.runs_per_minute / f64::from(*shards),
+        };
+        !estimate(&part, poll, rate_limit).is_stretched(poll)
+    })
+}
+
+/// More are no use to recommend.
+const MAX_SHARDS: u32 = 100;
+
 /// What polling this workload costs at this number of requests a minute.
 pub fn estimate(workload: &Workload, poll: &config::Poll, rate_limit: u32) -> Estimate {
     let minutes = |duration: Duration| duration.as_secs_f64() / 60.0;
@@ -200,6 +219,18 @@ mod tests {
             rounds * (50_000.0 + 100.0 * 10.0 * 9_000.0) + 100.0 * sweeps * 90.0 * 9_000.0;
         let uncounted = bytes(&uncounted);
         assert!((uncounted - expected).abs() < 1.0, "{uncounted} {expected}");
+    }
+
+    #[test]
+    fn shards_divide_the_workflows_and_not_their_list() {
+        let busy = |uncounted| Workload { uncounted, ..idle(uncounted) };
+        assert_eq!(shards_needed(&busy(100), &POLL, 400), Some(1));
+        // 600 requests a minute, and 8 for the lists of each.
+        assert_eq!(shards_needed(&busy(300), &POLL, 400), Some(2));
+        assert_eq!(shards_needed(&busy(300), &POLL, 200), Some(4));
+        // The lists alone have no room.
+        let lists = Workload { list_requests: 300, ..busy(30_000) };
+        assert_eq!(shards_needed(&lists, &POLL, 400), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod workflows;
 
 pub use app::{Poller, PollerStatus};
 pub use cycle::{Cycle, ReadError};
-pub use estimate::{Estimate, Sizes, estimate};
+pub use estimate::{Estimate, Sizes, estimate, shards_needed};
 pub use metrics::{CycleResult, PollerMetrics};
 pub use polling::Polling;
 pub use reader::PollerSettings;

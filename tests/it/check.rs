@@ -340,3 +340,29 @@ async fn what_it_announces_is_what_comes() {
         assert!((1.5..2.5).contains(&requests), "{requests} requests in each cycle");
     }
 }
+
+#[tokio::test]
+async fn it_says_into_how_many_shards_the_workflows_can_be_divided() {
+    let api = Api::start().await;
+    api.simulator().world(|world| {
+        for number in 0..20 {
+            let mut workflow = SimulatedWorkflow::new(&format!("Flow {number}"));
+            workflow.runs_count = RunsCount::Absent;
+            world.add_workflow(workflow);
+        }
+    });
+    // Each of 20 takes 2 requests a minute, and so does the list, which each shard reads.
+    let (code, _, stderr) = check(&api, &["--cortex.rate-limit=10"]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("5 exporters on 5 different addresses"), "{stderr}");
+    assert!(stderr.contains("--workflows.shard=1/5 to --workflows.shard=5/5"), "{stderr}");
+    let mut exported = 0;
+    for shard in ["--workflows.shard=1/2", "--workflows.shard=2/2"] {
+        let (code, stdout, stderr) = check(&api, &[shard]).await;
+        assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+        let followed: u32 = row(&stdout, &["c", "20"])[2].parse().expect("a number");
+        assert!(followed > 0 && followed < 20, "{stdout}");
+        exported += followed;
+    }
+    assert_eq!(exported, 20, "each is in one of them");
+}

@@ -3,7 +3,7 @@ mod file;
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::*;
-use crate::config::{ApiKey, AppConfig, LogFormat};
+use crate::config::{ApiKey, AppConfig, LogFormat, Shard};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -274,4 +274,16 @@ fn every_default_is_valid_and_what_a_reload_refuses_is_in_the_file() {
     }
     let (now, before) = (valid(&["--web.max-requests=3"]), valid(&["--poll.interval=1m"]));
     assert_eq!(crate::config::needing_restart(&now, &before), ["web.max_requests"]);
+}
+
+#[test]
+fn a_shard_is_one_of_several() {
+    for (text, number, of) in [("1/1", 1, 1), ("2/3", 2, 3), ("1000/1000", 1000, 1000)] {
+        let app = app(&[&format!("--workflows.shard={text}")]);
+        assert_eq!(app.workflows.shard, Shard { number, of });
+    }
+    for text in ["0/3", "4/3", "x", "2", "1/0", "-1/3", "1/1001", "1/2/3", "a/b"] {
+        let error = wrong(&[&format!("--workflows.shard={text}")]);
+        assert!(error.contains("--workflows.shard") && error.contains("write 1/3"), "{error}");
+    }
 }
