@@ -1,6 +1,7 @@
 //! What the commands do. Uses all modules below it.
 
 mod check;
+mod copy_state;
 mod demo;
 mod failure;
 mod once;
@@ -28,12 +29,13 @@ const VALID: &str = "The configuration is valid.\n";
 
 /// Does what a command line asks for.
 pub async fn execute(line: CommandLine, signals: Signals) -> Result<(), Failure> {
-    if matches!(line.command, Command::Check | Command::Once) {
+    if matches!(line.command, Command::Check | Command::Once | Command::CopyState) {
         signals.ending();
         let (command, config) = (line.command, start(line.clone()).await?);
         return match command {
             Command::Check if config.check_only => Ok(print(VALID)?),
             Command::Check => check::check(config).await,
+            Command::CopyState => copy_state::copy_state(&config.copy).await,
             _ => once::once(config).await,
         };
     }

@@ -37,7 +37,7 @@ The flag wins over the variable, and that over the file; an empty variable count
 Durations are written like 90s, 5m, 1h 30m or 30d.";
 
 /// The commands, each with its name and what it does.
-const COMMANDS: [(Command, &str, &str); 5] = [
+const COMMANDS: [(Command, &str, &str); 6] = [
     (
         Command::Serve,
         "serve",
@@ -60,6 +60,11 @@ const COMMANDS: [(Command, &str, &str); 5] = [
         Command::Once,
         "once",
         "Poll once, counting every finished run that is listed, and print the metrics",
+    ),
+    (
+        Command::CopyState,
+        "copy",
+        "Copy a ledger to another place or engine, so that counting goes on there",
     ),
 ];
 
@@ -86,7 +91,7 @@ impl CommandLine {
         key: Option<OsString>,
     ) -> Result<Self, clap::Error> {
         let matches = clap.try_get_matches_from(words)?;
-        let name = matches.subcommand_name().unwrap_or("serve");
+        let name = chosen(&matches).0.unwrap_or("serve");
         let found = COMMANDS.iter().find(|(_, of, _)| *of == name);
         let command = found.map_or(Command::Serve, |(command, ..)| *command);
         Ok(Self { command, matches, key })
@@ -102,13 +107,24 @@ impl CommandLine {
 
     /// What a setting is set to by its flag or its variable. The error is that it is not text.
     pub(super) fn given(&self, setting: &Setting) -> Option<Result<Vec<&str>, String>> {
-        let matches = self.matches.subcommand().map_or(&self.matches, |(_, matches)| matches);
+        let (_, matches) = chosen(&self.matches);
         let values = matches.try_get_many::<OsString>(setting.name).ok()??;
         if matches.value_source(setting.name) == Some(ValueSource::DefaultValue) {
             return None;
         }
         let texts: Option<_> = values.map(|value| value.to_str()).collect();
         Some(texts.ok_or_else(|| "it is not text in UTF-8".into()))
+    }
+}
+
+/// The name of the innermost command, and what it was given.
+fn chosen(matches: &ArgMatches) -> (Option<&str>, &ArgMatches) {
+    match matches.subcommand() {
+        None => (None, matches),
+        Some((name, inner)) => {
+            let (inner_name, inner) = chosen(inner);
+            (inner_name.or(Some(name)), inner)
+        }
     }
 }
 
@@ -137,8 +153,15 @@ fn command_line() -> clap::Command {
         clap.args(flags(command)).after_help(if examples { EXAMPLES } else { "" })
     };
     COMMANDS.iter().fold(with_flags(serve, Command::Serve), |all, (command, name, about)| {
-        all.subcommand(with_flags(clap::Command::new(*name).about(*about), *command))
+        let sub = with_flags(clap::Command::new(*name).about(*about), *command);
+        all.subcommand(if *command == Command::CopyState { of_state(sub) } else { sub })
     })
+}
+
+/// The commands that deal with ledgers.
+fn of_state(command: clap::Command) -> clap::Command {
+    let state = clap::Command::new("state").about("What can be done with a ledger: copy");
+    state.subcommand_required(true).disable_help_subcommand(true).subcommand(command)
 }
 
 fn flags(command: Command) -> impl Iterator<Item = Arg> {

@@ -28,7 +28,7 @@ pub use parse::TAKEN_LABELS;
 pub use settings::{Command, SETTINGS, Setting, needing_restart};
 pub use sources::ConfigErrors;
 pub use types::{
-    AppConfig, Buckets, Config, Cortex, Log, LogFormat, Metrics, Poll, Shard, Simulate,
+    AppConfig, Buckets, Config, CopyState, Cortex, Log, LogFormat, Metrics, Poll, Shard, Simulate,
     StateConfig, Web, WorkflowFilter,
 };
 pub use validate::{file_keys, load};

@@ -40,6 +40,8 @@ pub enum Command {
     Check,
     /// Poll once and print.
     Once,
+    /// Copy a ledger.
+    CopyState,
 }
 
 /// What a reload does with another value.
@@ -50,7 +52,7 @@ enum Reload {
     Refused(fn(&Config, &Config) -> bool),
 }
 
-use Command::{Check, Demo, Once, Serve, Simulate};
+use Command::{Check, CopyState, Demo, Once, Serve, Simulate};
 use SettingKind as Kind;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,7 +80,8 @@ const WORKFLOWS: Setting = rows("Workflows", &[Serve, Check, Once]);
 const STATE: Setting = rows("State", &[Serve, Check]);
 const WEB: Setting = rows("Web", &[Serve, Check, Demo]);
 const METRICS: Setting = rows("Metrics", &[Serve, Check, Demo]);
-const LOGGING: Setting = rows("Logging", &[Serve, Check, Once, Demo, Simulate]);
+const LOGGING: Setting = rows("Logging", &[Serve, Check, Once, Demo, Simulate, CopyState]);
+const COPY: Setting = rows("State", &[CopyState]);
 const SIMULATOR: Setting = rows("Simulator", &[Demo, Simulate]);
 
 /// All settings, in the order of the help.
@@ -235,6 +238,20 @@ pub static SETTINGS: &[Setting] = &[
         help: "How long a counted run is remembered after it was created; an older one is never \
                counted. At least 1d. Example: 90d",
         ..STATE
+    },
+    Setting {
+        name: "from",
+        kind: Kind::Ledger(|draft, url| draft.config.copy.from = url),
+        help: "The database to copy, which stays as it is; no exporter may use it. No default. \
+               Example: sqlite:/var/lib/exporter/state.db",
+        ..COPY
+    },
+    Setting {
+        name: "to",
+        kind: Kind::Ledger(|draft, url| draft.config.copy.to = url),
+        help: "Where the copy goes; nothing may be there yet. No default. \
+               Example: postgres://exporter@db/exporter",
+        ..COPY
     },
     Setting {
         name: "web.listen-address",

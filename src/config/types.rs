@@ -31,6 +31,8 @@ pub struct Config {
     pub check_only: bool,
     /// The simulated API of `demo` and `simulate`.
     pub simulator: Simulate,
+    /// What `state copy` copies.
+    pub copy: CopyState,
 }
 
 /// An app whose workflows are read.
@@ -161,6 +163,21 @@ pub struct StateConfig {
 impl fmt::Debug for StateConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateConfig").field("retention", &self.retention).finish_non_exhaustive()
+    }
+}
+
+/// What to copy where: URLs as in [`StateConfig`]. They may hold passwords: never log them.
+#[derive(Clone, Default)]
+pub struct CopyState {
+    /// The ledger that is copied.
+    pub from: String,
+    /// Where the copy goes.
+    pub to: String,
+}
+
+impl fmt::Debug for CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CopyState").finish_non_exhaustive()
     }
 }
 

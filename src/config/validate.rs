@@ -43,6 +43,13 @@ fn finish(sources: &mut Sources<'_>) {
     if no_address {
         sources.error("web.listen-address", "there is no address in it; write one like :10058");
     }
+    let copies = sources.line.command == Command::CopyState;
+    let copy = &sources.draft.config.copy;
+    for (name, url) in [("from", copy.from.clone()), ("to", copy.to.clone())] {
+        if copies && url.is_empty() {
+            sources.error(name, "it is missing; write --from=URL --to=URL");
+        }
+    }
     match web_file.map(|file| WebConfig::read(&file)) {
         None => {}
         Some(Ok(config)) => sources.draft.config.web.config = config,
@@ -59,7 +66,8 @@ fn environment(sources: &mut Sources<'_>) {
     if matches!(sources.line.command, Command::Serve | Command::Check | Command::Once) {
         sources.errors.extend(environment::client_errors(env::vars_os()));
     }
-    if sources.draft.config.state.url.starts_with("postgres") {
+    let Config { state, copy, .. } = &sources.draft.config;
+    if [&state.url, &copy.from, &copy.to].iter().any(|url| url.starts_with("postgres")) {
         sources.errors.extend(environment::postgres_errors(env::vars_os()));
     }
 }

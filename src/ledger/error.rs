@@ -47,6 +47,15 @@ pub(super) enum Problem {
     /// Another process uses it, on a server; this one will when that ends.
     #[error("is used by another exporter, so this one stands by")]
     StandingBy,
+    /// There is nothing to copy.
+    #[error("does not exist; name the one that holds the numbers")]
+    Missing,
+    /// There is something where a copy should go.
+    #[error("exists already, so it was left as it is; copy to a new file or an empty schema")]
+    Occupied,
+    /// It would be gone with this process.
+    #[error("does not last; name a file or a server")]
+    NotLasting,
     /// The file has a second name in the file system.
     #[error(
         "has another name, too (a hard link); SQLite keeps part of it in files beside the name, so \

@@ -43,7 +43,7 @@ pub use native::NativeHistogram;
 pub use observe::{Recorded, RunsRead, StopWhen, older_half};
 pub use series::{Histogram, Series, SeriesKey, SeriesMap, Value};
 pub use state::{AppRecord, AppState, Listed, OpenRun, State, WorkflowRecord, WorkflowState};
-pub use store::{LedgerStatus, inspect};
+pub use store::{LedgerStatus, copy, inspect};
 pub use writer::Settings;
 
 use crate::{

@@ -5,6 +5,7 @@
 mod attempts;
 mod book;
 mod budget;
+mod copying;
 mod histograms;
 mod hold;
 mod outage;

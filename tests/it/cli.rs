@@ -6,9 +6,8 @@ use crate::support::{Api, KEY, Process, ledger_url, run};
 
 #[tokio::test]
 async fn each_command_has_help_and_ends_well_after_it() {
-    for command in ["", "serve", "check", "demo", "simulate", "once"] {
-        let arguments: Vec<_> =
-            [command, "--help"].into_iter().filter(|argument| !argument.is_empty()).collect();
+    for command in ["", "serve", "check", "demo", "simulate", "once", "state copy"] {
+        let arguments: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
         let (code, stdout, stderr) = run(&arguments, &[("CORTEX_API_KEY", KEY)]).await;
         assert_eq!((code, stderr.as_str()), (0, ""), "{command}");
         assert!(stdout.contains("Usage:"), "{command}: {stdout}");

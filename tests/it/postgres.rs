@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use cortex_workflow_exporter::model::Status;
 
-use crate::support::{Api, KEY, Postgres, Process, client, run, scrape, wait_until};
+use crate::support::{Api, KEY, Postgres, Process, client, ledger_url, run, scrape, wait_until};
 
 /// An exporter's world on a server of its own.
 struct Place {
@@ -87,6 +87,34 @@ async fn a_restart_on_postgres_goes_on_with_what_was_counted() {
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
     failures(&base, 2.0, &exporter).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_moves_to_postgres_goes_on_with_what_was_counted() {
+    let place = Place::new().await;
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let file = ledger_url(directory.path());
+    let mut exporter = Process::serve(&place.api, &file, &["--metrics.hold-timeout=0s"]);
+    let base = exporter.ready_url().await;
+    place.api.finish_one("work_one", Status::Failed);
+    failures(&base, 1.0, &exporter).await;
+    let url = place.url.replace("postgres@", "postgres:hunter2@");
+    let (from, to) = (format!("--from={file}"), format!("--to={url}"));
+    let (code, _, stderr) = run(&["state", "copy", &from, &to], &[]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("is in use by another process"), "{stderr}");
+    exporter.terminate();
+    assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
+    place.api.finish_one("work_one", Status::Failed);
+    let (code, stdout, stderr) = run(&["state", "copy", &from, &to], &[]).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("workflow: 1 rows") && stdout.contains("Copied."), "{stdout}");
+    let mut exporter = place.serve();
+    let base = exporter.ready_url().await;
+    failures(&base, 2.0, &exporter).await;
+    let (code, again, stderr) = run(&["state", "copy", &from, &to], &[]).await;
+    assert_eq!(code, 1, "{stderr}");
+    assert!(!format!("{stdout}{again}{stderr}").contains("hunter2"), "{stderr}");
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ fn the_help_teaches_and_shows_no_variable_s_value() {
     insta::assert_snapshot!("help_demo", help(&["demo"]));
     insta::assert_snapshot!("help_once", help(&["once"]));
     insta::assert_snapshot!("help_simulate", help(&["simulate"]));
+    insta::assert_snapshot!("help_state_copy", help(&["state", "copy"]));
     for arg in every_argument(&command_line()) {
         assert!(arg.is_hide_env_values_set(), "{}", arg.get_id());
     }

@@ -287,3 +287,20 @@ fn a_shard_is_one_of_several() {
         assert!(error.contains("--workflows.shard") && error.contains("write 1/3"), "{error}");
     }
 }
+
+#[test]
+fn a_copy_needs_both_places_and_shows_no_password() {
+    let copy = |flags: &[&str]| {
+        let words: Vec<_> = ["exporter", "state", "copy"].iter().chain(flags).copied().collect();
+        let line = CommandLine::of(&words, None).expect("a right line");
+        load(&line).map_err(|errors| errors.errors.join("\n"))
+    };
+    let (from, to) = ("--from=sqlite:a.db", "--to=postgres://u:hunter2@h/d");
+    let config = copy(&[from, to]).expect("valid");
+    assert_eq!(config.copy.from, "sqlite:a.db");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let error = copy(&[]).expect_err("both are missing");
+    assert!(error.contains("--from") && error.contains("--to"), "{error}");
+    let error = copy(&[from, "--to=mysql://u:hunter2@h/d"]).expect_err("no such engine");
+    assert!(error.contains("--to") && !error.contains("hunter2"), "{error}");
+}

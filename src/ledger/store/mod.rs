@@ -1,6 +1,7 @@
 //! All SQL. The same statements run on SQLite and PostgreSQL.
 
 mod connect;
+mod copy;
 mod inspect;
 mod location;
 mod rows;
@@ -154,6 +155,33 @@ impl Store {
         let full = sqlx::query("PRAGMA max_page_count = 1").fetch_one(connection).await;
         full.expect("it goes down to what is there");
     }
+}
+
+/// Copies a whole ledger, at the newest schema, to a place where there is none, in one transaction.
+/// Both are locked meanwhile, and the source keeps what it holds. Reports each table with its
+/// number of rows so far.
+pub async fn copy(
+    from: &str,
+    to: &str,
+    mut report: impl FnMut(&'static str, u64),
+) -> Result<(), LedgerError> {
+    copy::check_source(from).await?;
+    copy::check_target(to).await?;
+    let (mut source, mut target) = (Store::open(from).await?, Store::open(to).await?);
+    for store in [&source, &target] {
+        if store.waits() {
+            return Err(store.error(Problem::InUse));
+        }
+    }
+    let copied = async {
+        let reader = connected(&mut source.connection)?;
+        copy::copy_rows(reader, connected(&mut target.connection)?, &mut report).await
+    };
+    if let Err(problem) = copied.await {
+        return Err(target.error(problem));
+    }
+    target.close().await?;
+    source.close().await
 }
 
 fn connected(connection: &mut Option<AnyConnection>) -> Result<&mut AnyConnection, Problem> {

@@ -1,0 +1,208 @@
+//! Copies a whole ledger to another place, which may be another engine.
+
+use std::fs;
+
+use futures::TryStreamExt as _;
+use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _, any::AnyRow};
+
+use super::{
+    connect::connect_to,
+    inspect::{LedgerStatus, inspect},
+    location::Location,
+    rows::Statement,
+};
+use crate::ledger::{LedgerError, error::Problem};
+
+/// How many rows one statement writes.
+const ROWS: usize = 64;
+
+/// How many rows of a table are reported at once.
+const REPORTED: u64 = 100_000;
+
+#[derive(Clone, Copy)]
+enum Column {
+    Text(&'static str),
+    Int(&'static str),
+    Float(&'static str),
+}
+
+use Column::{Float, Int, Text};
+
+/// A table, or the rows of it for which a condition holds, with the columns that have values there.
+struct Part {
+    table: &'static str,
+    condition: &'static str,
+    columns: &'static [Column],
+}
+
+/// Everything that a ledger holds.
+const PARTS: [Part; 5] = [
+    Part { table: "app", condition: "true", columns: &[Text("app_id"), Text("state")] },
+    Part {
+        table: "workflow",
+        condition: "true",
+        columns: &[Int("workflow"), Text("app_id"), Text("workflow_id"), Text("state")],
+    },
+    Part {
+        table: "series",
+        condition: "shown_value IS NOT NULL",
+        columns: &[
+            Int("workflow"),
+            Text("total"),
+            Text("labels"),
+            Float("value"),
+            Text("bounds"),
+            Text("counts"),
+            Int("start_ms"),
+            Text("native"),
+            Text("shown_counts"),
+            Text("shown_native"),
+            Float("shown_value"),
+        ],
+    },
+    // Apart, since sqlx 0.9.0 takes a missing `f64` for an `f32`, which PostgreSQL notices.
+    Part {
+        table: "series",
+        condition: "shown_value IS NULL",
+        columns: &[
+            Int("workflow"),
+            Text("total"),
+            Text("labels"),
+            Float("value"),
+            Text("bounds"),
+            Text("counts"),
+            Int("start_ms"),
+            Text("native"),
+            Text("shown_counts"),
+            Text("shown_native"),
+        ],
+    },
+    Part {
+        table: "run",
+        condition: "true",
+        columns: &[
+            Int("workflow"),
+            Text("run_id"),
+            Text("phase"),
+            Int("started_ms"),
+            Int("age_ms"),
+            Int("reading"),
+            Text("status"),
+            Text("origin"),
+            Int("since_ms"),
+            Int("ended_ms"),
+        ],
+    },
+];
+
+/// Makes sure that there is a ledger to copy, which nobody uses, without changing it.
+pub(super) async fn check_source(url: &str) -> Result<(), LedgerError> {
+    let location = Location::resolve(url)?;
+    let (ledger, status) = inspect(url).await?;
+    let is_empty = match &location {
+        Location::File(path) => fs::metadata(path).is_ok_and(|file| file.len() == 0),
+        Location::Memory | Location::Server { .. } => false,
+    };
+    let problem = match status {
+        LedgerStatus::Idle if !is_empty => return Ok(()),
+        LedgerStatus::Idle | LedgerStatus::New => Problem::Missing,
+        LedgerStatus::InUse => Problem::InUse,
+        LedgerStatus::InMemory => Problem::NotLasting,
+    };
+    Err(LedgerError { ledger, problem })
+}
+
+/// Makes sure that a copy can go there. Before anything is opened, which would bring the schema of
+/// an older ledger up to date.
+pub(super) async fn check_target(url: &str) -> Result<(), LedgerError> {
+    let location = Location::resolve(url)?;
+    let (ledger, status) = inspect(url).await?;
+    let problem = match status {
+        LedgerStatus::New => return Ok(()),
+        LedgerStatus::Idle => Problem::Occupied,
+        LedgerStatus::InUse => Problem::InUse,
+        LedgerStatus::InMemory => Problem::NotLasting,
+    };
+    // What a copy leaves that did not get to its end.
+    let is_empty = async { is_empty(&mut connect_to(&location, "mode=ro").await?).await };
+    if matches!(problem, Problem::Occupied) && location.run(is_empty).await? {
+        return Ok(());
+    }
+    Err(LedgerError { ledger, problem })
+}
+
+async fn is_empty(connection: &mut AnyConnection) -> Result<bool, Problem> {
+    for table in ["app", "workflow", "series", "run"] {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1) AS first");
+        let row = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection);
+        let rows: i64 = row.await?;
+        if rows > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Copies everything in one transaction. Reports each table with its number of rows so far.
+pub(super) async fn copy_rows(
+    reader: &mut AnyConnection,
+    writer: &mut AnyConnection,
+    report: &mut impl FnMut(&'static str, u64),
+) -> Result<(), Problem> {
+    let mut transaction = writer.begin().await?;
+    if !is_empty(&mut transaction).await? {
+        return Err(Problem::Occupied);
+    }
+    for part in &PARTS {
+        let Part { table, condition, columns } = part;
+        let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
+        let sql = format!("SELECT {} FROM {table} WHERE {condition}", names.join(", "));
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *reader);
+        let mut pieces = rows.try_chunks(ROWS);
+        let mut copied = 0;
+        while let Some(rows) = pieces.try_next().await.map_err(|error| error.1)? {
+            let query = sqlx::query(AssertSqlSafe(insert(table, &names, rows.len())));
+            let bound = rows.iter().try_fold(query, |query, row| bind(query, row, columns));
+            bound?.execute(&mut *transaction).await?;
+            let before = copied;
+            copied += rows.len() as u64;
+            if copied / REPORTED > before / REPORTED {
+                report(table, copied);
+            }
+        }
+        report(table, copied);
+    }
+    Ok(transaction.commit().await?)
+}
+
+impl Column {
+    const fn name(self) -> &'static str {
+        match self {
+            Text(name) | Int(name) | Float(name) => name,
+        }
+    }
+}
+
+fn insert(table: &str, names: &[&str], rows: usize) -> String {
+    let width = names.len();
+    let row = |row| {
+        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
+        format!("({})", marks.join(", "))
+    };
+    let marks: Vec<_> = (0..rows).map(row).collect();
+    format!("INSERT INTO {table} ({}) VALUES {}", names.join(", "), marks.join(", "))
+}
+
+fn bind<'q>(
+    query: Statement<'q>,
+    row: &AnyRow,
+    columns: &[Column],
+) -> Result<Statement<'q>, sqlx::Error> {
+    columns.iter().enumerate().try_fold(query, |query, (at, column)| {
+        Ok(match column {
+            Text(_) => query.bind(row.try_get::<Option<String>, _>(at)?),
+            Int(_) => query.bind(row.try_get::<Option<i64>, _>(at)?),
+            Float(_) => query.bind(row.try_get::<f64, _>(at)?),
+        })
+    })
+}
