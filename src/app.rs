@@ -3,6 +3,7 @@
 
 mod links;
 mod progress;
+mod runs;
 mod shared;
 mod supervisor;
 mod view;
@@ -92,6 +93,7 @@ impl App {
         tracing::info!(apps, rate_limit, interval = ?config.poll.interval, "Polling.");
         let exposition = Arc::new(exposition);
         let (ledger, clock) = (shared.ledger.clone(), Arc::clone(&shared.clock));
+        let links = shared.links.clone();
         let hold_timeout = config.metrics.hold_timeout;
         let gate = ReleaseGate::new(exposition, ledger.clone(), Arc::clone(&clock), hold_timeout);
         let gate = Arc::new(gate);
@@ -107,16 +109,21 @@ impl App {
         let view = View {
             ledger: ledger.clone(),
             clock,
+            links,
             health: supervisor.health(),
             was_ready: AtomicBool::new(false),
         };
         let view = Arc::new(view);
-        let (overview, ready, healthy) = (Arc::clone(&view), Arc::clone(&view), view);
+        let [overview, runs, ready, healthy] = std::array::from_fn(|_| Arc::clone(&view));
         // As many as may wait for their turn.
         let (requests, reloads) = mpsc::channel(16);
         let endpoints = Endpoints {
             metrics: gate,
             overview: Arc::new(move || overview.overview()),
+            runs: Arc::new(move |query| {
+                let view = Arc::clone(&runs);
+                Box::pin(async move { view.runs(query).await })
+            }),
             ready: Arc::new(move || ready.ready()),
             healthy: Arc::new(move || healthy.healthy()),
             reload: Arc::new(move || ask(requests.clone())),

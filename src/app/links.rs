@@ -1,15 +1,17 @@
 //! Where people are led from here.
 
-use std::slice;
+use std::{slice, sync::Arc};
 
+use parking_lot::RwLock;
 use prometheus::{GaugeVec, Opts, Registry};
 
-use crate::config::Config;
+use crate::config::{Config, RunUrl};
 
 /// What the configuration in force says about addresses for people. Clones share it.
 #[derive(Clone)]
 pub(super) struct Links {
     external_url: GaugeVec,
+    run_url: Arc<RwLock<Option<RunUrl>>>,
 }
 
 impl Links {
@@ -23,7 +25,7 @@ impl Links {
             &["url"],
         )?;
         registry.register(Box::new(external_url.clone()))?;
-        Ok(Self { external_url })
+        Ok(Self { external_url, run_url: Arc::default() })
     }
 
     /// Leads people as this configuration says from now on.
@@ -32,5 +34,11 @@ impl Links {
         if let Some(url) = &config.web.external_url {
             self.external_url.with_label_values(slice::from_ref(url)).set(1.0);
         }
+        self.run_url.write().clone_from(&config.run_url);
+    }
+
+    /// Where people see a run, if that is configured.
+    pub(super) fn run_url(&self) -> Option<RunUrl> {
+        self.run_url.read().clone()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::{progress, supervisor::PollHealth};
+use super::{links::Links, progress, supervisor::PollHealth};
 use crate::{
     http::{AppView, Overview, WorkflowView},
     ledger::{AppState, Ledger, State},
@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct View {
     pub(super) ledger: Ledger,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) links: Links,
     /// How the polls go.
     pub(super) health: watch::Receiver<Arc<PollHealth>>,
     /// Whether it was ready once: neither a reload nor taking the lead makes it unready.
@@ -88,6 +89,7 @@ fn workflows(app: &AppState, now_ms: i64) -> impl Iterator<Item = WorkflowView> 
         name: workflow.record.listed.name.clone(),
         active_runs: workflow.open.len() as u64,
         last_poll_ms: workflow.record.polled_ms,
+        last_failed: workflow.record.last_failed.as_ref().map(|run| run.id.clone()),
         last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
         consecutive_failures: workflow.record.failures.len(),
         lag_ms: app.lag_ms(id, workflow, now_ms),

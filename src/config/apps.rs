@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, env, ffi::OsStr};
 
 use super::{
     api_key::ApiKey,
-    parse::{self, quote},
+    parse::quote,
     settings::Setting,
     sources::Sources,
     types::AppConfig,
+    url,
     walker::Entries,
     yaml::{Node, YamlValue},
 };
@@ -44,7 +45,7 @@ pub(super) fn apps(sources: &mut Sources<'_>) -> Vec<AppConfig> {
     let listed = sources.node(list);
     let key = common_key(sources, listed.is_some());
     let mut common = sources.draft.app.clone();
-    if !sources.draft.allow_http && !parse::is_private(&common.cortex.api_url) {
+    if !sources.draft.allow_http && !url::is_private(&common.cortex.api_url) {
         sources.error("cortex.api-url", PLAIN_HTTP);
     }
     let Some(listed) = listed else {
@@ -158,7 +159,7 @@ fn app(
     }
     if let Some(node) = entries.get("api_url")
         && !sources.draft.allow_http
-        && !parse::is_private(&sources.draft.app.cortex.api_url)
+        && !url::is_private(&sources.draft.app.cortex.api_url)
     {
         sources.walker.error(node.place, &format!("{name}.api_url"), PLAIN_HTTP);
     }

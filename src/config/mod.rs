@@ -2,7 +2,7 @@
 //!
 //! `settings` is the one table, and each value in it is of a `kind`. `command_line` makes clap's flags
 //! of it, `sources` reads each setting from its flag, its variable, the file (`yaml`, `walker`) or
-//! its default, `parse` turns strings into values, `apps` and `web` read what is more than single
+//! its default, `parse`, `url` and `run_url` turn strings into values, `apps` and `web` read what is more than single
 //! values, and `validate` puts all together. `environment` checks variables that libraries read.
 
 mod api_key;
@@ -11,9 +11,11 @@ mod command_line;
 mod environment;
 mod kind;
 mod parse;
+mod run_url;
 mod settings;
 mod sources;
 mod types;
+mod url;
 mod validate;
 mod walker;
 mod web;
@@ -25,6 +27,7 @@ pub(crate) use parse::RESERVED_PATHS;
 pub use api_key::{ApiKey, ApiKeyError};
 pub use command_line::{CommandLine, asks_for_json, unknown_variables};
 pub use parse::TAKEN_LABELS;
+pub use run_url::RunUrl;
 pub use settings::{Command, SETTINGS, Setting, needing_restart};
 pub use sources::ConfigErrors;
 pub use types::{

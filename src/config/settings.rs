@@ -6,7 +6,9 @@ use std::{fmt, time::Duration};
 use super::{
     kind::{SettingKind, put},
     parse,
+    run_url::RunUrl,
     types::Config,
+    url,
 };
 
 /// One row of the table.
@@ -121,7 +123,7 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "cortex.api-url",
         kind: Kind::String("URL", |draft, text| {
-            put(&mut draft.app.cortex.api_url, parse::api_url(text))
+            put(&mut draft.app.cortex.api_url, url::api_url(text))
         }),
         default: "https://api.withcortex.ai",
         help: "Where the API is; https, or http on loopback. Example: http://127.0.0.1:10059",
@@ -296,11 +298,22 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "web.external-url",
         kind: Kind::String("URL", |draft, text| {
-            put(&mut draft.config.web.external_url, parse::external_url(text).map(Some))
+            put(&mut draft.config.web.external_url, url::external_url(text).map(Some))
         }),
         help: "Where people reach this exporter, for the links in alerts; may have a path, if a proxy \
                adds one. No default: without it, alerts have no such links. Example: \
                https://exporter.example/cortex",
+        ..WEB
+    },
+    Setting {
+        name: "links.run-url",
+        kind: Kind::String("URL", |draft, text| {
+            put(&mut draft.config.run_url, RunUrl::parse(text).map(Some))
+        }),
+        help: "Where people see a run: an address with {run_id} in it, and {workflow_id} and {app_id} \
+               where they are needed. No default: without it, links lead to what the exporter \
+               itself knows of a run. Example: \
+               https://cortex.example/apps/{app_id}/workflows/{workflow_id}/runs/{run_id}",
         ..WEB
     },
     Setting {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 use regex::Regex;
 use reqwest::Url;
 
-use super::{api_key::ApiKey, web::WebConfig};
+use super::{api_key::ApiKey, run_url::RunUrl, web::WebConfig};
 use crate::model::{AppId, ErrorClasses, WorkflowId};
 
 /// Everything that a command needs. What its command has no flag for has its default.
@@ -25,6 +25,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// How to serve.
     pub web: Web,
+    /// Where people see a run.
+    pub run_url: Option<RunUrl>,
     /// What to log.
     pub log: Log,
     /// Whether to stop once the configuration has been found valid.

@@ -2,11 +2,12 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use super::page::{HtmlPage, age, words_for};
 use crate::{
     build_info,
-    model::{AppId, Label, WorkflowId},
+    model::{AppId, Label, RunId, WorkflowId},
 };
 
 /// Maximum number of workflows in the table; a longer one is of no use to people, and slow on a
@@ -57,34 +58,14 @@ pub struct WorkflowView {
     pub active_runs: u64,
     /// When it was last read; `None` if not yet.
     pub last_poll_ms: Option<i64>,
+    /// The run that failed last, if one is known.
+    pub last_failed: Option<RunId>,
     /// When the latest failed run ended, if one did.
     pub last_failure_ms: Option<i64>,
     /// How many of its latest finished runs failed in a row.
     pub consecutive_failures: u64,
     /// How far it is behind the time when it was due to be read, in milliseconds.
     pub lag_ms: i64,
-}
-
-/// A page, ready to be sent.
-pub(super) struct LandingPage {
-    /// The document.
-    pub html: String,
-    /// Its `Content-Security-Policy`: nothing but its own style.
-    pub security_policy: String,
-}
-
-impl LandingPage {
-    /// `telemetry_path` is where the metrics are.
-    pub(super) fn new(overview: &Overview, telemetry_path: &str) -> Self {
-        let nonce = format!("{:032x}", rand::random::<u128>());
-        Self {
-            html: document(overview, telemetry_path, &nonce).into_string(),
-            security_policy: format!(
-                "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; \
-                 form-action 'none'; frame-ancestors 'none'"
-            ),
-        }
-    }
 }
 
 /// The condition of a workflow; the most urgent first.
@@ -117,7 +98,8 @@ impl Condition {
     }
 }
 
-fn document(overview: &Overview, telemetry_path: &str, nonce: &str) -> Markup {
+/// The page; `telemetry_path` is where the metrics are.
+pub(super) fn page(overview: &Overview, telemetry_path: &str) -> HtmlPage {
     let mut rows: Vec<_> = overview
         .workflows
         .iter()
@@ -135,39 +117,29 @@ fn document(overview: &Overview, telemetry_path: &str, nonce: &str) -> Markup {
         0 => "Cortex workflows".into(),
         urgent => format!("▲ {urgent} of {} Cortex workflows", rows.len()),
     };
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style nonce=(nonce) { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "Cortex workflow exporter" }
-                    p { "Version " (build_info::VERSION) " (" (build_info::REVISION) "), polling every "
-                        (humantime::format_duration(overview.poll_interval)) "." }
-                    // Relative, so that they work behind a proxy that adds a prefix.
-                    nav {
-                        a href=(relative(telemetry_path)) { "Metrics" } " "
-                        a href="-/healthy" { "Health" } " "
-                        a href="-/ready" { "Readiness" }
-                    }
-                }
-                main {
-                    @if overview.stands_by {
-                        p { "Stands by: another exporter leads, polls and shows the workflows. This one \
-                             takes over when that ends or falls silent." }
-                    } @else {
-                        (apps(overview))
-                        (workflows(&rows, overview.now_ms, urgent))
-                    }
-                }
+    let body = html! {
+        header {
+            h1 { "Cortex workflow exporter" }
+            p { "Version " (build_info::VERSION) " (" (build_info::REVISION) "), polling every "
+                (humantime::format_duration(overview.poll_interval)) "." }
+            // Relative, so that they work behind a proxy that adds a prefix.
+            nav {
+                a href=(relative(telemetry_path)) { "Metrics" } " "
+                a href="-/healthy" { "Health" } " "
+                a href="-/ready" { "Readiness" }
             }
         }
-    }
+        main {
+            @if overview.stands_by {
+                p { "Stands by: another exporter leads, polls and shows the workflows. This one \
+                     takes over when that ends or falls silent." }
+            } @else {
+                (apps(overview))
+                (workflows(&rows, overview.now_ms, urgent))
+            }
+        }
+    };
+    HtmlPage::new(&title, &body)
 }
 
 fn relative(path: &str) -> &str {
@@ -232,7 +204,12 @@ fn row(condition: Condition, workflow: &WorkflowView, now_ms: i64) -> Markup {
         tr class=(class) {
             td { (words) }
             td { (workflow.consecutive_failures) }
-            td { (age(now_ms, workflow.last_failure_ms)) }
+            td {
+                (age(now_ms, workflow.last_failure_ms))
+                @if let Some(run) = &workflow.last_failed {
+                    br; small { a href={ "runs/" (run.in_url()) } { (run) } }
+                }
+            }
             th.text scope="row" {
                 @if !workflow.name.is_empty() { (name) @if cut { "…" } br; }
                 small { (workflow.id) }
@@ -243,33 +220,6 @@ fn row(condition: Condition, workflow: &WorkflowView, now_ms: i64) -> Markup {
         }
     }
 }
-
-/// A point in time as its age, with the exact time where the pointer rests.
-fn age(now_ms: i64, at_ms: Option<i64>) -> Markup {
-    let at = at_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    html! {
-        @match (at, at_ms) {
-            (Some(at), Some(ms)) => { time datetime=(at) title=(at) {
-                (words_for(now_ms.saturating_sub(ms))) " ago"
-            } }
-            _ => { "never" }
-        }
-    }
-}
-
-/// A duration, as roughly as people state it.
-fn words_for(ms: i64) -> String {
-    let seconds = ms.max(0) / 1000;
-    let (number, unit) = match seconds {
-        0..120 => (seconds, "s"),
-        120..7200 => (seconds / 60, "min"),
-        7200..172_800 => (seconds / 3600, "h"),
-        _ => (seconds / 86_400, "days"),
-    };
-    format!("{number} {unit}")
-}
-
-const STYLE: &str = include_str!("landing.css");
 
 #[cfg(test)]
 mod tests;

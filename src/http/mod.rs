@@ -9,8 +9,11 @@ mod guarded_body;
 mod landing;
 mod negotiate;
 mod observed_reader;
+mod page;
 mod passwords;
 mod router;
+mod run_routes;
+mod runs;
 mod scrapes;
 mod server;
 mod token_bucket;
@@ -28,6 +31,7 @@ use futures::future::BoxFuture;
 
 pub use access_control::AccessControl;
 pub use landing::{AppView, Overview, WorkflowView};
+pub use runs::{FindRuns, RunQuery, RunView};
 pub use server::{BindError, Server};
 
 use crate::metrics::{Body, Negotiated, ReleaseGate};
@@ -73,6 +77,8 @@ pub struct Endpoints {
     pub metrics: Arc<dyn MetricsSource>,
     /// For the landing page.
     pub overview: Arc<dyn Fn() -> Overview + Send + Sync>,
+    /// For the pages of runs.
+    pub runs: FindRuns,
     /// Whether the first poll cycle has ended, for `/-/ready`.
     pub ready: Check,
     /// Whether the process and its poll loop live, for `/-/healthy`.

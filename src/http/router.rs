@@ -7,12 +7,12 @@ use axum::{
     http::{
         HeaderMap, HeaderValue, StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-            REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, REFERRER_POLICY,
+            RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use super::{
     AccessControl, Check, Endpoints, access_control,
     connection::{ConnectionNumber, Scraped},
     guarded_body::GuardedBody,
-    landing, negotiate, text,
+    landing, negotiate, run_routes, text,
 };
 use crate::{
     config::Web,
@@ -42,8 +42,7 @@ pub(super) fn router(
     let ready = get(move || async move { health(&check, "ready") });
     let path = web.telemetry_path.clone();
     let overview = Arc::clone(&endpoints.overview);
-    let landing =
-        move || async move { landing_page(landing::LandingPage::new(&overview(), &path)) };
+    let landing = move || async move { landing::page(&overview(), &path) };
     let limit =
         Limit { permits: Arc::new(Semaphore::new(web.max_requests)), max: web.max_requests };
     let not_found = format!(
@@ -53,6 +52,7 @@ pub(super) fn router(
     Router::new()
         .route(&web.telemetry_path, get(metrics))
         .route("/", get(landing))
+        .merge(run_routes::routes())
         .route("/-/reload", post(reload))
         .with_state(endpoints)
         .layer(middleware::from_fn_with_state(limit, within_limit))
@@ -71,6 +71,7 @@ pub(super) fn router(
         .layer(middleware::map_response(|mut response: Response| async {
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }))
@@ -97,15 +98,6 @@ async fn metrics(
     }
     response.extensions_mut().insert(Scraped(version));
     response
-}
-
-fn landing_page(page: landing::LandingPage) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, page.security_policy.as_str()),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
-    (headers, page.html).into_response()
 }
 
 async fn reload(State(endpoints): State<Endpoints>) -> Response {

@@ -1,6 +1,39 @@
 use serde::{Deserialize, Serialize};
 
-use crate::model::RunId;
+use crate::model::{Origin, Run, RunId, Timestamp};
+
+/// A run that FAILED, for people who look for the cause. Milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRun {
+    /// Its id.
+    pub id: RunId,
+    /// When it ended.
+    pub ended_ms: i64,
+    /// The last millisecond that its start can mean, or its end where the start is unknown.
+    pub started_ms: Option<i64>,
+    /// What started it.
+    pub origin: Origin,
+}
+
+impl FailedRun {
+    fn of(run: &Run, ended_ms: i64) -> Self {
+        Self {
+            id: run.id.clone(),
+            ended_ms,
+            started_ms: run.started_at.or(run.ended_at).map(Timestamp::latest),
+            origin: run.origin.clone(),
+        }
+    }
+
+    /// A run FAILED: it takes the place of the latest one, unless that ended later. In whatever
+    /// order, and however often runs are reported, the same one is the latest in the end.
+    pub(super) fn note(latest: &mut Option<Self>, run: &Run, ended_ms: i64) {
+        let is_later = |it: &Self| (it.ended_ms, &it.id) > (ended_ms, &run.id);
+        if !latest.as_ref().is_some_and(is_later) {
+            *latest = Some(Self::of(run, ended_ms));
+        }
+    }
+}
 
 /// The FAILED runs since the last COMPLETED one. Runs may be reported in any order, and twice: what
 /// counts is when they ended.
@@ -104,6 +137,28 @@ mod tests {
             }
             let expected = outcomes.iter().rev().take_while(|failed| **failed).count();
             prop_assert_eq!(row.len(), expected as u64);
+        }
+
+        #[test]
+        fn the_same_run_is_the_latest_in_whatever_order_and_however_often_they_are_reported(
+            ends in proptest::collection::vec((0_i64..5, 0_usize..5), 1..20),
+            reported in proptest::collection::vec(any::<proptest::sample::Index>(), 0..60),
+        ) {
+            let note = |latest: &mut _, (ended_ms, n): (i64, usize)| {
+                let failed = Run { id: run(n), ..Run::completed("run") };
+                FailedRun::note(latest, &failed, ended_ms);
+            };
+            let (mut one, mut other) = (None, None);
+            for end in &ends {
+                note(&mut one, *end);
+            }
+            let again = reported.iter().map(|index| ends[index.index(ends.len())]);
+            for end in again.chain(ends.iter().rev().copied()) {
+                note(&mut other, end);
+            }
+            let latest = ends.iter().max().map(|(ms, n)| (*ms, run(*n)));
+            prop_assert_eq!(one.as_ref().map(|it| (it.ended_ms, it.id.clone())), latest);
+            prop_assert_eq!(one, other);
         }
     }
 }

@@ -5,10 +5,11 @@ use crate::model::{Phase, ReadAt, Run, Status, Timestamp};
 
 /// What the ledger remembers of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RunRecord {
-    pub(super) phase: RunPhase,
+pub struct RunRecord {
+    /// Where it stands.
+    pub phase: RunPhase,
     /// The last millisecond that the start of the latest attempt can mean.
-    pub(super) started_ms: Option<i64>,
+    pub started_ms: Option<i64>,
     /// The last millisecond that the end of the attempt counted last can mean, or [`NO_END`].
     /// `None`: whatever ends next is another attempt, since none was counted or a later one was
     /// seen to begin.
@@ -19,12 +20,19 @@ pub(super) struct RunRecord {
     pub(super) reading: i64,
 }
 
+impl RunRecord {
+    /// The last millisecond that the end of the attempt counted last can mean.
+    pub fn ended_ms(&self) -> Option<i64> {
+        self.ended_ms.filter(|ms| *ms != NO_END)
+    }
+}
+
 /// The end of an attempt that has none.
 const NO_END: i64 = i64::MAX;
 
 /// Where a remembered run stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RunPhase {
+pub enum RunPhase {
     /// To be counted when it ends.
     Open(OpenRun),
     /// Counted, or found finished by the first reading.

@@ -30,12 +30,16 @@ mod writer;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::{
+    sync::{Mutex, MutexGuard, watch},
+    time::timeout,
+};
 
 pub use budget::CountGauges;
 pub use error::LedgerError;
 pub use exemplar::Exemplar;
-pub use failures::FailureStreak;
+pub use failures::{FailedRun, FailureStreak};
+pub use identity::{RunPhase, RunRecord};
 pub use leadership::Leadership;
 pub use metric::{Metric, MetricKind, MetricRow, OTHER};
 pub use metrics::LedgerMetrics;
@@ -66,6 +70,9 @@ pub struct Ledger {
 
 /// How often a leader proves that it lives, and another process looks whether it does.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How long somebody who asks for a run waits for the writer, at the longest.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The result of an operation on a ledger.
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
@@ -263,6 +270,19 @@ impl Ledger {
         let mut changes = writer.begin();
         changes.release(confirmed);
         if changes.batch().is_empty() { Ok(()) } else { writer.commit(changes).await }
+    }
+
+    /// What is remembered of the runs with this id: one at most of each workflow of the apps that
+    /// are read. `None` if the ledger is busy for too long, can't be read, or is another process'.
+    pub async fn find_run(&self, id: &RunId) -> Option<BTreeMap<(AppId, WorkflowId), RunRecord>> {
+        let find = async {
+            let mut writer = Arc::clone(&self.writer).lock_owned().await;
+            let id = id.clone();
+            // In a task of its own: whoever asks may leave, and a connection that is left amid an
+            // answer must be replaced.
+            tokio::spawn(async move { writer.find_run(&id).await }).await.ok()?
+        };
+        timeout(FIND_TIMEOUT, find).await.ok()?
     }
 
     /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any

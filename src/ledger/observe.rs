@@ -11,7 +11,7 @@ use super::{
     budget::{GROUP, SeriesBudget},
     changes::{Changes, Rows, WorkflowKey},
     exemplar::Exemplar,
-    failures::FailureStreak,
+    failures::{FailedRun, FailureStreak},
     hold::first_published,
     identity::{Attempt, Identifier, Identity, Novelty, RunPhase, RunRecord},
     increments::{self, Increment},
@@ -191,6 +191,7 @@ impl<'a> Observer<'a> {
         let identity = identifier.identify(run, phase, record);
         if phase == Phase::Finished {
             self.set_last_run(run);
+            self.set_last_failed(run, identity.outcome);
         } else if record.is_none() {
             self.report_unknown_words(run);
         }
@@ -276,6 +277,17 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Like the latest end, but also where only other timestamps say when a run ended; without any, it
+    /// ended when it was first met.
+    fn set_last_failed(&mut self, run: &Run, first_met: bool) {
+        if run.status == Status::Failed {
+            let ended_ms = known_finish_ms(run).or(first_met.then_some(self.read_at.api_ms));
+            if let Some(ended_ms) = ended_ms {
+                FailedRun::note(&mut self.workflow.record.last_failed, run, ended_ms);
+            }
+        }
+    }
+
     fn set_failures(&mut self, run: &Run) {
         let ended_ms = finish_ms(run, self.read_at);
         match run.status {
@@ -297,11 +309,14 @@ impl<'a> Observer<'a> {
 
 /// When a run ended, as precisely as its timestamps state it; to order outcomes by.
 fn finish_ms(run: &Run, read_at: ReadAt) -> i64 {
+    known_finish_ms(run).unwrap_or(read_at.api_ms)
+}
+
+fn known_finish_ms(run: &Run) -> Option<i64> {
     let exact = |at: Option<Timestamp>| at.and_then(Timestamp::instant);
     exact(run.ended_at)
         .or_else(|| exact(run.updated_at))
         .or_else(|| run.ended_at.or(run.started_at).map(Timestamp::earliest))
-        .unwrap_or(read_at.api_ms)
 }
 
 /// Where the older half of a page stands. What is known there proves that what lies behind is known

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     exemplar::Exemplar,
-    failures::FailureStreak,
+    failures::{FailedRun, FailureStreak},
     hold::Pending,
     increments::Increment,
     metric::Metric,
@@ -135,6 +135,8 @@ pub struct WorkflowRecord {
     pub last_run_ms: BTreeMap<Status, i64>,
     /// How many runs FAILED in a row.
     pub failures: FailureStreak,
+    /// The run that FAILED last.
+    pub last_failed: Option<FailedRun>,
 }
 
 /// What the list of workflows reported about one.
@@ -298,6 +300,7 @@ impl Default for WorkflowRecord {
             polled_ms: None,
             last_run_ms: BTreeMap::new(),
             failures: FailureStreak::default(),
+            last_failed: None,
         }
     }
 }

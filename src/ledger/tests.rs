@@ -6,6 +6,7 @@ mod attempts;
 mod book;
 mod budget;
 mod copying;
+mod find;
 mod histograms;
 mod hold;
 mod outage;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use prometheus::Registry;
 
 use book::*;
+use find::*;
 use futures::FutureExt as _;
 use histograms::*;
 use hold::*;
@@ -493,4 +495,9 @@ on_each_database! {
     a_renamed_workflow_begins_at_zero_and_what_was_not_shown_moves_along
     a_new_name_that_looks_the_same_changes_nothing
     a_renamed_workflow_without_a_hold_begins_at_zero
+    a_run_is_found_by_its_id_alone_in_every_workflow_that_has_it
+    a_run_of_an_app_that_is_not_read_is_not_found
+    the_run_that_failed_last_is_remembered_history_included
+    the_last_failure_is_ordered_by_whatever_says_when_it_ended
+    a_ledger_of_a_former_version_learns_the_last_failure_from_the_list
 }

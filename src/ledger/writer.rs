@@ -243,6 +243,29 @@ impl Writer {
         runs.map(Some)
     }
 
+    /// What is remembered of the runs with this id; `None` if that can't be found out at once.
+    pub(super) async fn find_run(
+        &mut self,
+        id: &RunId,
+    ) -> Option<BTreeMap<WorkflowKey, RunRecord>> {
+        if self.needs_reload || !self.leadership.is_held() {
+            return None;
+        }
+        self.needs_reload = true;
+        let found = self.store.find(id).await;
+        self.needs_reload = found.is_err();
+        let mut found: BTreeMap<_, _> = found.ok()?.into_iter().collect();
+        let mut records = BTreeMap::new();
+        for (app, state) in &self.state.apps {
+            for (workflow, state) in &state.workflows {
+                if let Some(record) = found.remove(&state.number) {
+                    records.insert((app.clone(), workflow.clone()), record);
+                }
+            }
+        }
+        Some(records)
+    }
+
     /// Writes what has changed, and then publishes it.
     pub(super) async fn commit(&mut self, mut changes: Changes) -> Result<(), LedgerError> {
         changes.place_overflow();

@@ -1,9 +1,16 @@
 use std::{fmt, sync::Arc};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// All that has, or may have, a meaning in a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $longest:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -21,6 +28,25 @@ macro_rules! id {
             /// The id as the API writes it.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The id as a part of the path, the query or the fragment of a URL.
+            pub fn in_url(&self) -> PercentEncode<'_> {
+                utf8_percent_encode(&self.0, RESERVED)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = &'static str;
+
+            fn try_from(id: String) -> Result<Self, Self::Error> {
+                Self::new(&id).ok_or("this is no id")
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().into()
             }
         }
 

@@ -18,7 +18,7 @@ use crate::support::{
         Family, ROOT, all_documents, anchors, document, documented_families, documents, prose,
         quoted, rows,
     },
-    parse, scrape,
+    get, parse, scrape, wait_until,
 };
 
 /// The first document that anybody reads.
@@ -78,8 +78,19 @@ async fn the_endpoints_table_lists_what_is_served() {
     let document = document(README);
     let endpoints = rows(&document, &["path", "answers"]);
     assert!(!endpoints.is_empty(), "there is such a table");
+    let run = async || {
+        let overview = get(&format!("{url}/")).await.1;
+        let (_, rest) = overview.split_once("href=\"runs/")?;
+        Some(rest.split_once('"')?.0.to_owned())
+    };
+    let run = wait_until("a run has failed", run, || demo.log()).await;
+    let failed = scrape(&url).await;
+    let mut failed =
+        failed.matching("cortex_workflow_last_run_timestamp_seconds", &[("status", "FAILED")]);
+    let workflow = failed.next().expect("a run has failed").0.labels["workflow_id"].clone();
     for endpoint in endpoints.iter().flat_map(|row| quoted(row[0])) {
-        let (method, path) = endpoint.split_once(' ').unwrap_or(("GET", endpoint));
+        let path = endpoint.replace("{run_id}", &run).replace("{workflow_id}", &workflow);
+        let (method, path) = path.split_once(' ').unwrap_or(("GET", &path));
         let method = method.parse().expect("it is a method");
         let answer = client().request(method, format!("{url}{path}")).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{endpoint}: {error}"));

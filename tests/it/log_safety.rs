@@ -130,7 +130,10 @@ async fn neither_keys_nor_passwords_nor_the_data_of_runs_are_ever_shown() {
             api.simulator().clear_faults();
         }
         let mut shown = String::new();
-        for path in ["/metrics", "/", "/-/ready", "/-/healthy", "/nowhere", "/-/reload"] {
+        for path in ["/metrics", "/", "/-/ready", "/-/healthy", "/nowhere", "/-/reload"]
+            .into_iter()
+            .chain(["/runs/run_whole", "/workflows/work_one/last-failed-run"])
+        {
             shown += &ask(path, PASSWORD).await;
             shown += &ask(path, &format!("{PASSWORD} wrong")).await;
         }

@@ -19,6 +19,7 @@ mod formats;
 mod hostile;
 mod increase;
 mod layering;
+mod links;
 mod log_safety;
 mod logs;
 mod operations;

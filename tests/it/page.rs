@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
+use axum::{Router, http::Uri, response::Html};
+use reqwest::Url;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::support::{Process, client, get, parse, tool, wait_until};
 
@@ -99,6 +102,30 @@ async fn a_browser_shows_the_workflows_of_the_demo_and_leads_to_the_metrics() {
         // An empty page compresses to far less.
         assert!(picture.len() > 8_000, "{name} has {} bytes", picture.len());
     }
+}
+
+#[tokio::test]
+async fn a_link_on_the_overview_leads_a_browser_to_the_run() {
+    let page = |uri: Uri| async move { Html(format!("<title>The run itself</title><p>{uri}</p>")) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let cortex = listener.local_addr().expect("it listens");
+    let serving = axum::serve(listener, Router::new().fallback(page));
+    let serving = tokio::spawn(serving.into_future());
+    let run_url = format!("--links.run-url=http://{cortex}/{{workflow_id}}/{{run_id}}?tab=steps");
+    let mut demo = Process::demo_with(&[&run_url]);
+    let overview = Url::parse(&format!("{}/", demo.ready_url().await)).expect("a URL");
+    let browser = Browser::new();
+    let link = async || {
+        let document = browser.document(overview.as_str()).await;
+        let (_, rest) = document.split_once("href=\"runs/")?;
+        Some(format!("runs/{}", rest.split_once('"')?.0))
+    };
+    let link = wait_until("the overview shows a failed run", link, || demo.log()).await;
+    let run = link.trim_start_matches("runs/");
+    let document = browser.document(overview.join(&link).expect("a link").as_str()).await;
+    assert!(document.contains("<title>The run itself</title>"), "{document}");
+    assert!(document.contains(&format!("/{run}?tab=steps")), "{document}");
+    serving.abort();
 }
 
 #[tokio::test]

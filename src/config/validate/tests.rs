@@ -220,7 +220,18 @@ fn addresses_may_be_many_and_bad_ones_are_refused() {
 
 #[test]
 fn the_metrics_may_not_hide_another_page() {
-    for path in ["/", "/-/ready", "/livez", "metrics", "/a b", "/{x}", "//x", ""] {
+    for path in [
+        "/",
+        "/-/ready",
+        "/livez",
+        "/runs/x",
+        "/workflows/x/last-failed-run",
+        "metrics",
+        "/a b",
+        "/{x}",
+        "//x",
+        "",
+    ] {
         assert!(wrong(&["--web.telemetry-path", path]).contains("--web.telemetry-path"), "{path}");
     }
     assert_eq!(valid(&["--web.telemetry-path=/a/b-c"]).web.telemetry_path, "/a/b-c");

@@ -53,7 +53,7 @@ impl Protected {
 #[tokio::test]
 async fn users_are_asked_for_on_every_path() {
     let site = Protected::new(&format!("basic_auth_users: {{alice: {}}}", hash("wonder"))).await;
-    for path in ["/", "/metrics", "/-/healthy", "/livez", "/-/ready", "/nowhere"] {
+    for path in ["/", "/metrics", "/-/healthy", "/livez", "/-/ready", "/runs/x", "/nowhere"] {
         let refused = site.site.ask(&format!("GET {path}"), "").await;
         let challenge = "www-authenticate: Basic realm=";
         assert_holds(

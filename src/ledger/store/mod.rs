@@ -142,6 +142,12 @@ impl Store {
         location.run(look_up).await
     }
 
+    /// What is remembered of the runs with this id, and the number of the workflow of each.
+    pub(super) async fn find(&mut self, id: &RunId) -> Result<Vec<(i64, RunRecord)>, LedgerError> {
+        let Self { location, connection, .. } = self;
+        location.run(async { statements::find(connected(connection)?, id).await }).await
+    }
+
     /// Writes a batch in one transaction. When this returns, the batch is durable.
     pub(super) async fn commit(&mut self, batch: &Batch<'_>) -> Result<(), LedgerError> {
         let Self { location, connection, .. } = self;
@@ -191,6 +197,7 @@ fn connected(connection: &mut Option<AnyConnection>) -> Result<&mut AnyConnectio
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+    use sqlx::{AssertSqlSafe, Row as _};
 
     use super::*;
 
@@ -211,6 +218,19 @@ mod tests {
         let rows = sqlx::query_scalar("SELECT count(*) FROM run").fetch_one(connection).await;
         let rows: i64 = rows.expect("a number");
         assert_eq!(rows, 300_000);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_looked_up_by_the_key_and_not_by_reading_all_runs() {
+        let mut store = Store::open("sqlite::memory:").await.expect("it opens");
+        let connection = store.connection.as_mut().expect("it is open");
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statements::FIND));
+        let steps = sqlx::query(explain).bind("run").fetch_all(connection).await.expect("a plan");
+        let steps: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+        let [workflows, runs] = &steps[..] else { panic!("{steps:?}") };
+        assert!(workflows.starts_with("SCAN workflow USING COVERING INDEX"), "{steps:?}");
+        assert!(runs.starts_with("SEARCH run USING INDEX"), "{steps:?}");
+        assert!(runs.ends_with("(workflow=? AND run_id=?)"), "{steps:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -169,6 +169,20 @@ pub(super) async fn look_up(
     Ok(found)
 }
 
+/// One look into the primary key for each workflow: an index on the id alone would cost space, and
+/// another page to write for each run. CROSS is what keeps SQLite to this order.
+pub(super) const FIND: &str = "SELECT run.* FROM workflow CROSS JOIN run \
+                    WHERE run.workflow = workflow.workflow AND run.run_id = $1";
+
+/// What is remembered of the runs with this id, and the number of the workflow of each.
+pub(super) async fn find(
+    connection: &mut AnyConnection,
+    id: &RunId,
+) -> Result<Vec<(i64, RunRecord)>, Problem> {
+    let rows = sqlx::query_as::<_, RunRow>(FIND).bind(id.as_str()).fetch_all(connection).await?;
+    rows.into_iter().map(|row| Ok((row.workflow, row.record()?))).collect()
+}
+
 /// Writes a batch in one transaction.
 ///
 /// Boxed, or else the compiler can't see that it can move between threads.
