@@ -171,6 +171,8 @@ const TEXTS: &[(&str, &str)] = &[
     ),
     ("network", "x509: certificate has expired or is not yet valid"),
     ("network", "unexpected EOF"),
+    ("network", "page.goto: net::ERR_NAME_NOT_RESOLVED at https://www.example.com/"),
+    ("network", "net::ERR_CERT_DATE_INVALID at https://www.example.com/"),
     ("network", "java.net.UnknownHostException: api.example.com"),
     ("timeout", "java.net.SocketTimeoutException: Read timed out"),
     (
