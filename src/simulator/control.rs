@@ -7,6 +7,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State},
     http::StatusCode,
+    response::Html,
     routing::{delete, get, post},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use super::{
     Simulator,
     faults::{Fault, Rule},
+    page,
     refusal::Refusal,
     request_log::{ApiEndpoint, RequestCounts},
     script::{RunScript, WorkflowScript},
@@ -49,6 +51,7 @@ The simulated Cortex API. Besides the API itself it has these, which need no key
   DELETE /_simulator/workflows/<id>
   POST   /_simulator/runs          {\"workflow\": \"<id or name>\", \"origin\": \"WORKFLOW\", \"status\": \"FAILED\",
                                    \"count\": 1}; or {\"id\": \"…\", \"status\": \"…\"}: RUNNING starts or replays it
+  GET    /_simulator/runs/<id>     a page that shows a run to people
   DELETE /_simulator/runs/<id>
 
 For example:
@@ -76,7 +79,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/workflows", post(put_workflow))
         .route("/workflows/{id}", delete(delete_workflow))
         .route("/runs", post(put_run))
-        .route("/runs/{id}", delete(delete_run));
+        .route("/runs/{id}", get(show_run).delete(delete_run));
     // Nesting would answer to the root without its last slash only.
     Router::new()
         .route("/_simulator", get(async || HELP))
@@ -379,6 +382,14 @@ async fn delete_workflow(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refusal> {
     gone(simulator.world(|world| world.delete_workflow(&id)))
+}
+
+async fn show_run(
+    State(simulator): State<Simulator>,
+    Path(id): Path<String>,
+) -> Result<Html<String>, Refusal> {
+    let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such run");
+    simulator.world(|world| world.run(&id).map(page::of_run).map(Html)).ok_or_else(missing)
 }
 
 async fn delete_run(

@@ -129,3 +129,30 @@ fn error(kind: &'static str, text: &str, random: &mut StdRng) -> StepError {
     };
     StepError { kind, value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ErrorClasses;
+
+    #[test]
+    fn an_operator_finds_each_kind_in_the_class_that_is_expected() {
+        let classes = ErrorClasses::default();
+        for (kind, text, _) in [MODEL, HTTP, SERVICE, CODE, BROWSER, OTHER].concat() {
+            let expected = match kind {
+                "rate_limit" => "rate_limited",
+                "overloaded" | "bad_gateway" | "service_unavailable" => "upstream",
+                "context_length" => "model",
+                "credit_balance" | "quota" => "quota",
+                "connection_reset" | "dns" | "certificate" => "network",
+                "invalid_key" => "unauthorized",
+                "js_exception" | "python_exception" => "code",
+                "validation" => "invalid_input",
+                "timeout" | "not_found" => kind,
+                "called_workflow" => "other",
+                _ => panic!("{kind} has a class"),
+            };
+            assert_eq!(classes.classify(text).as_str(), expected, "{text}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod fault_response;
 mod faults;
 mod generator;
 mod listing;
+mod page;
 mod plan;
 mod profiles;
 mod refusal;

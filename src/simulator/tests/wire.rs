@@ -209,3 +209,18 @@ async fn a_run_has_the_version_that_it_was_created_with() {
     assert_eq!(api.post("deploy?ratio=2", Value::Null).await.status, 400);
     assert_eq!(api.post("rollback?workflow=nobody", Value::Null).await.status, 404);
 }
+
+#[tokio::test]
+async fn a_page_shows_a_run_and_its_errors_to_people() {
+    let api = with_two_runs(Form::Newest).await;
+    api.simulator.world(|world| {
+        let run = world.run_mut("failed").expect("it is there");
+        run.steps[1].error = Some(StepError { kind: "test", value: json!("<h1>502</h1>") });
+    });
+    let page = api.get_with_key("/_simulator/runs/failed", None).await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    for part in ["FAILED, version 3, RECORD", "tell: FAILED", "&lt;h1&gt;502"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert_eq!(api.get("/_simulator/runs/nobody").await.status, 404);
+}
