@@ -1,8 +1,8 @@
 //! Whether an answer is the same as one before, by what HTTP calls a validator. Pure.
 
-use std::hash::BuildHasher as _;
+use std::{hash::BuildHasher as _, sync::LazyLock};
 
-use foldhash::quality::FixedState;
+use foldhash::quality::RandomState;
 use reqwest::header::{ETAG, HeaderMap, HeaderValue};
 
 /// What distinguishes the body of an answer from others that came from the same address.
@@ -16,6 +16,9 @@ pub struct Validator {
     total: Option<u64>,
 }
 
+/// Hashes with a key of this process, so that nobody can write runs whose pages have one hash.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
 /// The longest `ETag` that is sent back. Those of frameworks have some thirty characters.
 const MAX_TAG: usize = 128;
 
@@ -23,7 +26,13 @@ impl Validator {
     pub(super) fn of(headers: &HeaderMap, body: &[u8], total: Option<u64>) -> Self {
         let mut tags = headers.get_all(ETAG).iter();
         let tag = tags.next().filter(|tag| tags.next().is_none() && is_entity_tag(tag.as_bytes()));
-        Self { tag: tag.cloned(), hash: FixedState::default().hash_one(body), total }
+        Self { tag: tag.cloned(), hash: HASHER.hash_one(body), total }
+    }
+
+    /// Of an answer without an `ETag`.
+    #[cfg(test)]
+    pub(crate) fn of_body(body: &[u8]) -> Self {
+        Self::of(&HeaderMap::new(), body, None)
     }
 
     /// What to send as `If-None-Match`.

@@ -126,7 +126,7 @@ pub struct WorkflowRecord {
     pub first_reading: bool,
     /// How many readings of its list of runs have reached the known region. Runs that a later
     /// reading met first don't prove that what lies behind them was seen.
-    pub(super) closed_readings: i64,
+    pub closed_readings: i64,
     /// Whether a reading beyond those has recorded runs.
     pub(super) reading_begun: bool,
     /// When a reading of its runs last ended well.

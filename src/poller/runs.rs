@@ -129,11 +129,12 @@ impl AppReader {
                 let list = reading.memory().without_order();
                 reading = Reading::new(full, full, at_least, false, list);
             } else if recorded.closed {
+                let closed = self.closed_readings(id);
                 let mut memory = self.memory();
                 memory.lists.insert(id.clone(), reading.memory());
                 if pages == 1 {
                     let page = (&page, outcome.newest_first);
-                    memory.settled_pages.ended(id, request, page, self.clock.steady_ms());
+                    memory.settled_pages.ended(id, request, page, closed, self.clock.steady_ms());
                 }
                 seen.add(page.items);
                 return Ok(true);
@@ -173,12 +174,19 @@ impl AppReader {
         request: PageRequest,
         may_be_unchanged: bool,
     ) -> Result<Option<Answer<Page<Run>>>, ApiError> {
-        let known = may_be_unchanged.then(|| self.memory().settled_pages.known(id, request));
+        let closed = self.closed_readings(id);
+        let known =
+            may_be_unchanged.then(|| self.memory().settled_pages.known(id, request, closed));
         let answer = self.client.runs(id, request, known.flatten().as_ref()).await?;
         if let Some(Answer::Changed(page)) = &answer {
             self.memory().settled_pages.sent(id, request, page, self.clock.steady_ms());
         }
         Ok(answer)
+    }
+
+    /// How many readings of a list the ledger has closed.
+    fn closed_readings(&self, id: &WorkflowId) -> i64 {
+        self.workflow_state(id).map_or(0, |state| state.record.closed_readings)
     }
 
     /// There is no list of a workflow's runs. Where the workflow isn't listed any more either, it

@@ -11,16 +11,31 @@ use crate::{
 /// were finished: while it is the same, nothing has happened in the list. One for each workflow.
 #[derive(Debug, Default)]
 pub(super) struct SettledPages {
-    pages: HashMap<WorkflowId, (PageRequest, Validator)>,
+    pages: HashMap<WorkflowId, SettledPage>,
     /// Until when the tags of these lists aren't believed.
     distrusted: HashMap<WorkflowId, i64>,
 }
 
+#[derive(Debug)]
+struct SettledPage {
+    request: PageRequest,
+    validator: Validator,
+    /// How many readings of the list the ledger had closed by then.
+    closed: i64,
+}
+
 impl SettledPages {
-    /// By what this page is recognised, if it is the one that was remembered.
-    pub(super) fn known(&self, id: &WorkflowId, request: PageRequest) -> Option<Validator> {
-        let (known, validator) = self.pages.get(id)?;
-        (*known == request).then(|| validator.clone())
+    /// By what this page is recognised, if it is the one that was remembered. `closed` is how many
+    /// readings of the list the ledger has closed: fewer than then, if its database has lost what it
+    /// had acknowledged, as after a failover without all of its log. Then nothing is known.
+    pub(super) fn known(
+        &self,
+        id: &WorkflowId,
+        request: PageRequest,
+        closed: i64,
+    ) -> Option<Validator> {
+        let page = self.pages.get(id)?;
+        (page.request == request && page.closed <= closed).then(|| page.validator.clone())
     }
 
     /// This page was sent. If the server calls it by the name of another one, its tags aren't
@@ -32,8 +47,8 @@ impl SettledPages {
         page: &Page<Run>,
         now_ms: i64,
     ) {
-        let known = self.pages.remove(id).filter(|(known, _)| *known == request);
-        if known.is_some_and(|(_, validator)| page.validator.contradicts(&validator)) {
+        let known = self.pages.remove(id).filter(|known| known.request == request);
+        if known.is_some_and(|known| page.validator.contradicts(&known.validator)) {
             self.distrusted.insert(id.clone(), now_ms + DAY_MS);
         }
     }
@@ -46,6 +61,7 @@ impl SettledPages {
         id: &WorkflowId,
         request: PageRequest,
         (page, newest_first): (&Page<Run>, bool),
+        closed: i64,
         now_ms: i64,
     ) {
         let finished = page.items.iter().all(|run| run.phase() == Phase::Finished);
@@ -56,7 +72,7 @@ impl SettledPages {
         let validator = page.validator.clone();
         let hidden = distrusted || !newest_first;
         let validator = if hidden { validator.without_tag() } else { validator };
-        self.pages.insert(id.clone(), (request, validator));
+        self.pages.insert(id.clone(), SettledPage { request, validator, closed });
     }
 
     /// Only these workflows are left.
@@ -126,5 +142,30 @@ impl KnownWorkflows {
 
     fn known(&self, request: PageRequest) -> Option<&Page<Workflow>> {
         self.pages.iter().find(|(known, _)| *known == request).map(|(_, page)| page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_known_only_while_the_ledger_holds_the_reading_that_ended_with_it() {
+        let id = WorkflowId::new("w").expect("an id");
+        let request = PageRequest { number: 1, take: 10 };
+        let mut pages = SettledPages::default();
+        let page = Page {
+            items: vec![Run::completed("a")],
+            keys: vec![1],
+            undecodable: Vec::new(),
+            bytes: 2,
+            total: None,
+            read_at: ReadAt::new(0, 0),
+            validator: Validator::of_body(b"[]"),
+        };
+        pages.ended(&id, request, (&page, true), 3, 0);
+        assert!(pages.known(&id, request, 3).is_some() && pages.known(&id, request, 4).is_some());
+        assert!(pages.known(&id, request, 2).is_none(), "that reading is lost");
+        assert!(pages.known(&id, PageRequest { take: 100, ..request }, 3).is_none());
     }
 }
