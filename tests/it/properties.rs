@@ -22,6 +22,7 @@
 //! - `consecutive_failures` as far as history makes it: the first reading doesn't read all of it;
 //! - a `Date` that isn't the clock of the API's timestamps, or none while the local clock is wrong;
 //! - a 404 for what is there: the cycle counts as incomplete;
+//! - what an `ETag` hides that stays the same although its answer has changed, for an hour;
 //! - where all timestamps are bare dates, replays, durations and what depends on the order of a day's
 //!   runs; and what happens before a complete cycle;
 //! - where the server ignores `page`, all but that nothing is counted that did not happen; and even
@@ -62,6 +63,9 @@ const NOON: i64 = 1_703_505_600_250;
 /// How often workflows are read: where something is known to happen, and at the least.
 const INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
+
+/// How often a whole page is read, whatever its tag.
+const DEEP: Duration = Duration::from_secs(3600);
 
 /// The smallest pages that overlap almost everywhere. Of smaller ones, which begin at multiples of
 /// their size too, often none contains both the last run that was read and the next one.
@@ -122,6 +126,7 @@ impl Story {
                 (conditions.omit_date, Quirk::OmitDate),
                 (conditions.ignore_page, Quirk::IgnorePage),
                 (conditions.etags, Quirk::Etags),
+                (conditions.frozen_etags, Quirk::FrozenEtags),
                 (conditions.bare_dates, Quirk::BareDates),
             ];
             world.quirks =
@@ -157,9 +162,11 @@ impl Story {
         self.truth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether workflows that seem unchanged are left to their sweeps.
-    fn hints(&self) -> bool {
-        self.place.sweep > INTERVAL
+    /// After how long everything has been looked at, where not every cycle does so: where workflows
+    /// that seem unchanged are left to their sweeps, and where tags hide what has changed.
+    fn looked_at_after(&self) -> Option<Duration> {
+        let swept = self.place.sweep > INTERVAL;
+        if self.conditions.frozen_etags { Some(DEEP) } else { swept.then_some(SWEEP) }
     }
 
     /// Whether pages overlap, so that no run is skipped where the list moves while it is read.
@@ -221,8 +228,8 @@ impl Story {
     async fn cycle(&mut self, meanwhile: &[Vec<Happening>], troubles: &[Trouble]) {
         self.catch_up().await;
         let calm = meanwhile.is_empty() && troubles.is_empty();
-        if calm && self.hints() {
-            self.truth().clock.forward(SWEEP.as_millis() as i64);
+        if let Some(after) = self.looked_at_after().filter(|_| calm) {
+            self.truth().clock.forward(after.as_millis() as i64);
         }
         self.begin(meanwhile);
         let counts = self.truth().counts.clone();
@@ -242,8 +249,9 @@ impl Story {
         }
         // A list that is said to be gone is not read, and that is no failure.
         let gone = troubles.iter().any(|trouble| trouble.fault == Fault::status(404));
-        // Nor are workflows of which a hint says that nothing happened, before their sweep is due.
-        let looked = calm || !self.hints();
+        // Nor are workflows of which a hint or a tag says that nothing happened, until that isn't
+        // asked.
+        let looked = calm || self.looked_at_after().is_none();
         if cycle.result == CycleResult::Success && !gone && looked {
             // What changes during a cycle can move onto a page that was read already; the next
             // cycle meets it.

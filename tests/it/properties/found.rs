@@ -48,6 +48,7 @@ fn list(by: OrderBy, direction: Direction) -> Case {
         omit_date: false,
         ignore_page: false,
         etags: false,
+        frozen_etags: false,
         bare_dates: false,
         hints: false,
         servers: 0,

@@ -19,6 +19,8 @@ pub(super) struct Conditions {
     pub(super) omit_date: bool,
     pub(super) ignore_page: bool,
     pub(super) etags: bool,
+    /// Whether the tags stay the same whatever happens.
+    pub(super) frozen_etags: bool,
     pub(super) bare_dates: bool,
     /// Whether hints decide what is read.
     pub(super) hints: bool,
@@ -111,11 +113,11 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
     (
         (page_size, max_take, vec(character(), 1..=3), servers),
         (quirk(), quirk(), quirk(), quirk(), wrong_by_ms),
-        (rare(), rare(), any::<bool>(), any::<bool>()),
+        (rare(), rare(), any::<bool>(), any::<bool>(), quirk()),
     )
         .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
             let (ignore_take, ignore_status, omit_pagination, omit_date, wrong_by_ms) = quirks;
-            let (ignore_page, bare_dates, hints, etags) = rare;
+            let (ignore_page, bare_dates, hints, etags, frozen_etags) = rare;
             // What such a server hides at first can't be distinguished later from what is new.
             let bare_dates = bare_dates && !ignore_page;
             // Neither is it where the clocks disagree, since the API's may as well be the wrong one.
@@ -131,6 +133,7 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
                 omit_date,
                 ignore_page,
                 etags,
+                frozen_etags,
                 bare_dates,
                 hints,
                 servers,
