@@ -1,6 +1,10 @@
 //! Processor time per run, from the socket to the ledger.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use cortex_workflow_exporter::{
     api::{Answer, ApiMetrics, Client, PageRequest, RateLimiter},
@@ -18,7 +22,7 @@ use crate::{
     measure::{Samples, cpu_seconds, row},
 };
 
-/// Runs on the page that each cycle reads.
+/// Runs on a whole page.
 const PAGE: u32 = 100;
 /// Cycles that are measured together, and how often.
 const CYCLES: u32 = 40;
@@ -26,12 +30,17 @@ const SAMPLES: usize = 9;
 /// New ledgers that read all runs.
 const LEDGERS: usize = 5;
 
+/// Then each reading is a deep one, which asks for a whole page and decodes it, changed or not.
+const ALWAYS_DEEP: Duration = Duration::from_millis(1);
+/// Then none is but the first.
+const NEVER_DEEP: Duration = Duration::from_secs(86_400);
+
 pub(crate) fn measure(runtime: &Runtime) {
     let api = Api::start("one-large");
     let mut polled = None;
     let new = Samples::of(LEDGERS, || {
         let directory = tempfile::tempdir().expect("a directory");
-        let core = runtime.block_on(core(&api.url, directory.path()));
+        let core = runtime.block_on(core(&api.url, directory.path(), ALWAYS_DEEP));
         let cpu = cpu_seconds();
         runtime.block_on(cycle(&core));
         let used = (cpu_seconds() - cpu) * 1e6 / RUNS as f64;
@@ -41,13 +50,35 @@ pub(crate) fn measure(runtime: &Runtime) {
     row("processor time per new run of 9 KB, until it is durable", new, "µs");
     let (_directory, core) = polled.expect("there is a last one");
     let known = Samples::of(SAMPLES, || {
-        let before = pages(&core);
+        let before = runs_read(&core);
         let used = per_run(|| runtime.block_on(cycle(&core)));
-        assert_eq!(pages(&core) - before, u64::from(CYCLES), "each cycle reads a page");
+        let read = runs_read(&core) - before;
+        assert_eq!(read, u64::from(CYCLES * PAGE), "each cycle reads a whole page");
         used
     });
     row("processor time per listed run of 9 KB that is known", known, "µs");
     parts(runtime, &api.url);
+    row(
+        "processor time per poll of a workflow in which nothing has changed",
+        idle(runtime, &api),
+        "µs",
+    );
+}
+
+/// A poll asks for a small page, whose bytes are those that it had before.
+fn idle(runtime: &Runtime, api: &Api) -> Samples {
+    let directory = tempfile::tempdir().expect("a directory");
+    let core = runtime.block_on(core(&api.url, directory.path(), NEVER_DEEP));
+    for _ in 0..2 {
+        runtime.block_on(cycle(&core));
+    }
+    Samples::of(SAMPLES, || {
+        let (before, asked) = (runs_read(&core), pages(&core));
+        let used = per_run(|| runtime.block_on(cycle(&core))) * f64::from(PAGE);
+        assert_eq!(pages(&core) - asked, u64::from(CYCLES), "each cycle asks for a page");
+        assert_eq!(runs_read(&core), before, "and decodes none");
+        used
+    })
 }
 
 /// Where that goes: the answer as it comes, and decoded; the rest is the ledger and the rendering.
@@ -73,6 +104,14 @@ fn parts(runtime: &Runtime, url: &str) {
     row("– of that, the answer from the socket", fetched, "µs");
     let decoded = Samples::of(SAMPLES, || per_run(|| runtime.block_on(decode())));
     row("– the same, decoded", decoded, "µs");
+    let page = runtime.block_on(client.runs(id, request, None)).expect("an answer");
+    let known = changed(page.expect("it is there")).validator;
+    let recognise = async || {
+        let answer = client.runs(id, request, Some(&known)).await.expect("an answer");
+        assert!(matches!(answer, Some(Answer::Unchanged(_))), "it has the same bytes");
+    };
+    let recognised = Samples::of(SAMPLES, || per_run(|| runtime.block_on(recognise())));
+    row("– or recognised as the page before, by its bytes", recognised, "µs");
 }
 
 fn changed<T>(answer: Answer<T>) -> T {
@@ -103,7 +142,7 @@ fn cortex(url: &str) -> Cortex {
     }
 }
 
-async fn core(url: &str, directory: &std::path::Path) -> Core {
+async fn core(url: &str, directory: &Path, sweep_interval: Duration) -> Core {
     let cortex = cortex(url);
     let settings = ledger::Settings {
         apps: vec![cortex.app_id.clone()],
@@ -114,12 +153,16 @@ async fn core(url: &str, directory: &std::path::Path) -> Core {
         max_series: usize::MAX,
         hold: false,
     };
-    let second = Duration::from_secs(1);
-    let poll = Poll { interval: second, sweep_interval: second };
+    let poll = Poll { interval: Duration::from_millis(1), sweep_interval };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
     let config = Config { apps, rate_limit: 1_000_000, poll, ..Config::default() };
     let core = Core::build(&config, settings, Arc::new(SystemClock));
     core.await.expect("a core")
+}
+
+/// How many runs were decoded.
+fn runs_read(core: &Core) -> u64 {
+    core.pollers()[0].status().borrow().runs_read.load(Relaxed)
 }
 
 /// How many pages of runs were read.
