@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::view::View;
 use crate::{
     http::{RunQuery, RunView},
-    ledger::{FailedRun, RunPhase, RunRecord, WorkflowState},
-    model::{AppId, RunId, Status, WorkflowId},
+    ledger::{RunPhase, RunRecord, WorkflowState},
+    model::{AppId, FailedRun, RunId, Status, WorkflowId},
 };
 
 impl View {
@@ -101,6 +101,8 @@ impl<'a> Found<'a> {
                 (Some(record), _) => record.started_ms,
                 (None, failed) => failed.and_then(|failed| failed.started_ms),
             },
+            version: self.failed.map(|failed| failed.version),
+            failure: self.failed.map(|failed| failed.failure.clone()),
             ended_ms: self.failed.map(|failed| failed.ended_ms).or(ended),
             url: None,
         }

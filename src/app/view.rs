@@ -89,7 +89,7 @@ fn workflows(app: &AppState, now_ms: i64) -> impl Iterator<Item = WorkflowView> 
         name: workflow.record.listed.name.clone(),
         active_runs: workflow.open.len() as u64,
         last_poll_ms: workflow.record.polled_ms,
-        last_failed: workflow.record.last_failed.as_ref().map(|run| run.id.clone()),
+        last_failed: workflow.record.last_failed.clone(),
         last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
         consecutive_failures: workflow.record.failures.len(),
         lag_ms: app.lag_ms(id, workflow, now_ms),

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::page::{HtmlPage, age, words_for};
 use crate::{
     build_info,
-    model::{AppId, Label, RunId, WorkflowId},
+    model::{AppId, FailedRun, Failure, Label, WorkflowId},
 };
 
 /// Maximum number of workflows in the table; a longer one is of no use to people, and slow on a
@@ -59,7 +59,7 @@ pub struct WorkflowView {
     /// When it was last read; `None` if not yet.
     pub last_poll_ms: Option<i64>,
     /// The run that failed last, if one is known.
-    pub last_failed: Option<RunId>,
+    pub last_failed: Option<FailedRun>,
     /// When the latest failed run ended, if one did.
     pub last_failure_ms: Option<i64>,
     /// How many of its latest finished runs failed in a row.
@@ -142,6 +142,12 @@ pub(super) fn page(overview: &Overview, telemetry_path: &str) -> HtmlPage {
     HtmlPage::new(&title, &body)
 }
 
+/// Where a run failed and how, in a line.
+fn cause(FailedRun { version, failure, .. }: &FailedRun) -> Markup {
+    let Failure { step, error_class, .. } = failure;
+    html! { "step " (step) ", error " (error_class) ", version " (version) }
+}
+
 fn relative(path: &str) -> &str {
     path.trim_start_matches('/')
 }
@@ -207,7 +213,8 @@ fn row(condition: Condition, workflow: &WorkflowView, now_ms: i64) -> Markup {
             td {
                 (age(now_ms, workflow.last_failure_ms))
                 @if let Some(run) = &workflow.last_failed {
-                    br; small { a href={ "runs/" (run.in_url()) } { (run) } }
+                    br; small { a href={ "runs/" (run.id.in_url()) } { (run.id) } }
+                    br; (cause(run))
                 }
             }
             th.text scope="row" {

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use reqwest::Url;
 
 use super::page::{HtmlPage, moment};
-use crate::model::{AppId, Label, Origin, RunId, WorkflowId};
+use crate::model::{AppId, Failure, Label, Origin, RunId, RunVersion, WorkflowId};
 
 /// Which run somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,10 @@ pub struct RunView {
     pub started_ms: Option<i64>,
     /// When its last attempt ended.
     pub ended_ms: Option<i64>,
+    /// The version of the workflow that ran.
+    pub version: Option<RunVersion>,
+    /// Why it FAILED.
+    pub failure: Option<Failure>,
     /// Where people see it.
     pub url: Option<Url>,
 }
@@ -73,6 +77,10 @@ fn table(run: &RunView) -> Markup {
         ("Origin", run.origin.as_ref().map(|origin| origin.as_str().to_owned())),
         ("Started", time(run.started_ms)),
         ("Ended", time(run.ended_ms)),
+        ("Version", run.version.map(|version| version.to_string())),
+        ("Step that ended it", run.failure.as_ref().map(|failure| failure.step.to_string())),
+        ("Type of that step", run.failure.as_ref().map(|failure| failure.step_type.to_string())),
+        ("Class of the error", run.failure.as_ref().map(|failure| failure.error_class.to_string())),
     ];
     html! {
         h2 { (heading) }

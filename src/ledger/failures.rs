@@ -1,37 +1,13 @@
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Origin, Run, RunId, Timestamp};
+use crate::model::{FailedRun, Run, RunId};
 
-/// A run that FAILED, for people who look for the cause. Milliseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedRun {
-    /// Its id.
-    pub id: RunId,
-    /// When it ended.
-    pub ended_ms: i64,
-    /// The last millisecond that its start can mean, or its end where the start is unknown.
-    pub started_ms: Option<i64>,
-    /// What started it.
-    pub origin: Origin,
-}
-
-impl FailedRun {
-    fn of(run: &Run, ended_ms: i64) -> Self {
-        Self {
-            id: run.id.clone(),
-            ended_ms,
-            started_ms: run.started_at.or(run.ended_at).map(Timestamp::latest),
-            origin: run.origin.clone(),
-        }
-    }
-
-    /// A run FAILED: it takes the place of the latest one, unless that ended later. In whatever
-    /// order, and however often runs are reported, the same one is the latest in the end.
-    pub(super) fn note(latest: &mut Option<Self>, run: &Run, ended_ms: i64) {
-        let is_later = |it: &Self| (it.ended_ms, &it.id) > (ended_ms, &run.id);
-        if !latest.as_ref().is_some_and(is_later) {
-            *latest = Some(Self::of(run, ended_ms));
-        }
+/// A run FAILED: it takes the place of the latest one, unless that ended later. In whatever order, and
+/// however often runs are reported, the same one is the latest in the end.
+pub(super) fn note_failed(latest: &mut Option<FailedRun>, run: &Run, ended_ms: i64) {
+    let is_later = |it: &FailedRun| (it.ended_ms, &it.id) > (ended_ms, &run.id);
+    if !latest.as_ref().is_some_and(is_later) {
+        *latest = Some(FailedRun::of(run, ended_ms));
     }
 }
 
@@ -146,7 +122,7 @@ mod tests {
         ) {
             let note = |latest: &mut _, (ended_ms, n): (i64, usize)| {
                 let failed = Run { id: run(n), ..Run::completed("run") };
-                FailedRun::note(latest, &failed, ended_ms);
+                note_failed(latest, &failed, ended_ms);
             };
             let (mut one, mut other) = (None, None);
             for end in &ends {

@@ -38,7 +38,7 @@ use tokio::{
 pub use budget::CountGauges;
 pub use error::LedgerError;
 pub use exemplar::Exemplar;
-pub use failures::{FailedRun, FailureStreak};
+pub use failures::FailureStreak;
 pub use identity::{RunPhase, RunRecord};
 pub use leadership::Leadership;
 pub use metric::{Metric, MetricKind, MetricRow, OTHER};

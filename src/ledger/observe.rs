@@ -11,7 +11,7 @@ use super::{
     budget::{GROUP, SeriesBudget},
     changes::{Changes, Rows, WorkflowKey},
     exemplar::Exemplar,
-    failures::{FailedRun, FailureStreak},
+    failures::{FailureStreak, note_failed},
     hold::first_published,
     identity::{Attempt, Identifier, Identity, Novelty, RunPhase, RunRecord},
     increments::{self, Increment},
@@ -283,7 +283,7 @@ impl<'a> Observer<'a> {
         if run.status == Status::Failed {
             let ended_ms = known_finish_ms(run).or(first_met.then_some(self.read_at.api_ms));
             if let Some(ended_ms) = ended_ms {
-                FailedRun::note(&mut self.workflow.record.last_failed, run, ended_ms);
+                note_failed(&mut self.workflow.record.last_failed, run, ended_ms);
             }
         }
     }

@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     exemplar::Exemplar,
-    failures::{FailedRun, FailureStreak},
+    failures::FailureStreak,
     hold::Pending,
     increments::Increment,
     metric::Metric,
     series::{Series, SeriesKey, SeriesMap},
 };
-use crate::model::{AppId, Origin, ReadAt, RunId, Status, TestResults, Workflow, WorkflowId};
+use crate::model::{
+    AppId, FailedRun, Origin, ReadAt, RunId, Status, TestResults, Workflow, WorkflowId,
+};
 
 /// All that the ledger knows but for the identities of finished runs. Readers get it whole and
 /// unchanging; each commit makes a new one.

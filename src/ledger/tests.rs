@@ -500,4 +500,5 @@ on_each_database! {
     the_run_that_failed_last_is_remembered_history_included
     the_last_failure_is_ordered_by_whatever_says_when_it_ended
     a_ledger_of_a_former_version_learns_the_last_failure_from_the_list
+    the_last_failure_has_its_version_step_and_class_also_after_a_restart
 }

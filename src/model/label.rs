@@ -1,8 +1,11 @@
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 /// A label value that is safe to publish: at most 128 characters, none of which is a control
 /// character or changes the direction of the text around it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Label(Arc<str>);
 
 /// Maximum number of characters of a label value.
@@ -35,6 +38,18 @@ impl Label {
 pub(super) fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+impl From<String> for Label {
+    fn from(text: String) -> Self {
+        Self::new(&text)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.as_str().into()
+    }
 }
 
 impl fmt::Display for Label {

@@ -3,6 +3,7 @@
 mod anomaly;
 mod clock;
 mod error_class;
+mod failed_run;
 mod id;
 mod label;
 mod run;
@@ -13,6 +14,7 @@ mod workflow;
 pub use anomaly::Anomaly;
 pub use clock::{Clock, ReadAt, SystemClock};
 pub use error_class::{ERROR_CLASSES, ErrorClasses, OwnErrorClass};
+pub use failed_run::FailedRun;
 pub use id::{AppId, RunId, WorkflowId};
 pub use label::Label;
 pub use run::{Failure, Run, RunVersion, Step, StepDuration};

@@ -1,3 +1,7 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::{Anomaly, ErrorClasses, Label, Origin, Phase, RunId, Status, Timestamp};
 
 /// A run as the API listed it at one moment.
@@ -56,7 +60,7 @@ impl Run {
 }
 
 /// The version of a workflow that a run was of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunVersion {
     /// A deployed one.
     Number {
@@ -72,8 +76,19 @@ pub enum RunVersion {
     Unknown,
 }
 
+/// Its number, `draft` or `unknown`.
+impl fmt::Display for RunVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number { number, .. } => number.fmt(f),
+            Self::Draft => f.write_str("draft"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
 /// Why a run FAILED.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The key of the step that ended it; `none` if no step failed.
     pub step: Label,

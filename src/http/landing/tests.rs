@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::{Origin, RunId, RunVersion};
 
 const NOW: i64 = 1_703_505_600_000;
 
@@ -37,7 +38,18 @@ fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
     let mut failing = workflow(3);
     failing.consecutive_failures = 2;
     failing.last_failure_ms = Some(NOW - 7_200_000);
-    failing.last_failed = RunId::new("run/<1>");
+    failing.last_failed = Some(FailedRun {
+        id: RunId::new("run/<1>").expect("an id"),
+        ended_ms: NOW - 7_200_000,
+        started_ms: None,
+        origin: Origin::Workflow,
+        version: RunVersion::Number { number: 7, created_ms: None },
+        failure: Failure {
+            step: Label::new("ask & <tell>"),
+            step_type: Label::new("model"),
+            error_class: Label::new("rate_limited"),
+        },
+    });
     let mut late = workflow(2);
     late.lag_ms = 31_000;
     let mut unread = workflow(1);
@@ -59,6 +71,8 @@ fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
     assert!(order.is_sorted(), "{order:?}");
     assert!(html.contains(r#"title="2023-12-25T10:00:00Z">2 h ago"#), "{html}");
     assert!(html.contains(r#"<a href="runs/run%2F%3C1%3E">run/&lt;1&gt;</a>"#), "{html}");
+    let cause = "step ask &amp; &lt;tell&gt;, error rate_limited, version 7";
+    assert!(html.contains(cause), "{html}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use reqwest::Url;
 
 use super::*;
-use crate::model::{AppId, Origin, RunId, WorkflowId};
+use crate::model::{AppId, Failure, Label, Origin, RunId, RunVersion, WorkflowId};
 
 /// A site that knows these runs, and what it was asked for.
 async fn knowing(runs: Result<Vec<RunView>, String>) -> (TestServer, Arc<Mutex<Vec<RunQuery>>>) {
@@ -29,6 +29,12 @@ fn failed_run(workflow: &str) -> RunView {
         origin: Some(Origin::Record),
         started_ms: Some(1_703_505_540_000),
         ended_ms: Some(1_703_505_600_250),
+        version: Some(RunVersion::Number { number: 7, created_ms: None }),
+        failure: Some(Failure {
+            step: Label::new("ask <it>"),
+            step_type: Label::new("http_request"),
+            error_class: Label::new("rate_limited"),
+        }),
         url: None,
     }
 }
@@ -84,6 +90,10 @@ async fn without_an_address_a_page_shows_what_is_known_and_no_more() {
                 "RECORD",
                 "2023-12-25T11:59:00Z",
                 "2023-12-25T12:00:00.25Z",
+                "<td class=\"text\">7</td>",
+                "ask &lt;it&gt;",
+                "http_request",
+                "rate_limited",
                 &format!("<a href=\"{overview}\">"),
             ],
         );
@@ -94,12 +104,14 @@ async fn without_an_address_a_page_shows_what_is_known_and_no_more() {
         origin: None,
         started_ms: None,
         ended_ms: None,
+        version: None,
+        failure: None,
         ..failed_run("work_1")
     };
     let (site, _) = knowing(Ok(vec![vanished])).await;
     let answer = site.ask("GET /runs/run_1", "").await;
     assert_holds(&answer, &["<h2>work_1</h2>", "Run run_1: finished"]);
-    for absent in ["Origin", "Started", "Ended"] {
+    for absent in ["Origin", "Started", "Ended", "Version", "Step", "Class of"] {
         assert!(!answer.contains(absent), "{absent} is in {answer}");
     }
 }

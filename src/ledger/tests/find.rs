@@ -1,6 +1,7 @@
 //! Looking up single runs, and the run that failed last.
 
 use super::*;
+use crate::model::{Failure, RunVersion};
 
 /// The runs with this id: in which workflow each is, and where it stands.
 async fn found(book: &Book, id: &str) -> Option<Vec<(String, RunPhase)>> {
@@ -158,4 +159,28 @@ pub(super) async fn a_ledger_of_a_former_version_learns_the_last_failure_from_th
     book.read(&[fresh("a", "FAILED", SECOND)]).await;
     assert_eq!(last_failed(&book), Some(("a".into(), SECOND)));
     assert_eq!(book.counted("FAILED"), 1.0);
+}
+
+pub(super) async fn the_last_failure_has_its_version_step_and_class_also_after_a_restart(
+    place: Place,
+) {
+    let mut book = Book::open(settings(&place.lasting_url().await)).await;
+    book.list(&[workflow("w")]).await;
+    let failure = Failure {
+        step: Label::new("ask"),
+        step_type: Label::new("model"),
+        error_class: Label::new("timeout"),
+    };
+    let version = RunVersion::Number { number: 3, created_ms: Some(COLD - DAY_MS) };
+    let failed = Run { failure: Some(failure.clone()), version, ..fresh("a", "FAILED", SECOND) };
+    book.read(&[failed]).await;
+    let book = book.reopened().await;
+    let last = book.state().record.last_failed.clone().expect("it is remembered");
+    assert_eq!((last.failure, last.version), (failure, version));
+    // As the first version with it wrote it.
+    let early =
+        "UPDATE workflow SET state = replace(state, ',\"version\":{\"Number\"', ',\"x\":{\"y\"')";
+    let book = book.altered(early).await;
+    let last = book.state().record.last_failed.clone().expect("it is remembered");
+    assert_eq!((last.id.as_str(), last.version), ("a", RunVersion::Unknown));
 }
