@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app::App,
-    config::{self, ApiKey, CommandLine, Config, Poll},
+    config::{self, ApiKey, CommandLine, Config, Poll, RunUrl},
     model::SystemClock,
 };
 
@@ -29,7 +29,10 @@ pub(super) async fn demo(
     let (listener, simulator) = listen(config.simulator.listen_address).await?;
     let directory = tempfile::Builder::new().prefix("cortex-workflow-exporter-demo-").tempdir();
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
-    let (seed, ledger) = (config.simulator.seed, directory.path().join("ledger.db"));
+    let world = busy_simulator(config.simulator.seed);
+    let first = world.world(|world| world.workflows.first().map(|it| it.id.clone()));
+    let last_failed = format!("/workflows/{}/last-failed-run", first.unwrap_or_default());
+    let ledger = directory.path().join("ledger.db");
     let config = of_demo(config, simulator, &ledger);
     let path = config.web.telemetry_path.clone();
     let scheme = if config.web.config.tls.is_some() { "https" } else { "http" };
@@ -40,7 +43,9 @@ pub(super) async fn demo(
     let app = App::build(config, Arc::new(load_config), Arc::new(SystemClock)).await?;
     for address in app.addresses() {
         let url = format!("{scheme}://localhost:{}", address.port());
-        print(&format!("Metrics:   {url}{path}\nOverview:  {url}/\n"))?;
+        print(&format!(
+            "Metrics:   {url}{path}\nOverview:  {url}/\nLast failed run: {url}{last_failed}\n"
+        ))?;
     }
     print(&format!(
         "Simulated API and what it can do on command: http://{simulator}/_simulator/\n\
@@ -49,7 +54,7 @@ pub(super) async fn demo(
          The one before it again: curl -X POST 'http://{simulator}/_simulator/rollback'\n\
          End with Ctrl-C.\n"
     ))?;
-    let simulating = tokio::spawn(busy_simulator(seed).serve(listener, stop.clone()));
+    let simulating = tokio::spawn(world.serve(listener, stop.clone()));
     app.run(stop, hangups).await?;
     simulating.await??;
     Ok(())
@@ -63,6 +68,10 @@ fn of_demo(mut config: Config, simulator: SocketAddr, ledger: &Path) -> Config {
         app.cortex.api_key = ApiKey::Value(KEY.into());
         app.cortex.timeout = Duration::from_secs(10);
     }
+    config.run_url.get_or_insert_with(|| {
+        let template = format!("http://{simulator}/_simulator/runs/{{run_id}}");
+        RunUrl::parse(&template).expect("an address makes a template")
+    });
     // Shorter than usual: there is somebody watching.
     config.poll =
         Poll { interval: Duration::from_secs(5), sweep_interval: Duration::from_secs(60) };

@@ -13,8 +13,8 @@ pub struct RunUrl(String);
 const PLACEHOLDERS: [&str; 3] = ["{app_id}", "{workflow_id}", "{run_id}"];
 
 impl RunUrl {
-    /// Checks a template.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// Checks a template. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let with = |id| PLACEHOLDERS.iter().fold(text.to_owned(), |url, it| url.replace(it, id));
         let [one, other] = [with("1"), with("2")];
         if one.contains(['{', '}']) {

@@ -94,7 +94,9 @@ async fn the_endpoints_table_lists_what_is_served() {
         let method = method.parse().expect("it is a method");
         let answer = client().request(method, format!("{url}{path}")).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{endpoint}: {error}"));
-        assert_eq!(answer.status(), 200, "{endpoint}");
+        // In the demo, runs have a page of their own.
+        let expected = if endpoint.contains('{') { 302 } else { 200 };
+        assert_eq!(answer.status(), expected, "{endpoint}");
     }
 }
 

@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod config_file;
 mod dashboards;
+mod demo;
 mod dependencies;
 mod deploy;
 mod docs;
