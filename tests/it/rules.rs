@@ -305,7 +305,7 @@ fn omissions(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String
     demand(severity.is_some_and(|it| ["critical", "warning", "info"].contains(&it)), "severity");
     let annotation = |name: &str| alert.annotations.get(name).map_or("", String::as_str);
     let [summary, description] = ["summary", "description"].map(annotation);
-    let about = ["$labels.workflow ", "$labels.instance ", "$value"];
+    let about = ["$labels.workflow ", "$labels.job ", "$labels.instance ", "$value"];
     demand(about.iter().any(|it| summary.contains(it)), "its summary names what it is about");
     let of_workflow = alert.expr.contains("cortex_workflow_info:current");
     let id = description.contains("$labels.workflow_id");
