@@ -10,6 +10,7 @@ use super::{
     parse,
     types::{AppConfig, Config},
 };
+use crate::model::ErrorClasses;
 
 /// A configuration while its settings are read one by one.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,8 @@ pub(super) enum SettingKind {
     Bounds(fn(&mut ConfigDraft) -> &mut Vec<f64>),
     /// Names of labels, and their values.
     Labels(fn(&mut ConfigDraft) -> &mut BTreeMap<String, String>),
+    /// A team's own classes of errors.
+    ErrorClasses(fn(&mut ConfigDraft) -> &mut ErrorClasses),
     /// The apps.
     Apps,
 }
@@ -69,6 +72,7 @@ impl SettingKind {
             Self::Addresses(_) => ("[HOST]:PORT", "a string, or a list of strings"),
             Self::Bounds(_) => ("", "a list of numbers"),
             Self::Labels(_) => ("", "names and strings"),
+            Self::ErrorClasses(_) => ("", "a list of names and patterns"),
             Self::Apps => ("", "a list of apps"),
         }
     }
@@ -100,7 +104,7 @@ impl SettingKind {
             Self::Addresses(field) => {
                 return each(texts, &[',', '\n', '\r'], parse::listen_address, field(draft));
             }
-            Self::Bounds(_) | Self::Labels(_) | Self::Apps => {
+            Self::Bounds(_) | Self::Labels(_) | Self::ErrorClasses(_) | Self::Apps => {
                 unreachable!("it has neither a flag nor a default")
             }
         };

@@ -49,6 +49,15 @@ pub(super) fn path(text: &str) -> PathBuf {
     absolute(text).unwrap_or_else(|_| text.into())
 }
 
+/// Checks the name of a class of errors.
+pub(super) fn error_class(text: &str) -> Result<(), String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    if (1..=32).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(format!("{} is not a name of 1 to 32 characters from a-z and _", quote(text)))
+}
+
 pub(super) fn app_id(text: &str) -> Result<AppId, String> {
     AppId::new(text).filter(|id| id.as_str() != "_other").ok_or_else(|| {
         "an app id has 1 to 128 printable characters; \"c\" stands for the app of the key".into()
@@ -177,7 +186,7 @@ const MAX_LABEL_LENGTH: usize = 128;
 
 /// The names that a label of the operator's can't have: those that the families have already, those
 /// that the formats give a meaning to, and those that Prometheus sets for each target.
-pub const TAKEN_LABELS: [&str; 22] = [
+pub const TAKEN_LABELS: [&str; 23] = [
     "app",
     "app_id",
     "code",
@@ -196,6 +205,7 @@ pub const TAKEN_LABELS: [&str; 22] = [
     "status",
     "step",
     "step_type",
+    "error_class",
     "url",
     "version",
     "workflow",

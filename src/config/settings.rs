@@ -393,6 +393,14 @@ pub static SETTINGS: &[Setting] = &[
         ..METRICS
     },
     Setting {
+        name: "failures.classes",
+        kind: Kind::ErrorClasses(|draft| &mut draft.app.cortex.error_classes),
+        help: "A team's own classes of errors, which come before the built-in ones: at most 16, each \
+               with a name and a pattern that is searched for in the texts of errors",
+        commands: &[Serve, Check, Once],
+        ..METRICS
+    },
+    Setting {
         name: "log.level",
         kind: Kind::String("LEVEL", |draft, text| {
             put(&mut draft.config.log.level, parse::log_level(text))
@@ -444,7 +452,7 @@ impl Setting {
 
     /// Whether it can be set by a flag and a variable.
     pub fn has_flag(&self) -> bool {
-        !matches!(self.kind, Kind::Bounds(_) | Kind::Labels(_) | Kind::Apps)
+        !matches!(self.kind, Kind::Bounds(_) | Kind::Labels(_) | Kind::ErrorClasses(_) | Kind::Apps)
     }
 
     /// The variable that sets it.

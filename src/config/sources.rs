@@ -12,6 +12,10 @@ use super::{
     walker::{Entries, Walker},
     yaml::{self, Node, YamlValue},
 };
+use crate::model::{ErrorClasses, OwnErrorClass};
+
+/// Maximum number of a team's own classes of errors; each can make new series.
+const MAX_ERROR_CLASSES: usize = 16;
 
 /// Everything that is wrong with the configuration; each entry names the flag and its variable, or
 /// the file, line and column.
@@ -114,6 +118,11 @@ impl<'a> Sources<'a> {
                     Err(why) => self.walker.error(node.place, key, &why),
                 }
             }
+            Kind::ErrorClasses(field) => {
+                if let Some(classes) = self.error_classes(key, node) {
+                    *field(&mut self.draft) = classes;
+                }
+            }
             Kind::Labels(field) => {
                 let labels = self.labels(key, node);
                 field(&mut self.draft).extend(labels);
@@ -170,6 +179,44 @@ impl<'a> Sources<'a> {
             labels.push((name.to_owned(), value));
         }
         labels
+    }
+
+    /// Nothing if any of them is wrong.
+    fn error_classes(&mut self, key: &str, node: &Node) -> Option<ErrorClasses> {
+        let errors_before = self.walker.error_count();
+        let expected = "a list of names and patterns";
+        let mut classes = Vec::new();
+        for (index, item) in self.walker.list(key, node, expected)?.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let entries = self.walker.entries(&key, item, &["name", "pattern"]);
+            let [name, pattern] = ["name", "pattern"].map(|part| {
+                let Some(node) = entries.get(part) else {
+                    self.walker.error(item.place, &key, &format!("its {part} is missing"));
+                    return String::new();
+                };
+                let key = format!("{key}.{part}");
+                let text = self.walker.string(&key, node, "a string").unwrap_or_default();
+                let right = match part {
+                    "name" => parse::error_class(&text),
+                    _ => parse::pattern(&text).map(drop),
+                };
+                if let Err(why) = right {
+                    self.walker.error(node.place, &key, &why);
+                }
+                text
+            });
+            if index == MAX_ERROR_CLASSES {
+                self.walker.error(item.place, &key, "more than 16 classes; join some of them");
+            }
+            classes.push(OwnErrorClass { name, pattern });
+        }
+        let classes = ErrorClasses::new(classes);
+        if let Err(why) = &classes
+            && self.walker.error_count() == errors_before
+        {
+            self.walker.error(node.place, key, &format!("the patterns are too large: {why}"));
+        }
+        classes.ok().filter(|_| self.walker.error_count() == errors_before)
     }
 
     /// Records what is wrong with a setting, where it is set.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::page::{HtmlPage, age, words_for};
 use crate::{
     build_info,
-    model::{AppId, FailedRun, Failure, Label, WorkflowId},
+    model::{AppId, FailedRun, Label, RunFailure, WorkflowId},
 };
 
 /// Maximum number of workflows in the table; a longer one is of no use to people, and slow on a
@@ -144,7 +144,7 @@ pub(super) fn page(overview: &Overview, telemetry_path: &str) -> HtmlPage {
 
 /// Where a run failed and how, in a line.
 fn cause(FailedRun { version, failure, .. }: &FailedRun) -> Markup {
-    let Failure { step, error_class, .. } = failure;
+    let RunFailure { step, error_class, .. } = failure;
     html! { "step " (step) ", error " (error_class) ", version " (version) }
 }
 

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use reqwest::Url;
 
 use super::page::{HtmlPage, moment};
-use crate::model::{AppId, Failure, Label, Origin, RunId, RunVersion, WorkflowId};
+use crate::model::{AppId, Label, Origin, RunFailure, RunId, RunVersion, WorkflowId};
 
 /// Which run somebody asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct RunView {
     /// The version of the workflow that ran.
     pub version: Option<RunVersion>,
     /// Why it FAILED.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunFailure>,
     /// Where people see it.
     pub url: Option<Url>,
 }

@@ -52,7 +52,7 @@ impl Changes {
             workflows: workflows.iter().map(|it| (&it.0, &it.1, workflow(it))).collect(),
             series: series
                 .iter()
-                .map(|(place, key)| (workflow(place).number, key, &workflow(place).series[key]))
+                .map(|(place, key)| (workflow(place).number, key, workflow(place).series.get(key)))
                 .collect(),
             runs: runs.iter().map(|((number, run), record)| (*number, run, record)).collect(),
             prune: prune.as_ref().map(|(app, before_ms)| (app, *before_ms)),

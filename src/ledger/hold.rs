@@ -105,6 +105,14 @@ impl Pending {
         }
     }
 
+    /// This series has ended.
+    pub(super) fn forget(&mut self, key: &SeriesKey) {
+        for shares in self.0.values_mut() {
+            shares.remove(key);
+        }
+        self.0.retain(|_, shares| !shares.is_empty());
+    }
+
     /// Holds all that is held until this version has been scraped.
     pub(super) fn hold_until(&mut self, version: u64) {
         let all = merged(std::mem::take(&mut self.0));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{metric::Metric, series::SeriesKey};
-use crate::model::{Anomaly, Run, StepDuration, Timestamp};
+use crate::model::{Anomaly, Label, Run, RunFailure, Status, StepDuration, Timestamp};
 
 /// What is added to one series.
 pub(super) type Increment = (SeriesKey, f64);
@@ -13,8 +13,13 @@ pub(super) fn of_submission(run: &Run) -> Increment {
     (SeriesKey::new(Metric::RunsSubmitted, &[run.origin.as_str()]), 1.0)
 }
 
-/// What one finished attempt adds, all of it together, and what is odd about it.
-pub(super) fn of_attempt(run: &Run, replay: bool) -> (Vec<Increment>, BTreeSet<Anomaly>) {
+/// What one finished attempt adds, all of it together, and what is odd about it. `version` is what
+/// the version of its workflow is called.
+pub(super) fn of_attempt(
+    run: &Run,
+    replay: bool,
+    version: &str,
+) -> (Vec<Increment>, BTreeSet<Anomaly>) {
     let (status, origin) = (run.status.as_str(), run.origin.as_str());
     let mut odd: BTreeSet<Anomaly> = run.anomalies.iter().copied().collect();
     let mut increments = Vec::new();
@@ -22,6 +27,13 @@ pub(super) fn of_attempt(run: &Run, replay: bool) -> (Vec<Increment>, BTreeSet<A
         increments.push((SeriesKey::new(metric, labels), amount));
     };
     add(Metric::Runs, &[status, origin], 1.0);
+    add(Metric::VersionRuns, &[version, status], 1.0);
+    if run.status == Status::Failed {
+        let RunFailure { step, step_type, error_class } =
+            run.failure.clone().unwrap_or_else(RunFailure::unknown);
+        let labels = [&step, &step_type, &error_class].map(Label::as_str);
+        add(Metric::RunFailures, &labels, 1.0);
+    }
     match seconds_between(run.started_at, run.ended_at) {
         Ok(seconds) => add(Metric::RunDuration, &[status, origin], seconds),
         Err(anomaly) => drop(odd.insert(anomaly)),
@@ -70,7 +82,7 @@ fn seconds_between(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<f64
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Label, Status, Step};
+    use crate::model::Step;
 
     #[test]
     fn a_run_that_has_everything_adds_to_every_metric_with_the_labels_of_its_row() {
@@ -88,9 +100,10 @@ mod tests {
             ended_at,
             steps: vec![step],
             credits: Some(2.5),
+            status: Status::Failed,
             ..Run::completed("a")
         };
-        let (mut increments, anomalies) = of_attempt(&run, false);
+        let (mut increments, anomalies) = of_attempt(&run, false, "7");
         increments.push(of_submission(&run));
         for (key, _) in &increments {
             assert_eq!(key.labels.len(), key.metric.row().labels.len(), "{key:?}");

@@ -5,7 +5,7 @@ use MetricKind::{Counter, Histogram};
 
 use crate::{
     config::Buckets,
-    model::{Origin, Status},
+    model::{ERROR_CLASSES, Origin, Status},
 };
 
 /// Stands for workflows, steps and step types that have no series of their own.
@@ -96,6 +96,25 @@ metrics! {
         labels: &["origin"],
         exemplars: true,
     },
+    /// Runs that FAILED.
+    RunFailures => MetricRow {
+        id: "run_failures",
+        name: "cortex_workflow_run_failures_total",
+        help: "Runs that FAILED, by the step that ended them and the class of its error, as of the \
+               last poll.",
+        kind: Counter,
+        labels: &["step", "step_type", "error_class"],
+        exemplars: true,
+    },
+    /// Finished runs by the version of their workflow.
+    VersionRuns => MetricRow {
+        id: "version_runs",
+        name: "cortex_workflow_version_runs_total",
+        help: "Runs that finished, by the version of the workflow that ran, as of the last poll.",
+        kind: Counter,
+        labels: &["version", "status"],
+        exemplars: false,
+    },
     /// Steps of finished runs.
     Steps => MetricRow {
         id: "steps",
@@ -148,6 +167,7 @@ pub(super) fn overflow<'a>(label: &str, value: &'a str) -> &'a str {
         "status" if !Status::new(value).is_unknown() => value,
         "origin" if !Origin::new(value).is_unknown() => value,
         "status" | "origin" => "OTHER",
+        "error_class" if ERROR_CLASSES.contains(&value) => value,
         _ => OTHER,
     }
 }
@@ -177,6 +197,9 @@ mod tests {
             ("status", "MADE_UP", "OTHER"),
             ("origin", "RECORD", "RECORD"),
             ("origin", "FAILED", "OTHER"),
+            ("error_class", "timeout", "timeout"),
+            ("error_class", "of_the_team", OTHER),
+            ("version", "7", OTHER),
             ("step", "ask", OTHER),
             ("step_type", "model", OTHER),
             ("of a newer version", "FAILED", OTHER),

@@ -26,6 +26,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod writer;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -48,6 +49,7 @@ pub use observe::{Recorded, RunsRead, StopWhen, older_half};
 pub use series::{Histogram, Series, SeriesKey, SeriesMap, Value};
 pub use state::{AppRecord, AppState, Listed, OpenRun, State, WorkflowRecord, WorkflowState};
 pub use store::{LedgerStatus, copy, inspect};
+pub use versions::Versions;
 pub use writer::Settings;
 
 use crate::{

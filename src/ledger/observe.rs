@@ -198,10 +198,15 @@ impl<'a> Observer<'a> {
         if identity.outcome {
             self.set_failures(run);
         }
+        if let Some(version) = self.workflow.record.versions.met(run.version) {
+            let ended = self.workflow.end_version(&version).into_iter();
+            self.rows.series.extend(ended.map(|key| (self.place.clone(), key)));
+        }
         let mut increments = Vec::new();
         increments.extend(identity.submission.then(|| increments::of_submission(run)));
         if let Some(Attempt { replay }) = identity.attempt {
-            let (of_attempt, anomalies) = increments::of_attempt(run, replay);
+            let version = self.workflow.record.versions.label(run.version);
+            let (of_attempt, anomalies) = increments::of_attempt(run, replay, &version);
             increments.extend(of_attempt);
             self.report_unknown_words(run);
             self.anomalies.extend(anomalies);

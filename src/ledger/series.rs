@@ -21,6 +21,11 @@ impl SeriesKey {
         Self { metric, labels: labels.iter().map(|label| Label::new(label)).collect() }
     }
 
+    /// The values of its labels, as the database has them.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        self.labels.iter().map(Label::as_str).collect()
+    }
+
     /// The series of the overflow group that counts what this one has no room for.
     pub(super) fn overflow(&self) -> Self {
         let labels = self.metric.row().labels.iter().zip(&*self.labels);

@@ -9,6 +9,7 @@ use super::{
     increments::Increment,
     metric::Metric,
     series::{Series, SeriesKey, SeriesMap},
+    versions::Versions,
 };
 use crate::model::{
     AppId, FailedRun, Origin, ReadAt, RunId, Status, TestResults, Workflow, WorkflowId,
@@ -139,6 +140,8 @@ pub struct WorkflowRecord {
     pub failures: FailureStreak,
     /// The run that FAILED last.
     pub last_failed: Option<FailedRun>,
+    /// The newest versions that runs were of.
+    pub versions: Versions,
 }
 
 /// What the list of workflows reported about one.
@@ -303,6 +306,7 @@ impl Default for WorkflowRecord {
             last_run_ms: BTreeMap::new(),
             failures: FailureStreak::default(),
             last_failed: None,
+            versions: Versions::default(),
         }
     }
 }
@@ -388,6 +392,19 @@ impl WorkflowState {
     /// Its series under the name that it had end; those under another one begin.
     pub(super) fn restart_series(&mut self, version: u64, start_ms: i64) {
         self.pending.restart(Arc::make_mut(&mut self.series), version, start_ms);
+    }
+
+    /// Ends its series of a version that is no longer among the newest, and what is held of them.
+    /// What ran of it doesn't move to `older`, where it would read as an increase.
+    pub(super) fn end_version(&mut self, version: &str) -> Vec<SeriesKey> {
+        let of_version = |(key, _): &(&SeriesKey, &Series)| key.labels[0].as_str() == version;
+        let ended = self.series_of(Metric::VersionRuns).filter(of_version);
+        let ended: Vec<_> = ended.map(|(key, _)| key.clone()).collect();
+        for key in &ended {
+            self.series_mut().remove(key);
+            self.pending.forget(key);
+        }
+        ended
     }
 
     /// The reading of the list of runs has reached the known region, or the list's end.

@@ -5,6 +5,7 @@
 mod attempts;
 mod book;
 mod budget;
+mod causes;
 mod copying;
 mod find;
 mod histograms;

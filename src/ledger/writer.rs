@@ -327,7 +327,7 @@ impl Writer {
         let workflows = || state.apps.values().flat_map(|app| app.workflows.values());
         let numbers: BTreeMap<_, _> = workflows().map(|it| (it.number, it)).collect();
         let restarted = loaded.restarted.iter();
-        let series = restarted.map(|(number, key)| (*number, key, &numbers[number].series[key]));
+        let series = restarted.map(|(number, key)| (*number, key, numbers[number].series.get(key)));
         let workflows = dropped.iter().map(|(app, id)| (app, id, &*state.apps[app].workflows[id]));
         let batch =
             Batch { series: series.collect(), workflows: workflows.collect(), ..Batch::default() };

@@ -109,7 +109,14 @@ const VITAL_GAUGES: [Family; 9] = [
     },
 ];
 
-const OTHER_GAUGES: [Family; 2] = [
+const OTHER_GAUGES: [Family; 3] = [
+    Family {
+        name: "cortex_workflow_version_created_timestamp_seconds",
+        help: "When that version of the workflow was made; the newest three that ran, as of the last \
+               poll.",
+        more_labels: &["version"],
+        source: Source::Workflow(versions, 3),
+    },
     Family {
         name: "cortex_workflow_tests",
         help: "Tests of the workflow by result, as of the last poll.",
@@ -342,6 +349,12 @@ fn oldest_active(workflow: &WorkflowState, samples: &mut Samples<'_>) {
     }
     for (status, ms) in oldest {
         samples.gauge(&[status.as_str()], seconds(ms));
+    }
+}
+
+fn versions(workflow: &WorkflowState, samples: &mut Samples<'_>) {
+    for (number, created_ms) in workflow.record.versions.created() {
+        samples.gauge(&[&number.to_string()], seconds(created_ms));
     }
 }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Origin, Run, RunId, RunVersion, Timestamp};
+use super::{Origin, Run, RunFailure, RunId, RunVersion, Timestamp};
 
 /// A run that FAILED, for people who look for the cause. Milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub struct FailedRun {
     #[serde(default)]
     pub version: RunVersion,
     /// Why it FAILED.
-    #[serde(default = "Failure::unknown")]
-    pub failure: Failure,
+    #[serde(default = "RunFailure::unknown")]
+    pub failure: RunFailure,
 }
 
 impl FailedRun {
@@ -30,7 +30,7 @@ impl FailedRun {
             started_ms: run.started_at.or(run.ended_at).map(Timestamp::latest),
             origin: run.origin.clone(),
             version: run.version,
-            failure: run.failure.clone().unwrap_or_else(Failure::unknown),
+            failure: run.failure.clone().unwrap_or_else(RunFailure::unknown),
         }
     }
 }

@@ -17,7 +17,7 @@ pub use error_class::{ERROR_CLASSES, ErrorClasses, OwnErrorClass};
 pub use failed_run::FailedRun;
 pub use id::{AppId, RunId, WorkflowId};
 pub use label::Label;
-pub use run::{Failure, Run, RunVersion, Step, StepDuration};
+pub use run::{Run, RunFailure, RunVersion, Step, StepDuration};
 pub use status::{Origin, Phase, Status};
 pub(crate) use timestamp::epoch_ms;
 pub use timestamp::{DAY_MS, Timestamp};

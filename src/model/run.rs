@@ -28,7 +28,7 @@ pub struct Run {
     /// The version of the workflow that ran.
     pub version: RunVersion,
     /// Why it FAILED; nothing if it didn't.
-    pub failure: Option<Failure>,
+    pub failure: Option<RunFailure>,
     /// What decoding it found odd; reported once, when the run is counted.
     pub anomalies: Vec<Anomaly>,
 }
@@ -89,7 +89,7 @@ impl fmt::Display for RunVersion {
 
 /// Why a run FAILED.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct RunFailure {
     /// The key of the step that ended it; `none` if no step failed.
     pub step: Label,
     /// The type of that step, or `none`.
@@ -98,7 +98,7 @@ pub struct Failure {
     pub error_class: Label,
 }
 
-impl Failure {
+impl RunFailure {
     /// What is said of a run of whose failure nothing is known.
     pub fn unknown() -> Self {
         let none = ErrorClasses::none();

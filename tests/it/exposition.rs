@@ -16,12 +16,15 @@ use crate::support::{Api, KEY, Process, get, parse, run, scrape, tool};
 
 /// Every family of the ledger and of the exporter itself, with its labels beyond those of the
 /// workflow. Dashboards and alerts rely on these names.
-const PER_WORKFLOW: [(&str, &str, &[&str]); 15] = [
+const PER_WORKFLOW: [(&str, &str, &[&str]); 18] = [
     ("runs_total", "counter", &["status", "origin"]),
     ("runs_submitted_total", "counter", &["origin"]),
     ("runs_active", "gauge", &["status", "origin"]),
     ("run_duration_seconds", "histogram", &["status", "origin"]),
     ("run_queue_duration_seconds", "histogram", &["origin"]),
+    ("run_failures_total", "counter", &["step", "step_type", "error_class"]),
+    ("version_runs_total", "counter", &["version", "status"]),
+    ("version_created_timestamp_seconds", "gauge", &["version"]),
     ("steps_total", "counter", &["step", "step_type", "status"]),
     ("step_duration_seconds", "histogram", &["step", "step_type", "status"]),
     ("run_credits_total", "counter", &["status", "origin"]),

@@ -369,6 +369,7 @@ impl Story {
             return;
         }
         check_counts(&truth, &scrape);
+        check_sums(&scrape);
         if self.servers.is_empty() && !self.conditions.ignore_page {
             check_floor(&truth, &scrape, &self.floor);
         }
@@ -402,6 +403,25 @@ fn check_counts(truth: &Truth, scrape: &Scrape) {
         let key = (*name, workflow.clone(), labels.clone());
         let most = truth.counts.get(&key).copied().unwrap_or(0);
         assert!(value <= most as f64, "{key:?} is {value}, more than the {most} there were");
+    }
+}
+
+/// What is counted by causes and by versions sums up to the runs.
+fn check_sums(scrape: &Scrape) {
+    let mut sums = BTreeMap::<(&str, &str), [f64; 3]>::new();
+    for ((name, workflow, labels), value) in scrape.samples() {
+        let (place, status) = match name.as_str() {
+            truth::RUNS => (0, labels[0].as_str()),
+            "cortex_workflow_version_runs_total" => (1, labels[0].as_str()),
+            "cortex_workflow_run_failures_total" => (2, "FAILED"),
+            _ => continue,
+        };
+        sums.entry((workflow, status)).or_default()[place] += value;
+    }
+    for (place, [runs, by_version, by_cause]) in sums {
+        assert_eq!(by_version.to_bits(), runs.to_bits(), "{place:?} by version");
+        let failed = if place.1 == "FAILED" { runs } else { 0.0 };
+        assert_eq!(by_cause.to_bits(), failed.to_bits(), "{place:?} by cause");
     }
 }
 

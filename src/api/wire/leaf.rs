@@ -8,8 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::DecodeRules;
-use crate::model::{Anomaly, Timestamp};
+use crate::model::{Anomaly, ErrorClasses, Timestamp};
 
 /// The arms of a visitor whose value is an `Option` that make a scalar `None`.
 macro_rules! anything_else {
@@ -56,6 +55,14 @@ const NO_TIME: [&str; 10] = [
     "infinity",
     "unknown",
 ];
+
+/// By what items are decoded.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct DecodeRules<'a> {
+    /// Times after this are taken as missing.
+    pub(in crate::api) latest_ms: i64,
+    pub(in crate::api) error_classes: &'a ErrorClasses,
+}
 
 /// What decoding an item needs to know and finds out.
 #[derive(Debug)]

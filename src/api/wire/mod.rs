@@ -20,7 +20,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::page::{Undecodable, key};
-use crate::model::ErrorClasses;
+pub(super) use leaf::DecodeRules;
 use leaf::{Fields, Leaf, Object, fields};
 
 /// The maximum number of undecodable items of one page that are described; there are more only if
@@ -36,14 +36,6 @@ pub(super) trait WireItem: Sized {
     fn from_wire(wire: Self::Wire<'_>, rules: DecodeRules<'_>) -> Result<Self, &'static str>;
 
     fn id(&self) -> &str;
-}
-
-/// By what items are decoded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DecodeRules<'a> {
-    /// Times after this are taken as missing.
-    pub(super) latest_ms: i64,
-    pub(super) error_classes: &'a ErrorClasses,
 }
 
 /// A decoded page.

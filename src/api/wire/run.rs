@@ -1,9 +1,9 @@
 use super::{
-    DecodeRules, NO_ID, WireItem,
-    leaf::{Context, Leaf, Object, Several, fields},
+    NO_ID, WireItem,
+    leaf::{Context, DecodeRules, Leaf, Object, Several, fields},
     step::{self, FailedStep, WireStep, WireStepCredits, WireStepDefinition},
 };
-use crate::model::{ErrorClasses, Failure, Origin, Run, RunId, RunVersion, Status, Timestamp};
+use crate::model::{ErrorClasses, Origin, Run, RunFailure, RunId, RunVersion, Status, Timestamp};
 
 fields! {
     /// A run in both known forms; see the API's page "Get Workflow Runs". Its input and its steps'
@@ -102,12 +102,12 @@ fn version(wire: &WireRun<'_>, context: &mut Context) -> RunVersion {
 }
 
 /// What ended a run that FAILED. The step's own text says more than the run's.
-fn failure(step: Option<FailedStep<'_>>, of_run: Leaf<'_>, classes: &ErrorClasses) -> Failure {
+fn failure(step: Option<FailedStep<'_>>, of_run: Leaf<'_>, classes: &ErrorClasses) -> RunFailure {
     let own = step.as_ref().and_then(|step| step.error.error_text());
     let text = own.filter(|text| !text.trim().is_empty()).or_else(|| of_run.error_text());
     let error_class = classes.classify(text.as_deref().unwrap_or_default());
     match step {
-        Some(FailedStep { key, step_type, .. }) => Failure { step: key, step_type, error_class },
-        None => Failure { error_class, ..Failure::unknown() },
+        Some(FailedStep { key, step_type, .. }) => RunFailure { step: key, step_type, error_class },
+        None => RunFailure { error_class, ..RunFailure::unknown() },
     }
 }

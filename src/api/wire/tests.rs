@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{
-    Anomaly, ErrorClasses, Failure, Label, Origin, Phase, Run, RunId, RunVersion, Status, Step,
+    Anomaly, ErrorClasses, Label, Origin, Phase, Run, RunFailure, RunId, RunVersion, Status, Step,
     StepDuration, TestResults, Timestamp, Workflow, WorkflowId,
 };
 
@@ -40,9 +40,9 @@ fn step(key: &str, step_type: &str, status: Status, seconds: Option<f64>) -> Ste
     }
 }
 
-fn failure(step: &str, step_type: &str, error_class: &str) -> Failure {
+fn failure(step: &str, step_type: &str, error_class: &str) -> RunFailure {
     let [step, step_type, error_class] = [step, step_type, error_class].map(Label::new);
-    Failure { step, step_type, error_class }
+    RunFailure { step, step_type, error_class }
 }
 
 fn durations(run: &Run) -> Vec<StepDuration> {

@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use super::{
-    DecodeRules, NO_ID, WireItem,
-    leaf::{Context, Leaf, Object, fields},
+    NO_ID, WireItem,
+    leaf::{Context, DecodeRules, Leaf, Object, fields},
 };
 use crate::model::{TestResults, Workflow, WorkflowId};
 

@@ -44,7 +44,7 @@ fn failing_workflows_come_first_then_late_ones_each_named_in_words() {
         started_ms: None,
         origin: Origin::Workflow,
         version: RunVersion::Number { number: 7, created_ms: None },
-        failure: Failure {
+        failure: RunFailure {
             step: Label::new("ask & <tell>"),
             step_type: Label::new("model"),
             error_class: Label::new("rate_limited"),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use reqwest::Url;
 
 use super::*;
-use crate::model::{AppId, Failure, Label, Origin, RunId, RunVersion, WorkflowId};
+use crate::model::{AppId, Label, Origin, RunFailure, RunId, RunVersion, WorkflowId};
 
 /// A site that knows these runs, and what it was asked for.
 async fn knowing(runs: Result<Vec<RunView>, String>) -> (TestServer, Arc<Mutex<Vec<RunQuery>>>) {
@@ -30,7 +30,7 @@ fn failed_run(workflow: &str) -> RunView {
         started_ms: Some(1_703_505_540_000),
         ended_ms: Some(1_703_505_600_250),
         version: Some(RunVersion::Number { number: 7, created_ms: None }),
-        failure: Some(Failure {
+        failure: Some(RunFailure {
             step: Label::new("ask <it>"),
             step_type: Label::new("http_request"),
             error_class: Label::new("rate_limited"),

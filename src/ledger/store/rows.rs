@@ -77,8 +77,7 @@ pub(super) fn bind_series<'q>(
     query: Statement<'q>,
     (workflow, key, series): &(i64, &'q SeriesKey, &'q Series),
 ) -> Statement<'q> {
-    let labels: Vec<_> = key.labels.iter().map(Label::as_str).collect();
-    let query = query.bind(*workflow).bind(key.metric.row().id).bind(json(&labels));
+    let query = query.bind(*workflow).bind(key.metric.row().id).bind(json(&key.texts()));
     let (value, counts, native) = columns(&series.value);
     let bounds = match &series.value {
         Value::Counter(_) => None,

@@ -31,7 +31,8 @@ const ROWS: [usize; 3] = [64, 8, 1];
 pub(in crate::ledger) struct Batch<'a> {
     pub(in crate::ledger) apps: Vec<(&'a AppId, &'a AppRecord)>,
     pub(in crate::ledger) workflows: Vec<(&'a AppId, &'a WorkflowId, &'a WorkflowState)>,
-    pub(in crate::ledger) series: Vec<(i64, &'a SeriesKey, &'a Series)>,
+    /// What has no value any more is deleted.
+    pub(in crate::ledger) series: Vec<(i64, &'a SeriesKey, Option<&'a Series>)>,
     pub(in crate::ledger) runs: Vec<(i64, &'a RunId, &'a RunRecord)>,
     /// Forgets the runs of an app that are not followed and were created before.
     pub(in crate::ledger) prune: Option<(&'a AppId, i64)>,
@@ -201,7 +202,14 @@ pub(super) fn write<'a>(
             query.bind(json(&workflow.record))
         })
         .await?;
-        put(&mut transaction, &SERIES, &batch.series, bind_series).await?;
+        let there = |(number, key, series): &(i64, _, Option<_>)| Some((*number, *key, (*series)?));
+        let there: Vec<_> = batch.series.iter().filter_map(there).collect();
+        put(&mut transaction, &SERIES, &there, bind_series).await?;
+        for (number, key, _) in batch.series.iter().filter(|(_, _, series)| series.is_none()) {
+            let sql = "DELETE FROM series WHERE workflow = $1 AND total = $2 AND labels = $3";
+            let query = sqlx::query(sql).bind(*number).bind(key.metric.row().id);
+            query.bind(json(&key.texts())).execute(&mut *transaction).await?;
+        }
         put(&mut transaction, &RUN, &batch.runs, bind_run).await?;
         if let Some((app, before_ms)) = batch.prune {
             let sql = "DELETE FROM run WHERE age_ms < $1 AND phase IN ('finished', 'vanished') \

@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
 use super::*;
 
 /// How many gauges a workflow is taken to have.
-pub(super) const GAUGES: usize = 19;
+pub(super) const GAUGES: usize = 22;
 
 /// A ledger, and the time at which things are recorded in it.
 pub(super) struct Book {

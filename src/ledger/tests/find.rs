@@ -1,7 +1,7 @@
 //! Looking up single runs, and the run that failed last.
 
 use super::*;
-use crate::model::{Failure, RunVersion};
+use crate::model::{RunFailure, RunVersion};
 
 /// The runs with this id: in which workflow each is, and where it stands.
 async fn found(book: &Book, id: &str) -> Option<Vec<(String, RunPhase)>> {
@@ -166,7 +166,7 @@ pub(super) async fn the_last_failure_has_its_version_step_and_class_also_after_a
 ) {
     let mut book = Book::open(settings(&place.lasting_url().await)).await;
     book.list(&[workflow("w")]).await;
-    let failure = Failure {
+    let failure = RunFailure {
         step: Label::new("ask"),
         step_type: Label::new("model"),
         error_class: Label::new("timeout"),

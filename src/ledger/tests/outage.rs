@@ -3,7 +3,7 @@
 use super::{postgres::Postgres, *};
 use crate::{
     metrics::{Exposition, FAMILIES, MetricType},
-    model::TestResults,
+    model::{RunVersion, TestResults},
 };
 
 /// A clock that stands a while after what is recorded.
@@ -36,7 +36,8 @@ async fn every_gauge_is_after_a_commit_that_failed_as_it_was_before() {
     let listed = [Workflow { tests, ..workflow("w") }];
     book.list(&listed).await;
     book.read(&[run("p", "PENDING"), run("r", "RUNNING"), ended("old", "FAILED", -MINUTE)]).await;
-    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    let version = RunVersion::Number { number: 7, created_ms: Some(COLD) };
+    book.read(&[Run { version, ..fresh("a", "FAILED", 20 * SECOND) }]).await;
     book.ledger.end_cycle(&app(), true, book.now_ms).await.expect("recorded");
     // None of what follows is worth a write.
     book.now_ms += MINUTE;

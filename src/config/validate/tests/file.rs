@@ -256,3 +256,41 @@ fn an_empty_file_sets_nothing_and_a_missing_one_is_named() {
     let error = place.read(&[&key]).expect_err("it is gone");
     assert!(error.contains(&place.path("config.yml")) && error.contains("cannot read"), "{error}");
 }
+
+#[test]
+fn a_team_names_classes_of_errors_of_its_own() {
+    let classes = "failures: {classes: [{name: crm, pattern: 'Sales[Ff]orce'}]}\n";
+    let config = valid(&format!("{KEY}{classes}"));
+    let class = config.apps[0].cortex.error_classes.classify("503 from salesforce");
+    assert_eq!(class.as_str(), "crm");
+    let many: String = (0..17).map(|_| "{name: a, pattern: b}, ").collect();
+    for (text, errors) in [
+        (
+            "{classes: crm}",
+            vec!["FILE:2:21: failures.classes: a list of names and patterns is expected"],
+        ),
+        (
+            "{classes: [{name: CRM, pattern: '('}, {name: '', pattern: 1}]}",
+            vec![
+                "failures.classes[0].name: \"CRM\" is not a name of 1 to 32 characters from a-z and _",
+                "failures.classes[0].pattern: \"(\" is not a regular expression",
+                "failures.classes[1].name: \"\" is not a name",
+                "failures.classes[1].pattern: a string is expected",
+            ],
+        ),
+        (
+            "{classes: [{name: crm}, {pattern: x, text: y}]}",
+            vec![
+                "[0]: its pattern is missing",
+                "[1]: there is no key \"text\"",
+                "[1]: its name is missing",
+            ],
+        ),
+        (&format!("{{classes: [{many}]}}"), vec!["failures.classes[16]: more than 16 classes"]),
+    ] {
+        let said = wrong(&format!("{KEY}failures: {text}\n"));
+        for error in errors {
+            assert!(said.contains(error), "{text}: {error} is missing in\n{said}");
+        }
+    }
+}
