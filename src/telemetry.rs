@@ -112,7 +112,7 @@ mod tests {
 
     fn logged(level: Level, format: LogFormat, work: impl FnOnce(&LevelHandle)) -> String {
         let sink = Arc::new(Mutex::new(Vec::new()));
-        let log = Log { level, format };
+        let log = Log { level, format, ..Log::default() };
         let target = Arc::clone(&sink);
         let writer = move || Sink(Arc::clone(&target));
         let (subscriber, handle) = subscriber(&log, writer);

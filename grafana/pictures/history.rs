@@ -16,7 +16,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     app::Core,
-    config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, AppConfig, Buckets, Config, Cortex, LoggedRuns, Poll, WorkflowFilter},
     ledger,
     model::{AppId, Clock, ErrorClasses, Origin, Status, SystemClock},
     simulator::{Simulator, SimulatorSettings},
@@ -119,6 +119,7 @@ async fn exporter(
         max_series: usize::MAX,
         // Nothing is to be waited for: each exposition is taken for scraped.
         hold: false,
+        log_runs: LoggedRuns::Off,
     };
     let poll = Poll { interval: INTERVAL, sweep_interval: 5 * INTERVAL };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];

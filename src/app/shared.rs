@@ -49,6 +49,7 @@ pub fn ledger_settings(config: &Config) -> ledger::Settings {
         buckets: config.metrics.buckets.clone(),
         max_series: config.metrics.max_series,
         hold: !config.metrics.hold_timeout.is_zero(),
+        log_runs: config.log.runs,
     }
 }
 

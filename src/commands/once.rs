@@ -5,7 +5,7 @@ use futures::FutureExt as _;
 use super::{failure::Failure, output::print};
 use crate::{
     app::{self, Core},
-    config::Config,
+    config::{Config, LoggedRuns},
     ledger,
     model::SystemClock,
     poller::{CycleResult, Poller},
@@ -20,6 +20,7 @@ pub(super) async fn once(config: Config) -> Result<(), Failure> {
         lookback: None,
         max_series: usize::MAX,
         hold: false,
+        log_runs: LoggedRuns::Off,
         ..app::ledger_settings(&config)
     };
     let core = Core::build(&config, settings, Arc::new(SystemClock)).await?;

@@ -31,8 +31,8 @@ pub use run_url::RunUrl;
 pub use settings::{Command, SETTINGS, Setting, needing_restart};
 pub use sources::ConfigErrors;
 pub use types::{
-    AppConfig, Buckets, Config, CopyState, Cortex, Log, LogFormat, Metrics, Poll, Shard, Simulate,
-    StateConfig, Web, WorkflowFilter,
+    AppConfig, Buckets, Config, CopyState, Cortex, Log, LogFormat, LoggedRuns, Metrics, Poll,
+    Shard, Simulate, StateConfig, Web, WorkflowFilter,
 };
 pub use validate::{file_keys, load};
 pub use web::{RateLimit, Users, WEB_CONFIG_KEYS, WebConfig, WebKey};

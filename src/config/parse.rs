@@ -12,7 +12,7 @@ use regex::Regex;
 use reqwest::Url;
 use tracing::Level;
 
-use super::types::{LogFormat, Shard};
+use super::types::{LogFormat, LoggedRuns, Shard};
 use crate::model::AppId;
 
 /// The paths that are other pages than the metrics.
@@ -172,6 +172,15 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
         "logfmt" => Ok(LogFormat::Logfmt),
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is neither logfmt nor json")),
+    }
+}
+
+pub(super) fn logged_runs(text: &str) -> Result<LoggedRuns, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Ok(LoggedRuns::Off),
+        "failed" => Ok(LoggedRuns::Failed),
+        "all" => Ok(LoggedRuns::All),
+        _ => Err(format!("{text:?} is not one of off, failed and all")),
     }
 }
 

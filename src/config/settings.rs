@@ -421,6 +421,17 @@ pub static SETTINGS: &[Setting] = &[
         ..LOGGING
     },
     Setting {
+        name: "log.runs",
+        kind: Kind::String("WHICH", |draft, text| {
+            put(&mut draft.config.log.runs, parse::logged_runs(text))
+        }),
+        default: "failed",
+        help: "Which runs get a line each once they are counted: failed, all (that ended) or off. \
+               Needs log.level=info or a more detailed one. Example: all",
+        commands: &[Serve, Check, Demo],
+        ..LOGGING
+    },
+    Setting {
         name: "seed",
         kind: Kind::Int(0..=u64::MAX, |draft, number| draft.config.simulator.seed = number),
         default: "1",

@@ -250,6 +250,8 @@ pub struct Log {
     pub level: tracing::Level,
     /// How a message is written.
     pub format: LogFormat,
+    /// Which runs have a line of their own.
+    pub runs: LoggedRuns,
 }
 
 /// How a message is written.
@@ -261,9 +263,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which finished runs are logged one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedRuns {
+    /// None.
+    Off,
+    /// Those that FAILED.
+    Failed,
+    /// All.
+    All,
+}
+
 impl Default for Log {
     fn default() -> Self {
-        Self { level: tracing::Level::INFO, format: LogFormat::Logfmt }
+        Self { level: tracing::Level::INFO, format: LogFormat::Logfmt, runs: LoggedRuns::Failed }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 use super::{
     budget::{GROUP, SeriesBudget},
     identity::RunRecord,
+    run_log::FinishedRun,
     series::SeriesKey,
     state::{State, WorkflowState},
     store::Batch,
@@ -25,6 +26,8 @@ pub(super) struct Changes {
     pub(super) anomalies: Vec<Anomaly>,
     /// Seconds from the end of runs until they were counted.
     pub(super) detection_delays: Vec<f64>,
+    /// To be logged.
+    pub(super) finished: Vec<FinishedRun>,
 }
 
 /// A workflow of an app.

@@ -34,7 +34,7 @@ pub(super) fn of_attempt(
         let labels = [&step, &step_type, &error_class].map(Label::as_str);
         add(Metric::RunFailures, &labels, 1.0);
     }
-    match seconds_between(run.started_at, run.ended_at) {
+    match run_seconds(run) {
         Ok(seconds) => add(Metric::RunDuration, &[status, origin], seconds),
         Err(anomaly) => drop(odd.insert(anomaly)),
     }
@@ -63,6 +63,11 @@ pub(super) fn of_attempt(
         }
     }
     (increments, odd)
+}
+
+/// How long a run took, in seconds; the anomaly says why that isn't known.
+pub(super) fn run_seconds(run: &Run) -> Result<f64, Anomaly> {
+    seconds_between(run.started_at, run.ended_at)
 }
 
 /// Seconds between two instants; the anomaly says why there are none.

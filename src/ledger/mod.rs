@@ -21,6 +21,7 @@ mod metrics;
 mod native;
 mod observe;
 mod ownership;
+mod run_log;
 mod series;
 mod state;
 mod store;

@@ -15,10 +15,14 @@ use super::{
     hold::first_published,
     identity::{Attempt, Identifier, Identity, Novelty, RunPhase, RunRecord},
     increments::{self, Increment},
+    run_log::FinishedRun,
     series::{Bounds, Series},
     state::{AppRecord, WorkflowState},
 };
-use crate::model::{Anomaly, AppId, Phase, ReadAt, Run, RunId, Status, Timestamp, WorkflowId};
+use crate::{
+    config::LoggedRuns,
+    model::{Anomaly, AppId, Phase, ReadAt, Run, RunId, Status, Timestamp, WorkflowId},
+};
 
 /// Runs of one workflow as one answer of the API had them.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +70,8 @@ pub(super) struct Rules<'a> {
     pub(super) bounds: &'a Bounds,
     /// Whether what is added is held until its base has been scraped.
     pub(super) hold: bool,
+    /// Which of them are to be logged.
+    pub(super) log_runs: LoggedRuns,
 }
 
 /// Maximum number of outcomes of which it is remembered when a run last ended so; this version
@@ -81,6 +87,7 @@ struct Observer<'a> {
     rows: &'a mut Rows,
     anomalies: &'a mut Vec<Anomaly>,
     detection_delays: &'a mut Vec<f64>,
+    finished: &'a mut Vec<FinishedRun>,
     rules: Rules<'a>,
     read_at: ReadAt,
     app: AppRecord,
@@ -160,7 +167,9 @@ impl<'a> Observer<'a> {
         (app, id): (&AppId, &WorkflowId),
         read_at: ReadAt,
     ) -> Option<Self> {
-        let Changes { state, overflow, budget, rows, anomalies, detection_delays, .. } = changes;
+        let Changes {
+            state, overflow, budget, rows, anomalies, detection_delays, finished, ..
+        } = changes;
         let version = state.version + 1;
         let app_state = state.apps.get_mut(app)?;
         Some(Self {
@@ -172,6 +181,7 @@ impl<'a> Observer<'a> {
             rows,
             anomalies,
             detection_delays,
+            finished,
             rules,
             read_at,
             version,
@@ -210,6 +220,9 @@ impl<'a> Observer<'a> {
             increments.extend(of_attempt);
             self.report_unknown_words(run);
             self.anomalies.extend(anomalies);
+            let name = self.workflow.name(&self.place.1);
+            let logged = FinishedRun::of(run, &self.place, name, self.rules.log_runs);
+            self.finished.extend(logged);
             if let Some(ended) = run.ended_at.and_then(Timestamp::instant) {
                 let delay = (self.read_at.api_ms - ended) as f64 / 1000.0;
                 self.detection_delays.push(delay.max(0.0));

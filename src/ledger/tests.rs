@@ -17,6 +17,7 @@ mod place;
 #[expect(dead_code, reason = "some of it is for other tests")]
 mod postgres;
 mod reconfigure;
+mod run_log;
 mod workflows;
 
 use std::time::Duration;
@@ -33,7 +34,7 @@ use workflows::*;
 
 use super::*;
 use crate::{
-    config::Buckets,
+    config::{Buckets, LoggedRuns},
     model::{Anomaly, Clock, DAY_MS, Label, Origin, Run, Status, Step, StepDuration, Timestamp},
 };
 

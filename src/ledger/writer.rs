@@ -17,12 +17,13 @@ use super::{
     metrics::LedgerMetrics,
     observe::Rules,
     ownership,
+    run_log::FinishedRun,
     series::Bounds,
     state::State,
     store::{Batch, Store},
 };
 use crate::{
-    config::Buckets,
+    config::{Buckets, LoggedRuns},
     model::{AppId, RunId, WorkflowId},
 };
 
@@ -46,6 +47,8 @@ pub struct Settings {
     /// Whether what was counted is held back until [`Ledger::confirm`](super::Ledger::confirm)
     /// releases it.
     pub hold: bool,
+    /// Which runs are logged one by one.
+    pub log_runs: LoggedRuns,
 }
 
 /// What only one at a time may touch.
@@ -212,7 +215,8 @@ impl Writer {
     }
 
     pub(super) fn rules(&self) -> Rules<'_> {
-        Rules { bounds: &self.bounds, hold: self.settings.hold }
+        let Settings { hold, log_runs, .. } = self.settings;
+        Rules { bounds: &self.bounds, hold, log_runs }
     }
 
     /// No changes yet.
@@ -225,6 +229,7 @@ impl Writer {
             rows: Rows::default(),
             anomalies: Vec::new(),
             detection_delays: Vec::new(),
+            finished: Vec::new(),
         }
     }
 
@@ -279,8 +284,11 @@ impl Writer {
             self.metrics.committed(written.is_ok(), begun.elapsed());
             written?;
         }
-        let Changes { state, budget, highest_number, anomalies, detection_delays, .. } = changes;
+        let Changes {
+            state, budget, highest_number, anomalies, detection_delays, finished, ..
+        } = changes;
         self.metrics.observed(&anomalies, &detection_delays);
+        finished.iter().for_each(FinishedRun::log);
         (self.budget, self.highest_number) = (budget, highest_number);
         self.publish(state);
         Ok(())

@@ -7,7 +7,7 @@ use prometheus::{IntCounter, Registry};
 
 use super::*;
 use crate::{
-    config::{Buckets, WorkflowFilter},
+    config::{Buckets, LoggedRuns, WorkflowFilter},
     ledger::{Ledger, LedgerMetrics, RunsRead, Settings, StopWhen},
     model::{
         AppId, Clock, Label, Origin, ReadAt, Run, Status, Step, StepDuration, Timestamp, Workflow,
@@ -44,6 +44,7 @@ impl FilledLedger {
             buckets: Buckets::default(),
             max_series: usize::MAX,
             hold: false,
+            log_runs: LoggedRuns::Off,
         };
         let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
         let ledger =

@@ -2,7 +2,7 @@
 
 use cortex_workflow_exporter::model::Status;
 
-use crate::support::{Api, KEY, Process, ledger_url, scrape, wait_until};
+use crate::support::{Api, KEY, Process, get, ledger_url, scrape, wait_until};
 
 async fn polled(url: &str, exporter: &Process, times: f64) {
     let ask = async || {
@@ -25,7 +25,7 @@ async fn a_quiet_time_is_quiet_even_when_runs_end() {
     let api = Api::start().await;
     api.add_workflow("work_one");
     let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let mut exporter = Process::serve(&api, &ledger_url(directory.path()), &[]);
+    let mut exporter = Process::serve(&api, &ledger_url(directory.path()), &["--log.runs=off"]);
     let url = exporter.ready_url().await;
     for polls in 1..=12 {
         api.finish_one("work_one", Status::Failed);
@@ -50,4 +50,45 @@ async fn the_start_tells_what_runs_where_and_for_whom_but_no_key() {
         assert!(read.is_ok_and(|line| line.is_object()), "{line}");
     }
     exporter.kill();
+}
+
+/// The lines about runs, each as its fields.
+fn runs(exporter: &Process) -> Vec<serde_json::Value> {
+    let log = exporter.stderr();
+    let lines = log.lines().map(|line| serde_json::from_str(line).expect("one object"));
+    lines.filter(|line: &serde_json::Value| line["message"] == "A run ended.").collect()
+}
+
+#[tokio::test]
+async fn each_failed_run_has_one_line_whatever_ends_the_exporter_and_history_has_none() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    api.finish_one("work_one", Status::Failed);
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let ledger = ledger_url(directory.path());
+    let flags = ["--log.format=json", "--metrics.hold-timeout=0s"];
+    let (mut logged, mut failed) = (Vec::new(), Vec::new());
+    for round in 0..3 {
+        if round > 0 {
+            // While it is down.
+            failed.push(api.finish_one("work_one", Status::Failed));
+        }
+        let mut exporter = Process::serve(&api, &ledger, &flags);
+        let address = exporter.word_after("\"address\":\"", Process::stderr).await;
+        let url = format!("http://{}", address.split('"').next().unwrap_or_default());
+        let ready = async || (get(&format!("{url}/-/ready")).await.0 == 200).then_some(());
+        wait_until("it is ready", ready, || exporter.log()).await;
+        failed.push(api.finish_one("work_one", Status::Failed));
+        api.finish_one("work_one", Status::Completed);
+        let both = async || (runs(&exporter).len() + logged.len() == failed.len()).then_some(());
+        wait_until("the failed runs are logged", both, || exporter.log()).await;
+        exporter.kill();
+        logged.extend(runs(&exporter));
+    }
+    let ids: Vec<_> = logged.iter().map(|line| line["run_id"].as_str().expect("an id")).collect();
+    assert_eq!(ids, failed);
+    for line in logged {
+        assert_eq!(line["workflow"], "Workflow work_one", "{line}");
+        assert_eq!(line["status"], "FAILED", "{line}");
+    }
 }

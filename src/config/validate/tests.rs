@@ -3,7 +3,7 @@ mod file;
 use std::{net::Ipv6Addr, time::Duration};
 
 use super::*;
-use crate::config::{ApiKey, AppConfig, LogFormat, Shard};
+use crate::config::{ApiKey, AppConfig, LogFormat, LoggedRuns, Shard};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -52,6 +52,8 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.web.max_requests, 40);
     assert_eq!(config.log.level, tracing::Level::INFO);
     assert_eq!(config.log.format, LogFormat::Logfmt);
+    assert_eq!(config.log.runs, LoggedRuns::Failed);
+    assert!(config.run_url.is_none() && config.web.external_url.is_none());
 }
 
 #[test]
@@ -65,6 +67,7 @@ fn everything_wrong_is_reported_at_once_with_flag_and_variable() {
         "--workflows.include=[",
         "--web.max-requests=-1",
         "--log.level=loud",
+        "--log.runs=some",
         "--config.check=perhaps",
     ];
     let errors = read("serve", &flags, None).expect_err("nothing is right");
@@ -80,6 +83,7 @@ fn everything_wrong_is_reported_at_once_with_flag_and_variable() {
         "\"[\" is not a regular expression",
         "--web.max-requests",
         "\"loud\"",
+        "\"some\" is not one of off, failed and all",
         "\"perhaps\"",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");

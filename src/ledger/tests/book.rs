@@ -36,6 +36,7 @@ pub(super) fn settings(url: &str) -> Settings {
         buckets: Buckets::default(),
         max_series: usize::MAX,
         hold: false,
+        log_runs: LoggedRuns::Off,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use cortex_workflow_exporter::{
-    config::{Buckets, WorkflowFilter},
+    config::{Buckets, LoggedRuns, WorkflowFilter},
     ledger::{Ledger, LedgerMetrics, RunsRead, Settings, StopWhen},
     metrics::{Encoding, Exposition, Format, Negotiated, gauges_of},
     model::{
@@ -56,6 +56,7 @@ async fn filled() -> (Ledger, Exposition) {
         buckets: Buckets::default(),
         max_series: usize::MAX,
         hold: false,
+        log_runs: LoggedRuns::Off,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
     let ledger =

@@ -9,7 +9,7 @@ use std::{
 use cortex_workflow_exporter::{
     api::{Answer, ApiMetrics, Client, PageRequest, RateLimiter},
     app::Core,
-    config::{ApiKey, AppConfig, Buckets, Config, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, AppConfig, Buckets, Config, Cortex, LoggedRuns, Poll, WorkflowFilter},
     ledger,
     model::{AppId, ErrorClasses, SystemClock},
     poller::CycleResult,
@@ -152,6 +152,7 @@ async fn core(url: &str, directory: &Path, sweep_interval: Duration) -> Core {
         buckets: Buckets::default(),
         max_series: usize::MAX,
         hold: false,
+        log_runs: LoggedRuns::Off,
     };
     let poll = Poll { interval: Duration::from_millis(1), sweep_interval };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];

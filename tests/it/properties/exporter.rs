@@ -13,7 +13,7 @@ use std::{
 
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Backoff, Client, RateLimiter},
-    config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, Buckets, Cortex, LoggedRuns, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, Negotiated, ReleaseGate, gauges_of},
     model::{AppId, Clock, ErrorClasses},
@@ -86,6 +86,7 @@ impl Exporter {
             buckets: Buckets::default(),
             max_series: usize::MAX,
             hold: place.hold,
+            log_runs: LoggedRuns::Off,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
         let ledger =

@@ -15,7 +15,7 @@ use std::{
 use axum::{body::Body, http::StatusCode, response::IntoResponse as _};
 use cortex_workflow_exporter::{
     api::{ApiMetrics, Client, Handler, RateLimiter},
-    config::{ApiKey, Buckets, Cortex, Poll, WorkflowFilter},
+    config::{ApiKey, Buckets, Cortex, LoggedRuns, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics, Metric, State, WorkflowState},
     metrics::gauges_of,
     model::{AppId, Clock, ErrorClasses, Origin, Status},
@@ -308,6 +308,7 @@ async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
         buckets: Buckets::default(),
         max_series: usize::MAX,
         hold: false,
+        log_runs: LoggedRuns::Off,
     };
     let metrics = LedgerMetrics::new(&Registry::new()).expect("a new registry");
     Ledger::open(settings, metrics, gauges_of, Arc::clone(clock)).await.expect("a ledger in memory")

@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::config::{ApiKey, CommandLine, Config, load};
+use crate::config::{ApiKey, CommandLine, Config, LoggedRuns, load};
 
 /// A directory with a configuration file, and a key beside it.
 struct Place(tempfile::TempDir);
@@ -51,7 +51,8 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
          state: {url: 'sqlite::memory:', retention: 60d}\n\
          web: {listen_address: ['127.0.0.1:1', ':2'], telemetry_path: /m, max_requests: 3,\n  \
          external_url: 'https://h/'}\n\
-         log: {level: debug, format: json}\n",
+         log: {level: debug, format: json, runs: all}\n\
+         links: {run_url: 'https://h/{run_id}'}\n",
     );
     let app = &config.apps[0];
     assert_eq!(app.cortex.api_url.as_str(), "https://cortex.test/");
@@ -67,7 +68,8 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
     assert_eq!((config.web.telemetry_path.as_str(), config.web.max_requests), ("/m", 3));
     assert_eq!(config.web.external_url.as_deref(), Some("https://h"));
     assert_eq!(config.metrics.hold_timeout.as_secs(), 300);
-    assert_eq!(config.log.level, tracing::Level::DEBUG);
+    assert_eq!((config.log.level, config.log.runs), (tracing::Level::DEBUG, LoggedRuns::All));
+    assert!(config.run_url.is_some());
 }
 
 #[test]
