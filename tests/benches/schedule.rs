@@ -43,7 +43,7 @@ fn main() {
     let only = numbers.get(1).map(|only| *only as usize);
     println!(
         "| workflows | each has | requests per minute: lists | runs | most in any minute | 429s | GB a \
-         day | listed for each new run | delay: median | 99 % | calculated: requests/min | mean delay |"
+         day | decoded for each new run | delay: median | 99 % | calculated: requests/min | mean delay |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for (workflows, long) in ACCOUNTS.into_iter().filter(|it| only.is_none_or(|only| it.0 == only))
