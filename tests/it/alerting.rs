@@ -102,6 +102,7 @@ async fn spike_reaches_the_receiver(start: impl AsyncFnOnce(TempDir) -> Promethe
             &format!("--state.url={}", ledger_url(ledger.path())),
             "--web.listen-address=127.0.0.1:0",
             "--poll.interval=2s",
+            "--web.external-url=https://exporter.example/cortex",
         ],
         &[("CORTEX_API_KEY", "demo-key")],
     );
@@ -128,6 +129,10 @@ async fn spike_reaches_the_receiver(start: impl AsyncFnOnce(TempDir) -> Promethe
         description.contains("failed within 10 minutes. For that number of runs"),
         "{description}"
     );
+    assert!(description.contains(" Most failed at step "), "{description}");
+    let id = alert["labels"]["workflow_id"].as_str().expect("it is about a workflow");
+    let link = format!("https://exporter.example/cortex/workflows/{id}/last-failed-run");
+    assert!(description.ends_with(&format!("The last failed run: {link}")), "{description}");
     let resolved = receiver.wait_for("resolved", &spike, evidence).await;
     assert_eq!(resolved["labels"], alert["labels"]);
     assert_eq!(resolved["startsAt"], alert["startsAt"], "it is the same one");
