@@ -277,7 +277,8 @@ fn rules_use_only_metrics_and_labels_that_exist() {
 fn recording_rules_are_named_by_level_metric_and_operation() {
     let rules = rules();
     let (catalogue, _) = catalogue(&rules);
-    let pattern = Regex::new("^(workflow|workflow_status):cortex_workflow_[a-z_]+:[a-z0-9_]+$");
+    let pattern =
+        Regex::new("^(workflow(?:_version)?(?:_status)?):cortex_workflow_[a-z_]+:[a-z0-9_]+$");
     let pattern = pattern.expect("it is well-formed");
     for name in rules.iter().filter_map(|rule| rule.record.as_deref()) {
         let parts = pattern.captures(name).unwrap_or_else(|| panic!("{name}"));
@@ -286,6 +287,8 @@ fn recording_rules_are_named_by_level_metric_and_operation() {
                 &["app", "enabled", "workflow", "workflow_id"]
             }
             ("workflow", _) => &["workflow_id"],
+            ("workflow_version", _) => &["version", "workflow_id"],
+            ("workflow_version_status", _) => &["status", "version", "workflow_id"],
             _ => &["status", "workflow_id"],
         };
         let labels = catalogue.check(name).expect("it was added");
