@@ -106,28 +106,12 @@ impl App {
         let polled = move || health.borrow().apps.iter().map(|(_, it)| it.clone()).collect();
         let (reporting, stopped) = (progress::report(polled), stop.clone());
         tokio::spawn(async move { stopped.run_until_cancelled(reporting).await });
-        let view = View {
-            ledger: ledger.clone(),
-            clock,
-            links,
-            health: supervisor.health(),
-            was_ready: AtomicBool::new(false),
-        };
-        let view = Arc::new(view);
-        let [overview, runs, ready, healthy] = std::array::from_fn(|_| Arc::clone(&view));
+        let health = supervisor.health();
+        let was_ready = AtomicBool::new(false);
+        let view = View { ledger: ledger.clone(), clock, links, health, was_ready };
         // As many as may wait for their turn.
         let (requests, reloads) = mpsc::channel(16);
-        let endpoints = Endpoints {
-            metrics: gate,
-            overview: Arc::new(move || overview.overview()),
-            runs: Arc::new(move |query| {
-                let view = Arc::clone(&runs);
-                Box::pin(async move { view.runs(query).await })
-            }),
-            ready: Arc::new(move || ready.ready()),
-            healthy: Arc::new(move || healthy.healthy()),
-            reload: Arc::new(move || ask(requests.clone())),
-        };
+        let endpoints = endpoints(view, gate, requests);
         let healthy = Arc::clone(&endpoints.healthy);
         let notifying = systemd::notify(move || healthy(), stop.clone());
         let serving = server.serve(endpoints, stop.clone(), GRACE);
@@ -141,6 +125,23 @@ impl App {
             tracing::warn!(%error, "The ledger was not closed in order; nothing is lost.");
         }
         ended
+    }
+}
+
+/// What is served; `requests` leads to who reloads.
+fn endpoints(view: View, metrics: Arc<ReleaseGate>, requests: mpsc::Sender<Request>) -> Endpoints {
+    let view = Arc::new(view);
+    let [overview, runs, ready, healthy] = std::array::from_fn(|_| Arc::clone(&view));
+    Endpoints {
+        metrics,
+        overview: Arc::new(move || overview.overview()),
+        runs: Arc::new(move |query| {
+            let view = Arc::clone(&runs);
+            Box::pin(async move { view.runs(query).await })
+        }),
+        ready: Arc::new(move || ready.ready()),
+        healthy: Arc::new(move || healthy.healthy()),
+        reload: Arc::new(move || ask(requests.clone())),
     }
 }
 

@@ -377,6 +377,10 @@ impl Story {
             self.simulator.world(|world| {
                 for known in truth.workflows.iter().filter(|known| !known.deleted) {
                     check_gauges(known, &truth::open(world, &known.id), &scrape);
+                    if let Some(failed) = &known.last_failed {
+                        let noted = self.exporter().last_failed(&known.id);
+                        assert_eq!(noted.as_ref(), Some(failed), "last failed of {}", known.name);
+                    }
                 }
             });
         }

@@ -16,7 +16,7 @@ use cortex_workflow_exporter::{
     config::{ApiKey, Buckets, Cortex, LoggedRuns, Poll, WorkflowFilter},
     ledger::{self, Ledger, LedgerMetrics},
     metrics::{Exposition, Negotiated, ReleaseGate, gauges_of},
-    model::{AppId, Clock, ErrorClasses},
+    model::{AppId, Clock, ErrorClasses, WorkflowId},
     poller::{self, Poller, PollerMetrics},
 };
 use prometheus::Registry;
@@ -139,6 +139,13 @@ impl Exporter {
     /// What is published at this moment, without any effect on what is held.
     pub(super) fn look(&self) -> Scrape {
         Scrape::parse(&self.exposition.text())
+    }
+
+    /// The run of a workflow that failed last, as far as the ledger knows.
+    pub(super) fn last_failed(&self, workflow: &str) -> Option<String> {
+        let (state, id) = (self.ledger.state(), WorkflowId::new(workflow)?);
+        let workflow = state.apps.values().find_map(|app| app.workflows.get(&id))?;
+        Some(workflow.record.last_failed.as_ref()?.id.to_string())
     }
 
     /// Whether nothing is held.

@@ -48,6 +48,8 @@ pub(super) struct Known {
     pub(super) failures: Option<u64>,
     /// When the last run with each status ended, since the cold start.
     pub(super) last_run_ms: BTreeMap<Status, i64>,
+    /// The run that failed last, since the cold start.
+    pub(super) last_failed: Option<String>,
 }
 
 /// A run that is still there.
@@ -85,6 +87,7 @@ impl Truth {
         self.doubtful.clear();
         for workflow in &mut self.workflows {
             workflow.last_run_ms.clear();
+            workflow.last_failed = None;
         }
     }
 
@@ -175,8 +178,15 @@ impl Truth {
         let id = world.add_workflow(workflow);
         let order = RunOrder { by, direction };
         let failures = Some(0);
-        let last_run_ms = BTreeMap::new();
-        self.workflows.push(Known { id, name, deleted: false, order, failures, last_run_ms });
+        self.workflows.push(Known {
+            id,
+            name,
+            deleted: false,
+            order,
+            failures,
+            last_run_ms: BTreeMap::new(),
+            last_failed: None,
+        });
     }
 
     fn count(&mut self, name: &'static str, workflow: usize, labels: &[&str]) {
@@ -268,6 +278,9 @@ impl Truth {
             return;
         }
         workflow.last_run_ms.insert(status.clone(), run.ended_at.expect("it ended"));
+        if *status == Status::Failed {
+            workflow.last_failed = Some(run.id.clone());
+        }
         workflow.failures = match status {
             Status::Completed | Status::Failed if !self.met => None,
             Status::Completed => Some(0),
