@@ -204,6 +204,8 @@ async fn what_keeps_it_from_starting_is_named_with_its_flag_and_absolute_path_al
             command.args(arguments).arg(format).current_dir(directory.path());
             let mut process = {
                 command.env("CORTEX_API_KEY", key);
+                // Something else may listen on the default port.
+                command.env("CORTEX_EXPORTER_WEB_LISTEN_ADDRESS", "127.0.0.1:0");
                 Process::start(command)
             };
             let code = process.exit_code().await;
