@@ -149,8 +149,8 @@ impl Client {
     ) -> Result<Option<Page<Run>>, ApiError> {
         let mut url = self.0.page_url(&[workflow.as_str(), "runs"], page);
         url.query_pairs_mut().append_pair("status", status.as_str());
-        let page = self.0.request(RequestKind::Runs, url, None, |read| self.0.page(read));
-        none_if_gone(page.await)
+        let decode = |read: &Read| self.0.page(read, read.answer.validator());
+        none_if_gone(self.0.request(RequestKind::Runs, url, None, decode).await)
     }
 
     /// Reads one run. `None`: it is gone.
@@ -312,25 +312,25 @@ impl Inner {
         known: Option<&Validator>,
     ) -> Result<Answer<Page<T>>, ApiError> {
         let decode = |read: &Read| {
+            let validator = read.answer.validator();
             let unchanged = read.answer.status == StatusCode::NOT_MODIFIED
-                || known.is_some_and(|known| known.says_the_same(&read.answer.validator()));
+                || known.is_some_and(|known| known.says_the_same(&validator));
             if unchanged {
                 Ok(Answer::Unchanged(read.at))
             } else {
-                self.page(read).map(Answer::Changed)
+                self.page(read, validator).map(Answer::Changed)
             }
         };
         self.request(kind, url, known.and_then(Validator::tag), decode).await
     }
 
-    fn page<T: WireItem>(&self, read: &Read) -> Result<Page<T>, ApiError> {
+    fn page<T: WireItem>(&self, read: &Read, validator: Validator) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
         let list = wire::list(answer.json(), self.decode_rules(read.at));
         let list = list.ok_or_else(|| self.not_json("a list", answer))?;
         let DecodedList { items, keys, undecodable } = list;
         let total = answer.number("pagination-count");
         let (bytes, read_at) = (answer.body.len(), read.at);
-        let validator = answer.validator();
         Ok(Page { items, keys, undecodable, bytes, total, read_at, validator })
     }
 
