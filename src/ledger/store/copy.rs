@@ -10,6 +10,7 @@ use super::{
     inspect::{LedgerStatus, inspect},
     location::Location,
     rows::Statement,
+    statements::placeholders,
 };
 use crate::ledger::{LedgerError, error::Problem};
 
@@ -35,47 +36,35 @@ struct Part {
     columns: &'static [Column],
 }
 
+/// The columns of a series; the last one is what may be shown of it.
+static SERIES: [Column; 11] = [
+    Int("workflow"),
+    Text("total"),
+    Text("labels"),
+    Float("value"),
+    Text("bounds"),
+    Text("counts"),
+    Int("start_ms"),
+    Text("native"),
+    Text("shown_counts"),
+    Text("shown_native"),
+    Float("shown_value"),
+];
+
 /// Everything that a ledger holds.
-const PARTS: [Part; 5] = [
+static PARTS: [Part; 5] = [
     Part { table: "app", condition: "true", columns: &[Text("app_id"), Text("state")] },
     Part {
         table: "workflow",
         condition: "true",
         columns: &[Int("workflow"), Text("app_id"), Text("workflow_id"), Text("state")],
     },
-    Part {
-        table: "series",
-        condition: "shown_value IS NOT NULL",
-        columns: &[
-            Int("workflow"),
-            Text("total"),
-            Text("labels"),
-            Float("value"),
-            Text("bounds"),
-            Text("counts"),
-            Int("start_ms"),
-            Text("native"),
-            Text("shown_counts"),
-            Text("shown_native"),
-            Float("shown_value"),
-        ],
-    },
+    Part { table: "series", condition: "shown_value IS NOT NULL", columns: &SERIES },
     // Apart, since sqlx 0.9.0 takes a missing `f64` for an `f32`, which PostgreSQL notices.
     Part {
         table: "series",
         condition: "shown_value IS NULL",
-        columns: &[
-            Int("workflow"),
-            Text("total"),
-            Text("labels"),
-            Float("value"),
-            Text("bounds"),
-            Text("counts"),
-            Int("start_ms"),
-            Text("native"),
-            Text("shown_counts"),
-            Text("shown_native"),
-        ],
+        columns: SERIES.split_at(SERIES.len() - 1).0,
     },
     Part {
         table: "run",
@@ -161,7 +150,9 @@ pub(super) async fn copy_rows(
         let mut pieces = rows.try_chunks(ROWS);
         let mut copied = 0;
         while let Some(rows) = pieces.try_next().await.map_err(|error| error.1)? {
-            let query = sqlx::query(AssertSqlSafe(insert(table, &names, rows.len())));
+            let values = placeholders(names.len(), rows.len());
+            let sql = format!("INSERT INTO {table} ({}) VALUES {values}", names.join(", "));
+            let query = sqlx::query(AssertSqlSafe(sql));
             let bound = rows.iter().try_fold(query, |query, row| bind(query, row, columns));
             bound?.execute(&mut *transaction).await?;
             let before = copied;
@@ -181,16 +172,6 @@ impl Column {
             Text(name) | Int(name) | Float(name) => name,
         }
     }
-}
-
-fn insert(table: &str, names: &[&str], rows: usize) -> String {
-    let width = names.len();
-    let row = |row| {
-        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
-        format!("({})", marks.join(", "))
-    };
-    let marks: Vec<_> = (0..rows).map(row).collect();
-    format!("INSERT INTO {table} ({}) VALUES {}", names.join(", "), marks.join(", "))
 }
 
 fn bind<'q>(

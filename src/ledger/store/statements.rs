@@ -238,18 +238,22 @@ async fn put<'q, T>(
 fn upsert(columns: &Columns, rows: usize) -> String {
     let Columns { table, keys, values } = columns;
     let width = keys.split(", ").chain(values.split(", ")).count();
-    let row = |row| {
-        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
-        format!("({})", marks.join(", "))
-    };
-    let marks: Vec<_> = (0..rows).map(row).collect();
     let updates = values.split(", ").map(|name| format!("{name} = excluded.{name}"));
     let updates: Vec<_> = updates.collect();
     format!(
         "INSERT INTO {table} ({keys}, {values}) VALUES {} ON CONFLICT ({keys}) DO UPDATE SET {}",
-        marks.join(", "),
+        placeholders(width, rows),
         updates.join(", ")
     )
+}
+
+/// The placeholders of a number of rows with this number of columns.
+pub(super) fn placeholders(width: usize, rows: usize) -> String {
+    let row = |row| {
+        let marks: Vec<_> = (1..=width).map(|n| format!("${}", row * width + n)).collect();
+        format!("({})", marks.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }
 
 /// Cuts a slice into pieces of the lengths in [`ROWS`].
