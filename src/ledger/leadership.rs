@@ -1,11 +1,12 @@
 //! Whether this process leads: of those that share a ledger, only one may poll and show workflows.
 //!
-//! On PostgreSQL, whoever holds the lock leads. The server ends the leader's session, and with it
-//! the lock, when it has heard nothing from it for [`LEASE`]. The leader counts the same time from
-//! the moment *before* it sent what was last answered, so it has stopped showing workflows by then,
-//! even if it is stopped or cut off and can't learn that it lost the lock. A session can also end
-//! at once. So whoever takes over waits for [`SETTLE`] first, and whoever finds its session gone
-//! shows workflows for no longer than that, unless it gets the lock back.
+//! On PostgreSQL, the process that holds the lock leads. The server ends the leader's session, and
+//! with it the lock, when it has heard nothing from it for [`LEASE`]. The leader counts the same
+//! time from the moment *before* it sent what was last answered, so it has stopped showing
+//! workflows by then, even if it is stopped or cut off and can't learn that it lost the lock. A
+//! session can also end at once. So a process that takes over waits for [`SETTLE`] first, and one
+//! that finds its session gone shows workflows for no longer than that, unless it gets the lock
+//! back.
 
 use std::{
     sync::{

@@ -281,7 +281,7 @@ impl Ledger {
         let find = async {
             let mut writer = Arc::clone(&self.writer).lock_owned().await;
             let id = id.clone();
-            // In a task of its own: whoever asks may leave, and a connection that is left amid an
+            // In a task of its own: the client that asks may leave, and a connection left amid an
             // answer must be replaced.
             tokio::spawn(async move { writer.find_run(&id).await }).await.ok()?
         };
