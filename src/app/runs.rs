@@ -1,7 +1,5 @@
 //! What people are shown of single runs.
 
-use std::collections::BTreeMap;
-
 use super::view::View;
 use crate::{
     http::{RunQuery, RunView},
@@ -12,17 +10,15 @@ use crate::{
 impl View {
     /// The runs that somebody asks for; the error says why they can't be looked up now.
     pub(super) async fn runs(&self, query: RunQuery) -> Result<Vec<RunView>, String> {
-        if !self.ledger.leadership().is_held() {
-            return Err("this exporter stands by; ask the one that leads".into());
-        }
-        let records = match &query {
-            RunQuery::Run(id) => self.ledger.find_run(id).await,
-            RunQuery::LastFailed(_) => Some(BTreeMap::new()),
+        let id = match &query {
+            RunQuery::Run(id) => Some(id),
+            RunQuery::LastFailed(_) => None,
         };
-        let records = records.ok_or("the ledger is busy or out of reach")?;
+        let known = self.ledger.look_up(id).await;
+        let (state, records) = known.ok_or("the ledger is busy or out of reach")?;
         let run_url = self.links.run_url();
         let mut runs = Vec::new();
-        for (app, state) in &self.ledger.state().apps {
+        for (app, state) in &state.apps {
             let followed = state.workflows.iter().filter(|(_, it)| it.record.followed);
             for (workflow, state) in followed {
                 let found = match &query {

@@ -75,7 +75,7 @@ pub struct Ledger {
 const BEAT: Duration = Duration::from_secs(1);
 
 /// How long somebody who asks for a run waits for the writer, at the longest.
-const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The result of an operation on a ledger.
 type Result<T, E = LedgerError> = std::result::Result<T, E>;
@@ -275,17 +275,24 @@ impl Ledger {
         if changes.batch().is_empty() { Ok(()) } else { writer.commit(changes).await }
     }
 
-    /// What is remembered of the runs with this id: one at most of each workflow of the apps that
-    /// are read. `None` if the ledger is busy for too long, can't be read, or is another process'.
-    pub async fn find_run(&self, id: &RunId) -> Option<BTreeMap<(AppId, WorkflowId), RunRecord>> {
-        let find = async {
+    /// The workflows, and what is remembered of the runs with this id: one at most of each workflow
+    /// of the apps that are read. A process that stands by learns them from the database. `None` if
+    /// the ledger is busy for too long, or can't be read.
+    pub async fn look_up(
+        &self,
+        id: Option<&RunId>,
+    ) -> Option<(Arc<State>, BTreeMap<(AppId, WorkflowId), RunRecord>)> {
+        if id.is_none() && self.leadership.is_held() {
+            return Some((self.state(), BTreeMap::new()));
+        }
+        let look_up = async {
             let mut writer = Arc::clone(&self.writer).lock_owned().await;
-            let id = id.clone();
+            let id = id.cloned();
             // In a task of its own: the client that asks may leave, and a connection left amid an
             // answer must be replaced.
-            tokio::spawn(async move { writer.find_run(&id).await }).await.ok()?
+            tokio::spawn(async move { writer.look_up(id.as_ref()).await }).await.ok()?
         };
-        timeout(FIND_TIMEOUT, find).await.ok()?
+        timeout(LOOK_UP_TIMEOUT, look_up).await.ok()?
     }
 
     /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any

@@ -248,27 +248,36 @@ impl Writer {
         runs.map(Some)
     }
 
-    /// What is remembered of the runs with this id; `None` if that can't be found out at once.
-    pub(super) async fn find_run(
+    /// The workflows, and what is remembered of the runs with this id; `None` if that can't be found
+    /// out at once. One that stands by looks at what another process has written.
+    pub(super) async fn look_up(
         &mut self,
-        id: &RunId,
-    ) -> Option<BTreeMap<WorkflowKey, RunRecord>> {
-        if self.needs_reload || !self.leadership.is_held() {
+        id: Option<&RunId>,
+    ) -> Option<(Arc<State>, BTreeMap<WorkflowKey, RunRecord>)> {
+        let (state, runs) = if !self.leadership.is_held() {
+            let (mut state, runs) = self.store.peek(id).await.ok()?;
+            state.apps.retain(|app, _| self.settings.apps.contains(app));
+            (Arc::new(state), runs)
+        } else if self.needs_reload {
             return None;
-        }
-        self.needs_reload = true;
-        let found = self.store.find(id).await;
-        self.needs_reload = found.is_err();
-        let mut found: BTreeMap<_, _> = found.ok()?.into_iter().collect();
+        } else if let Some(id) = id {
+            self.needs_reload = true;
+            let runs = self.store.find(id).await;
+            self.needs_reload = runs.is_err();
+            (Arc::clone(&self.state), runs.ok()?)
+        } else {
+            (Arc::clone(&self.state), Vec::new())
+        };
+        let mut runs: BTreeMap<_, _> = runs.into_iter().collect();
         let mut records = BTreeMap::new();
-        for (app, state) in &self.state.apps {
+        for (app, state) in &state.apps {
             for (workflow, state) in &state.workflows {
-                if let Some(record) = found.remove(&state.number) {
+                if let Some(record) = runs.remove(&state.number) {
                     records.insert((app.clone(), workflow.clone()), record);
                 }
             }
         }
-        Some(records)
+        Some((state, records))
     }
 
     /// Writes what has changed, and then publishes it.

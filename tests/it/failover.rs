@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     increase::growth,
+    links::lead,
     support::{Api, Postgres, Process, Prometheus, Proxy, Samples, get, scrape, wait_until},
 };
 
@@ -45,7 +46,8 @@ impl World {
     }
 
     async fn exporter_at(&self, state_url: &str) -> Exporter {
-        let mut process = Process::serve(&self.api, state_url, &[]);
+        let flags = ["--links.run-url=https://cortex.test/{workflow_id}?run={run_id}"];
+        let mut process = Process::serve(&self.api, state_url, &flags);
         let base = process.ready_url().await;
         Exporter { process, base }
     }
@@ -285,4 +287,42 @@ async fn one_of_two_leads_whatever_becomes_of_the_server_and_its_sessions() {
     }
     assert_eq!(both.load(SeqCst), 0, "both show workflows");
     assert!(!watching.is_finished(), "it looked all the time");
+}
+
+#[tokio::test]
+async fn a_link_leads_to_the_run_through_either_of_them_as_soon_as_the_server_answers() {
+    let mut world = World::new().await;
+    let pair = world.pair().await;
+    let completed = world.api.finish_one("work_one", Status::Completed);
+    let failed = world.api.finish_one("work_one", Status::Failed);
+    world.failed += 1;
+    pair[0].shows(1).await;
+    let run_at = |run: &str| (302, format!("https://cortex.test/work_one?run={run}"));
+    let expected = [
+        ("/runs/".to_owned() + &completed, run_at(&completed)),
+        ("/runs/".to_owned() + &failed, run_at(&failed)),
+        ("/workflows/work_one/last-failed-run".to_owned(), run_at(&failed)),
+        ("/runs/run_none".to_owned(), (404, String::new())),
+        ("/workflows/work_none/last-failed-run".to_owned(), (404, String::new())),
+    ];
+    let both_lead = async || {
+        for Exporter { process, base } in &pair {
+            for (path, expected) in &expected {
+                let answer = lead(&format!("{base}{path}")).await;
+                if answer.0 == 503 {
+                    return None;
+                }
+                assert_eq!(answer, *expected, "{path}\n{}", process.log());
+            }
+        }
+        Some(())
+    };
+    let evidence = || format!("{}\n{}", pair[0].process.log(), pair[1].process.log());
+    assert!(both_lead().await.is_some(), "{}", evidence());
+    pair[1].stands_by().await;
+    world.server.crash();
+    let (status, why) = get(&format!("{}/runs/{failed}", pair[1].base)).await;
+    assert_eq!(status, 503, "{why}");
+    world.server.come_back();
+    wait_until("both lead to runs again", both_lead, evidence).await;
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Api, ConfigFile, KEY, Process, client, get, ledger_url, scrape, wait_until};
 
 /// The status of an answer, and where it leads.
-async fn lead(url: &str) -> (u16, String) {
+pub(crate) async fn lead(url: &str) -> (u16, String) {
     let answer = client().get(url).send().await.expect("the exporter answers");
     let location = answer.headers().get("location").map(|to| to.to_str().expect("text").to_owned());
     (answer.status().as_u16(), location.unwrap_or_default())

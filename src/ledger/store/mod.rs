@@ -18,7 +18,10 @@ use tokio::{
 pub use inspect::{LedgerStatus, inspect};
 pub(super) use statements::{Batch, Loaded};
 
-use super::{LedgerError, error::Problem, identity::RunRecord, leadership::LEASE, series::Bounds};
+use super::{
+    LedgerError, error::Problem, identity::RunRecord, leadership::LEASE, series::Bounds,
+    state::State,
+};
 use crate::model::RunId;
 use connect::connect;
 use location::{LOCK_TIMEOUT, Location};
@@ -146,6 +149,30 @@ impl Store {
     pub(super) async fn find(&mut self, id: &RunId) -> Result<Vec<(i64, RunRecord)>, LedgerError> {
         let Self { location, connection, .. } = self;
         location.run(async { statements::find(connected(connection)?, id).await }).await
+    }
+
+    /// All workflows, without their totals and open runs, and what is remembered of the runs with
+    /// this id. Needs no lock.
+    pub(super) async fn peek(
+        &mut self,
+        id: Option<&RunId>,
+    ) -> Result<(State, Vec<(i64, RunRecord)>), LedgerError> {
+        let Self { location, connection, waiting, .. } = self;
+        let place = if waiting.is_some() { waiting } else { connection };
+        // One that breaks, or is left amid an answer, is not put back.
+        let mut taken = place.take();
+        let peek = async {
+            let connection = connected(&mut taken)?;
+            let state = statements::load_without_totals(connection).await?;
+            let runs = match id {
+                Some(id) => statements::find(connection, id).await?,
+                None => Vec::new(),
+            };
+            Ok((state, runs))
+        };
+        let found = location.run(peek).await?;
+        *place = taken;
+        Ok(found)
     }
 
     /// Writes a batch in one transaction. When this returns, the batch is durable.

@@ -79,10 +79,21 @@ pub(super) async fn load(
         load_series(connection, &mut workflows, bounds, first_published, now_ms).await?;
     load_open_runs(connection, &mut workflows).await?;
     let highest_number = workflows.keys().copied().max().unwrap_or(0);
+    insert(&mut state, workflows);
+    Ok(Loaded { state, highest_number, restarted })
+}
+
+/// Reads the workflows alone: neither what is known of their apps nor their totals and open runs.
+pub(super) async fn load_without_totals(connection: &mut AnyConnection) -> Result<State, Problem> {
+    let mut state = State::default();
+    insert(&mut state, load_workflows(connection).await?);
+    Ok(state)
+}
+
+fn insert(state: &mut State, workflows: Workflows) {
     for (app, id, workflow) in workflows.into_values() {
         state.apps.entry(app).or_default().workflows.insert(id, Arc::new(workflow));
     }
-    Ok(Loaded { state, highest_number, restarted })
 }
 
 async fn load_workflows(connection: &mut AnyConnection) -> Result<Workflows, Problem> {

@@ -5,7 +5,7 @@ use crate::model::{RunFailure, RunVersion};
 
 /// The runs with this id: in which workflow each is, and where it stands.
 async fn found(book: &Book, id: &str) -> Option<Vec<(String, RunPhase)>> {
-    let found = book.ledger.find_run(&RunId::new(id).expect("a plain id")).await?;
+    let (_, found) = book.ledger.look_up(Some(&RunId::new(id).expect("a plain id"))).await?;
     let phase = |((_, workflow), record): ((_, WorkflowId), RunRecord)| {
         (workflow.as_str().to_owned(), record.phase)
     };
@@ -36,7 +36,7 @@ pub(super) async fn a_run_is_found_by_its_id_alone_in_every_workflow_that_has_it
     };
     assert_eq!((v.as_str(), w.as_str(), &open.status), ("v", "w", &Status::Running));
     let id = failed.id.clone();
-    let records = book.ledger.find_run(&id).await.expect("the ledger can be asked");
+    let (_, records) = book.ledger.look_up(Some(&id)).await.expect("the ledger can be asked");
     let ended = records[&(app(), book.workflow.clone())].ended_ms();
     assert_eq!(ended, failed.ended_at.map(Timestamp::latest));
     assert_eq!(found(&book, "gone").await, Some(vec![("v".into(), RunPhase::Vanished)]));
