@@ -33,8 +33,9 @@ The simulated Cortex API. Besides the API itself it has these, which need no key
   GET    /_simulator/requests      requests by endpoint and status, and the most in any minute
   POST   /_simulator/spike         ?workflow=<id or name>&seconds=60&ratio=0.9: runs fail
   POST   /_simulator/deploy        ?workflow=<id or name>&ratio=0.6: a new version, this part of whose
-                                   runs fail in their last step; without a ratio none do
-  POST   /_simulator/rollback      ?workflow=<id or name>: the version before runs again
+                                   runs fail in their last step; without a ratio none do. A bad
+                                   one stays until it is rolled back
+  POST   /_simulator/rollback      ?workflow=<id or name>: the good version before runs again
   POST   /_simulator/outage        ?seconds=30: 503 for everything
   POST   /_simulator/fault         ?kind=…: one misbehaviour, until cleared or for the next &times=<n>
                                    requests, at &endpoint=workflows|runs|run, where the path and query
@@ -208,7 +209,7 @@ async fn roll_back(
     Query(query): Query<RollbackQuery>,
 ) -> Result<Json<Value>, Refusal> {
     let workflow = named_or_first(&simulator, query.workflow)?;
-    let missing = "there is no such workflow, or no version before the published one";
+    let missing = "there is no such workflow, or no good version before the published one";
     let version = simulator.roll_back(&workflow);
     let version = version.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, missing))?;
     Ok(Json(json!({ "workflow": workflow, "version": version })))

@@ -13,6 +13,7 @@ use super::{
     plan::{self, RunPlan},
     profiles::{self, Profile},
     run::SimulatedRun,
+    workflow::SimulatedWorkflow,
     world::World,
 };
 use crate::model::{Origin, Status};
@@ -36,7 +37,6 @@ pub(super) struct RunGenerator {
     entries: u64,
     plans: BTreeMap<String, (usize, RunPlan)>,
     spikes: Vec<Spike>,
-    spoilt: Vec<SpoiltVersion>,
 }
 
 /// A workflow whose runs are generated, with random numbers of its own, so that none disturbs another.
@@ -64,13 +64,6 @@ struct Spike {
     ratio: f64,
 }
 
-/// A version of whose runs this part fails that would complete.
-struct SpoiltVersion {
-    workflow: String,
-    version: u32,
-    ratio: f64,
-}
-
 impl RunGenerator {
     /// Adds its workflows to a world and generates their history, until now.
     pub(super) fn new(world: &mut World, seed: u64) -> Self {
@@ -81,7 +74,6 @@ impl RunGenerator {
             entries: 0,
             plans: BTreeMap::new(),
             spikes: Vec::new(),
-            spoilt: Vec::new(),
         };
         for (index, profile) in profiles::all().into_iter().enumerate() {
             let mut workflow = profile.workflow.clone();
@@ -106,11 +98,6 @@ impl RunGenerator {
     pub(super) fn spike(&mut self, workflow: Option<String>, until_ms: i64, ratio: f64) {
         let ratio = ratio.clamp(0.0, 1.0);
         self.spikes.push(Spike { workflow, until_ms, ratio });
-    }
-
-    /// This part (0 to 1) of the runs of this version that would complete fail from now on.
-    pub(super) fn spoil(&mut self, workflow: String, version: u32, ratio: f64) {
-        self.spoilt.push(SpoiltVersion { workflow, version, ratio: ratio.clamp(0.0, 1.0) });
     }
 
     /// Catches up with the world's clock: everything happens that is due.
@@ -176,21 +163,22 @@ impl RunGenerator {
 
     fn deploy(&mut self, world: &mut World, index: usize, at_ms: i64) {
         let workflow = &mut self.workflows[index];
-        world.deploy_at(&workflow.id, at_ms);
+        // A bad version is there to be found and rolled back, by whoever deployed it.
+        if !world.workflow(&workflow.id).is_some_and(SimulatedWorkflow::is_bad) {
+            world.deploy_at(&workflow.id, at_ms);
+        }
         let next = at_ms + plan::between(&DEPLOYED_EVERY_MS, &mut workflow.details);
         self.enqueue(next, Event::Deploy(index));
     }
 
     /// Which part of the runs fail that would complete, of this version of this workflow.
-    fn spoilt(&self, workflow: &str, version: Option<u32>, at_ms: i64) -> f64 {
+    fn spoilt(&self, world: &World, workflow: &str, version: Option<u32>, at_ms: i64) -> f64 {
         let spikes = self.spikes.iter().filter(|spike| {
             let named = spike.workflow.as_ref();
             spike.until_ms > at_ms && named.is_none_or(|named| named == workflow)
         });
-        let versions = self.spoilt.iter().filter(|it| it.workflow == workflow);
-        let versions = versions.filter(|it| Some(it.version) == version);
-        let ratios = spikes.map(|it| it.ratio).chain(versions.map(|it| it.ratio));
-        ratios.fold(0.0, f64::max)
+        let bad = world.workflow(workflow).and_then(|it| it.bad.get(&version?)).copied();
+        spikes.map(|it| it.ratio).chain(bad).fold(0.0, f64::max)
     }
 
     fn finish(&mut self, world: &mut World, id: &str, at_ms: i64) {
@@ -198,7 +186,7 @@ impl RunGenerator {
             return;
         };
         let version = world.run(id).and_then(|run| run.version);
-        let ratio = self.spoilt(&self.workflows[index].id, version, at_ms);
+        let ratio = self.spoilt(world, &self.workflows[index].id, version, at_ms);
         let workflow = &mut self.workflows[index];
         let completes = plan.status == Status::Completed;
         if completes && ratio > 0.0 && workflow.random.random_bool(ratio) {

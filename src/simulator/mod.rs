@@ -126,22 +126,26 @@ impl Simulator {
         true
     }
 
-    /// Deploys a new version of a workflow, of whose runs this part (0 to 1) that would complete
-    /// fails, in its last step; answers its number. `None` if there is no such workflow, or if runs
-    /// are to fail and none are generated.
+    /// Deploys a new version of a workflow; answers its number. Of its runs that would complete this
+    /// part (0 to 1) fails, in the last step. If it is more than 0 the version is bad: no other takes
+    /// its place until it is rolled back. `None` if there is no such workflow, or if runs are to fail
+    /// and none are generated.
     pub fn deploy(&self, workflow: &str, ratio: f64) -> Option<u32> {
-        let (world, generator) = &mut *self.0.world.lock();
-        if let Some(generator) = generator {
-            generator.advance(world);
-            let version = world.deploy(workflow)?;
-            generator.spoil(world.workflow(workflow)?.id.clone(), version, ratio);
-            return Some(version);
+        let (is_bad, are_generated) = (ratio > 0.0, self.0.settings.generate_runs);
+        if is_bad && !are_generated {
+            return None;
         }
-        (ratio <= 0.0).then(|| world.deploy(workflow)).flatten()
+        self.world(|world| {
+            let version = world.deploy(workflow)?;
+            if is_bad {
+                world.workflow_mut(workflow)?.bad.insert(version, ratio.min(1.0));
+            }
+            Some(version)
+        })
     }
 
-    /// Makes the version before the published one the published one again; answers its number.
-    /// `None` if there is no such workflow or no version before.
+    /// Makes the newest good version before the published one the published one again; answers its
+    /// number. `None` if there is no such workflow or version.
     pub fn roll_back(&self, workflow: &str) -> Option<u32> {
         self.world(|world| world.roll_back(workflow))
     }

@@ -18,6 +18,8 @@ pub struct SimulatedWorkflow {
     pub version: Option<u32>,
     /// When versions were deployed, in epoch milliseconds; the others are as old as the workflow.
     pub deployed: BTreeMap<u32, i64>,
+    /// Its bad versions: which part (0 to 1) of their runs fails that would complete.
+    pub(super) bad: BTreeMap<u32, f64>,
     /// Whether it is enabled; newest form only.
     pub enabled: bool,
     /// Whether it was deleted and is still listed; newest form only.
@@ -51,6 +53,7 @@ impl SimulatedWorkflow {
             key: String::new(),
             version: Some(1),
             deployed: BTreeMap::new(),
+            bad: BTreeMap::new(),
             enabled: true,
             deleted: false,
             created_at: None,
@@ -63,6 +66,11 @@ impl SimulatedWorkflow {
             runs: Vec::new(),
             runs_ever: 0,
         }
+    }
+
+    /// Whether its published version is a bad one.
+    pub(super) fn is_bad(&self) -> bool {
+        self.version.is_some_and(|version| self.bad.contains_key(&version))
     }
 
     /// The form of one of its runs: the first or the newest.

@@ -144,13 +144,13 @@ impl World {
         Some(version)
     }
 
-    /// Makes the version before the published one the published one again; answers its number,
-    /// `None` if there is no such workflow or no version before. Runs that wait keep theirs.
+    /// Makes the newest good version before the published one the published one again; answers its
+    /// number, `None` if there is no such workflow or version. Runs that wait keep theirs.
     pub fn roll_back(&mut self, workflow: &str) -> Option<u32> {
         let workflow = self.workflow_mut(workflow)?;
-        let before = workflow.version.filter(|version| *version > 1)? - 1;
-        workflow.version = Some(before);
-        Some(before)
+        let mut before = (1..workflow.version?).rev();
+        workflow.version = Some(before.find(|version| !workflow.bad.contains_key(version))?);
+        workflow.version
     }
 
     /// Adds a run as it is, with its history if it has one; answers its id, `None` if there is no

@@ -183,6 +183,42 @@ fn a_bad_version_fails_until_it_is_rolled_back() {
     assert_eq!(simulator.deploy("nobody", 0.5), None);
 }
 
+/// The published version of a workflow.
+fn published(simulator: &Simulator, name: &str) -> Option<u32> {
+    simulator.world(|world| world.workflow(name).expect("it is there").version)
+}
+
+#[test]
+fn a_bad_version_stays_until_it_is_rolled_back_whatever_is_deployed_now_and_then() {
+    for seed in 1..4 {
+        let (simulator, clock) = busy(seed);
+        let good = published(&simulator, TICKETS);
+        let bad = simulator.deploy(TICKETS, 0.5);
+        // Within any four hours another version is due.
+        clock.forward(4 * 3600);
+        assert_eq!(published(&simulator, TICKETS), bad, "seed {seed}");
+        assert_eq!(simulator.roll_back(TICKETS), good, "seed {seed}");
+        clock.forward(4 * 3600);
+        assert!(published(&simulator, TICKETS) > bad, "seed {seed}: then versions go on");
+    }
+}
+
+#[test]
+fn a_rollback_goes_to_the_newest_version_before_that_is_good() {
+    let (simulator, _) = busy(1);
+    let good = published(&simulator, TICKETS).expect("it has one");
+    let [first, second] = [(); 2].map(|()| simulator.deploy(TICKETS, 0.5));
+    assert_eq!([first, second], [Some(good + 1), Some(good + 2)]);
+    assert_eq!(simulator.roll_back(TICKETS), Some(good));
+    assert_eq!(simulator.deploy(TICKETS, 0.0), Some(good + 3));
+    assert_eq!(simulator.roll_back(TICKETS), Some(good), "those between are bad");
+    for older in (1..good).rev() {
+        assert_eq!(simulator.roll_back(TICKETS), Some(older));
+    }
+    assert_eq!(simulator.roll_back(TICKETS), None);
+    assert_eq!(published(&simulator, TICKETS), Some(1));
+}
+
 #[test]
 fn runs_of_a_bad_version_fail_in_its_last_step() {
     let (simulator, clock) = busy(1);
