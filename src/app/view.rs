@@ -84,14 +84,19 @@ fn app_view(id: &AppId, status: &poller::PollerStatus, state: &State) -> AppView
 }
 
 fn workflows(app: &AppState, now_ms: i64) -> impl Iterator<Item = WorkflowView> + '_ {
-    app.published().map(move |(id, workflow)| WorkflowView {
-        id: id.clone(),
-        name: workflow.record.listed.name.clone(),
-        active_runs: workflow.open.len() as u64,
-        last_poll_ms: workflow.record.polled_ms,
-        last_failed: workflow.record.last_failed.clone(),
-        last_failure_ms: workflow.record.last_run_ms.get(&Status::Failed).copied(),
-        consecutive_failures: workflow.record.failures.len(),
-        lag_ms: app.lag_ms(id, workflow, now_ms),
+    app.published().map(move |(id, workflow)| {
+        let record = &workflow.record;
+        // An earlier version of the exporter remembered the time alone.
+        let last_failure = record.last_run_ms.get(&Status::Failed).copied();
+        WorkflowView {
+            id: id.clone(),
+            name: record.listed.name.clone(),
+            active_runs: workflow.open.len() as u64,
+            last_poll_ms: record.polled_ms,
+            last_failure_ms: record.last_failed.as_ref().map(|run| run.ended_ms).or(last_failure),
+            last_failed: record.last_failed.clone(),
+            consecutive_failures: record.failures.len(),
+            lag_ms: app.lag_ms(id, workflow, now_ms),
+        }
     })
 }

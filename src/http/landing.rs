@@ -60,7 +60,7 @@ pub struct WorkflowView {
     pub last_poll_ms: Option<i64>,
     /// The run that failed last, if one is known.
     pub last_failed: Option<FailedRun>,
-    /// When the latest failed run ended, if one did.
+    /// When the latest failed run ended, as far as that is known, if one did.
     pub last_failure_ms: Option<i64>,
     /// How many of its latest finished runs failed in a row.
     pub consecutive_failures: u64,

@@ -97,6 +97,34 @@ async fn no_id_in_the_answers_of_the_api_leads_elsewhere() {
     }
 }
 
+/// The cells of a workflow's row of the overview, between its state and its name.
+async fn row(url: &str, state: &str) -> String {
+    let overview = get(&format!("{url}/")).await.1;
+    let (_, row) = overview.split_once(state).unwrap_or_else(|| panic!("{overview}"));
+    row.split_once("<th").expect("its name follows").0.to_owned()
+}
+
+#[tokio::test]
+async fn a_run_of_which_no_end_is_told_is_shown_as_the_last_that_failed() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let mut exporter = Process::serve(&api, "sqlite::memory:", &["--metrics.hold-timeout=0s"]);
+    let url = exporter.ready_url().await;
+    assert!(row(&url, "✔ fine").await.contains("never"), "none has failed");
+    let id = api.simulator().world(|world| {
+        let run = world.create_run("work_one", Origin::Workflow).expect("there it is");
+        world.start_run(&run);
+        world.finish_run(&run, Status::Failed);
+        let fields = serde_json::Map::from_iter([("ended_at".into(), json!(null))]);
+        world.run_mut(&run).expect("it was just made").tamper = Tamper::Fields(fields);
+        run
+    });
+    counted(&url, 1.0, &exporter).await;
+    let row = row(&url, "✖ failing").await;
+    assert!(row.contains(&format!("<a href=\"runs/{id}\">{id}</a>")), "{row}");
+    assert!(row.contains(" ago") && !row.contains("never"), "{row}");
+}
+
 #[tokio::test]
 async fn where_a_run_is_seen_is_taken_over_by_a_reload() {
     let api = Api::start().await;
