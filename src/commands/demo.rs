@@ -13,6 +13,7 @@ use crate::{
     app::App,
     config::{self, ApiKey, CommandLine, Config, Poll, RunUrl},
     model::SystemClock,
+    simulator::SimulatedWorkflow,
 };
 
 /// Somebody who sees the demo's metrics for the first time sees numbers, not their bases, if it has
@@ -30,8 +31,6 @@ pub(super) async fn demo(
     let directory = tempfile::Builder::new().prefix("cortex-workflow-exporter-demo-").tempdir();
     let directory = directory.context("cannot make a directory for the demo's ledger")?;
     let world = busy_simulator(config.simulator.seed);
-    let first = world.world(|world| world.workflows.first().map(|it| it.id.clone()));
-    let last_failed = format!("/workflows/{}/last-failed-run", first.unwrap_or_default());
     let ledger = directory.path().join("ledger.db");
     let config = of_demo(config, simulator, &ledger);
     let path = config.web.telemetry_path.clone();
@@ -41,23 +40,61 @@ pub(super) async fn demo(
         Err(errors) => Err(errors.to_string()),
     };
     let app = App::build(config, Arc::new(load_config), Arc::new(SystemClock)).await?;
-    for address in app.addresses() {
-        let url = format!("{scheme}://localhost:{}", address.port());
-        print(&format!(
-            "Metrics:   {url}{path}\nOverview:  {url}/\nLast failed run: {url}{last_failed}\n"
-        ))?;
+    let url = app.addresses().first().map(|address| format!("{scheme}://{}", reachable(*address)));
+    let first = world.world(|world| world.workflows.first().cloned());
+    if let (Some(url), Some(workflow)) = (url, first) {
+        print(&hints(&url, &path, &format!("http://{simulator}/_simulator/"), &workflow))?;
     }
-    print(&format!(
-        "Simulated API and what it can do on command: http://{simulator}/_simulator/\n\
-         A spike of failures: curl -X POST 'http://{simulator}/_simulator/spike?seconds=60'\n\
-         A bad version: curl -X POST 'http://{simulator}/_simulator/deploy?ratio=0.6'\n\
-         The one before it again: curl -X POST 'http://{simulator}/_simulator/rollback'\n\
-         End with Ctrl-C.\n"
-    ))?;
     let simulating = tokio::spawn(world.serve(listener, stop.clone()));
     app.run(stop, hangups).await?;
     simulating.await??;
     Ok(())
+}
+
+/// How somebody on this machine reaches an address that is listened on.
+fn reachable(address: SocketAddr) -> String {
+    match address.ip() {
+        ip if ip.is_unspecified() || ip.is_loopback() => format!("localhost:{}", address.port()),
+        _ => address.to_string(),
+    }
+}
+
+/// What leads a newcomer: where to look, at which numbers, and what to break. `control` is where the
+/// simulated API takes commands, which are about this workflow, its first, if they name none.
+fn hints(url: &str, path: &str, control: &str, workflow: &SimulatedWorkflow) -> String {
+    let SimulatedWorkflow { id, name, steps, .. } = workflow;
+    let step = steps.last().map_or("", |step| &step.key);
+    format!(
+        "\
+Look at:
+  {url}/
+      the overview: which workflows fail, in which step, with what class of error
+  {url}{path}
+      the metrics, as Prometheus scrapes them
+  {url}/workflows/{id}/last-failed-run
+      the run of \"{name}\" that failed last; alerts lead there
+
+Three metrics lead from a failure to its cause:
+  # How many runs failed?
+  curl -s {url}{path} | grep '^cortex_workflow_runs_total.*{name}.*FAILED'
+  # In which step, with what class of error?
+  curl -s {url}{path} | grep '^cortex_workflow_run_failures_total.*{name}'
+  # In which version?
+  curl -s {url}{path} | grep '^cortex_workflow_version_runs_total.*{name}.*FAILED'
+
+Deploy a bad version of \"{name}\", of which more runs fail in step \"{step}\":
+  curl -sX POST '{control}deploy?ratio=0.6'
+See it in all three within a minute, then roll it back:
+  curl -sX POST '{control}rollback'
+
+Make most runs of all workflows fail for a minute:
+  curl -sX POST '{control}spike?seconds=60'
+What else the simulated API does on request:
+  curl -s {control}
+
+End with Ctrl-C.
+"
+    )
 }
 
 /// The same, but for reading the simulated API into this ledger.

@@ -1,62 +1,104 @@
 //! The demo: what its hints say to do, done.
 
+use std::process::Command;
+
 use serde_json::Value;
 
-use crate::support::{Process, client, get, scrape, wait_until};
+use crate::support::{Process, client, get, tool, wait_until};
 
-/// Does what a hint says, and returns the URL and the answer.
-async fn follow(demo: &mut Process, hint: &str) -> (String, Value) {
-    let url = demo.word_after(&format!("{hint}: curl -X POST '"), Process::stdout).await;
-    let url = url.trim_end_matches('\'').to_owned();
-    let answer = client().post(&url).send().await.expect("it answers");
-    let text = answer.text().await.expect("it can be read");
-    let answer = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
-    (url, answer)
+/// The workflow that the hints are about.
+const WORKFLOW: &str = "Answer support ticket";
+
+/// The commands among the hints, in their order.
+async fn commands(demo: &Process) -> Vec<String> {
+    let complete = async || demo.stdout().contains("End with Ctrl-C.\n").then(|| demo.stdout());
+    let hints = wait_until("the hints are printed", complete, || demo.log()).await;
+    let commands = hints.lines().map(str::trim).filter(|line| line.starts_with("curl "));
+    commands.map(str::to_owned).collect()
 }
 
-/// How many runs of this version failed, by the simulated API's own account.
-async fn failed_by(totals: &str, version: &Value) -> u64 {
-    let (_, text) = get(totals).await;
-    let totals: Value = serde_json::from_str(&text).expect("it is JSON");
-    let versions = totals["versions"].as_array().expect("a list");
-    let failed = versions.iter().filter(|it| {
-        it["workflow"] == version["workflow"]
-            && it["version"] == version["version"]
-            && it["status"] == "FAILED"
-    });
-    failed.filter_map(|it| it["count"].as_u64()).sum()
+/// The one of these commands that holds this text.
+fn command<'a>(commands: &'a [String], part: &str) -> &'a str {
+    let found = commands.iter().find(|command| command.contains(part));
+    found.unwrap_or_else(|| panic!("no command has {part}: {commands:?}"))
+}
+
+/// Does what a hint says, with the real curl; what it shows.
+async fn follow(command: &str) -> String {
+    assert!(tool("curl").is_file());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("no_proxy", "*");
+    let mut process = Process::start(shell);
+    process.exit_code().await;
+    process.stdout()
+}
+
+/// The sum of the samples that a command shows of which the line has this text.
+fn sum(shown: &str, part: &str) -> f64 {
+    let lines = shown.lines().filter(|line| line.contains(part));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 #[tokio::test]
-async fn a_bad_version_on_command_makes_runs_fail_until_it_is_rolled_back() {
+async fn the_hints_lead_from_a_bad_version_to_the_step_that_fails_and_back() {
     let mut demo = Process::demo();
     let base = demo.ready_url().await;
-    let (url, bad) = follow(&mut demo, "A bad version").await;
-    let (simulator, _) = url.split_once("/_simulator/").expect("it is one of its endpoints");
-    let totals = format!("{simulator}/_simulator/totals");
-    let name = bad["workflow"].as_str().expect("a name").to_owned();
-    let failed = async || {
-        let labels = [("workflow", name.as_str()), ("status", "FAILED")];
-        scrape(&base).await.sum("cortex_workflow_runs_total", &labels).unwrap_or_default()
+    let commands = commands(&demo).await;
+    let [runs, failures, versions] = ["runs_total", "run_failures_total", "version_runs_total"]
+        .map(|metric| command(&commands, &format!("^cortex_workflow_{metric}")));
+    let step = demo.word_after("of which more runs fail in step ", Process::stdout).await;
+    let step = format!("step={}", step.trim_end_matches(':'));
+    let (runs_before, before) = (sum(&follow(runs).await, ""), sum(&follow(failures).await, &step));
+
+    let bad = follow(command(&commands, "/deploy?")).await;
+    let bad: Value = serde_json::from_str(&bad).unwrap_or_else(|_| panic!("{bad}"));
+    assert_eq!(bad["workflow"], WORKFLOW);
+    let version = format!("version=\"{}\"", bad["version"]);
+    let shown = async || {
+        let of_version = sum(&follow(versions).await, &version);
+        let of_step = sum(&follow(failures).await, &step) - before;
+        (of_version >= 3.0 && of_step >= 3.0).then_some(())
     };
-    let before = failed().await;
-    let many = async || (failed_by(&totals, &bad).await >= 3).then_some(());
-    wait_until("runs of the bad version fail", many, || demo.log()).await;
-    let counted = async || (failed().await >= before + 3.0).then_some(());
-    wait_until("the exporter counts them", counted, || demo.log()).await;
-    // The path that an alert leads to ends at a run that failed.
-    let last = demo.word_after("Last failed run: ", Process::stdout).await;
-    let answer = client().get(&last).send().await.expect("it answers");
+    wait_until("version and step of its failures are shown", shown, || demo.log()).await;
+    assert!(sum(&follow(runs).await, "") >= runs_before + 3.0, "{}", demo.log());
+
+    // Where alerts lead is a run that failed.
+    let hints = demo.stdout();
+    let last = hints.lines().find(|line| line.ends_with("/last-failed-run")).expect("a hint");
+    let answer = client().get(last.trim()).send().await.expect("it answers");
     let target = answer.headers().get("location").and_then(|target| target.to_str().ok());
-    let target = target.unwrap_or_else(|| panic!("{last} leads nowhere")).to_owned();
-    assert!(target.starts_with(simulator), "{target}");
-    let (code, page) = get(&target).await;
-    assert!(code == 200 && page.contains("<p>FAILED"), "{target}: {page}");
-    let (_, good) = follow(&mut demo, "The one before it again").await;
-    let number = |of: &Value| of["version"].as_u64().expect("a number");
-    assert_eq!(number(&good) + 1, number(&bad));
+    let (code, page) = get(target.unwrap_or_else(|| panic!("{last} leads nowhere"))).await;
+    assert!(code == 200 && page.contains("<p>FAILED"), "{page}");
+
+    let good = follow(command(&commands, "/rollback")).await;
+    let good: Value = serde_json::from_str(&good).unwrap_or_else(|_| panic!("{good}"));
+    assert!(good["version"].as_u64() < bad["version"].as_u64(), "{good} after {bad}");
     // Some of the errors hold what looks like a customer's data, which goes no further.
     let shown =
         format!("{}{}{}", get(&format!("{base}/metrics")).await.1, get(&base).await.1, demo.log());
     assert!(!shown.to_lowercase().contains("keller"), "{shown}");
+}
+
+#[tokio::test]
+async fn every_page_and_command_of_the_hints_is_there() {
+    let mut demo = Process::demo();
+    demo.ready_url().await;
+    for command in commands(&demo).await {
+        let works = async || {
+            let answer = follow(&command).await;
+            // A spike has nothing to tell.
+            (!answer.is_empty() || command.contains("/spike?")).then_some(answer)
+        };
+        let answer = wait_until(&command, works, || demo.log()).await;
+        assert!(!answer.contains("\"message\""), "{command} is refused: {answer}");
+    }
+    let hints = demo.stdout();
+    let pages = hints.lines().map(str::trim).filter(|line| line.starts_with("http://"));
+    let mut seen = 0;
+    for page in pages {
+        let found = async || [200, 302].contains(&get(page).await.0).then_some(());
+        wait_until(page, found, || demo.log()).await;
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "{hints}");
 }
