@@ -20,6 +20,9 @@ pub(super) fn errors(
     for question in dashboard.questions() {
         errors.extend(of_question(dashboard, &question, catalogue));
     }
+    for annotation in dashboard.annotations() {
+        errors.extend(of_annotation(dashboard, annotation, catalogue));
+    }
     for panel in dashboard.panels() {
         errors.extend(of_columns(dashboard, panel, catalogue));
         for link in data_links(panel) {
@@ -102,6 +105,23 @@ fn of_question(
     wanted.remove("");
     let missing = wanted.iter().filter(|label| !labels.contains(**label));
     missing.map(|label| format!("{place}: the answer has no label {label}")).collect()
+}
+
+fn of_annotation(dashboard: &Dashboard, annotation: &Value, catalogue: &Catalogue) -> Vec<String> {
+    let name = text(annotation, "name");
+    let mut errors = Vec::new();
+    if annotation["datasource"]["uid"] != "${datasource}" {
+        errors.push(format!("annotation {name} has a data source of its own"));
+    }
+    match labels(dashboard, text(annotation, "expr"), catalogue) {
+        Err(error) => errors.push(format!("annotation {name}: {error}")),
+        Ok(labels) => {
+            let title = between(text(annotation, "titleFormat"), "{{", "}}");
+            let missing = title.filter(|label| !labels.contains(*label));
+            errors.extend(missing.map(|label| format!("annotation {name}: no label {label}")));
+        }
+    }
+    errors
 }
 
 /// What stands between these marks, each time.

@@ -26,6 +26,7 @@ impl Filling {
         for (name, value) in [("range", range), ("interval", interval), ("rate_interval", rate)] {
             filling.set(&format!("__{name}"), format!("{}s", value.as_secs()));
         }
+        filling.set("__interval_ms", interval.as_millis().to_string());
         filling
     }
 
@@ -85,6 +86,7 @@ mod tests {
         for (text, expected) in [
             ("x[$__range]", "x[1800s]"),
             ("x[$__interval]", "x[15s]"),
+            ("$__interval_ms / 1000", "15000 / 1000"),
             ("x[$__rate_interval]", "x[60s]"),
             ("{a=~\"$workflow\", b=~\"${step}\"}", "{a=~\".*\", b=~\"(a\\\\.b|c)\"}"),
             ("${workflow:regex}[[workflow]]", ".*.*"),

@@ -59,6 +59,11 @@ impl Dashboard {
         self.panels_and_rows().iter().filter(|panel| text(panel, "type") != "row")
     }
 
+    /// What it draws into graphs, beside what Grafana itself adds.
+    pub(super) fn annotations(&self) -> &[Value] {
+        list(&self.json["annotations"], "list")
+    }
+
     /// Its variables, in the order in which Grafana fills them.
     pub(super) fn variables(&self) -> &[Value] {
         list(&self.json["templating"], "list")

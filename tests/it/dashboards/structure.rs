@@ -201,6 +201,8 @@ mod the_checks_themselves {
             ("${__data.fields.workflow_id:", "${__data.fields.id:", "has no column id"),
             ("${__field.labels.workflow_id:", "${__field.labels.id:", "no label id"),
             (r#""Value #B":"#, r#""Value #Z":"#, "has no column Value #Z"),
+            ("{{workflow}}: version", "{{name}}: version", "New versions: no label name"),
+            ("$__interval_ms", "$__interval_s", "annotation New versions: unknown variables"),
         ] {
             let errors = after(from, to);
             assert!(
