@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _, any::AnyRow};
 
 use super::{
-    connect::connect_to,
+    connect::{connect_to, has_schema},
     inspect::{LedgerStatus, inspect},
     location::Location,
     rows::Statement,
@@ -112,7 +112,6 @@ pub(super) async fn check_target(url: &str) -> Result<(), LedgerError> {
         LedgerStatus::InUse => Problem::InUse,
         LedgerStatus::InMemory => Problem::NotLasting,
     };
-    // What a copy leaves that did not get to its end.
     let is_empty = async { is_empty(&mut connect_to(&location, "mode=ro").await?).await };
     if matches!(problem, Problem::Occupied) && location.run(is_empty).await? {
         return Ok(());
@@ -120,7 +119,11 @@ pub(super) async fn check_target(url: &str) -> Result<(), LedgerError> {
     Err(LedgerError { ledger, problem })
 }
 
+/// Whether a ledger holds nothing, as one does where a copy did not get to its end.
 async fn is_empty(connection: &mut AnyConnection) -> Result<bool, Problem> {
+    if !has_schema(connection).await? {
+        return Ok(true);
+    }
     for table in ["app", "workflow", "series", "run"] {
         let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1) AS first");
         let row = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *connection);
@@ -132,38 +135,48 @@ async fn is_empty(connection: &mut AnyConnection) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// Copies everything in one transaction. Reports each table with its number of rows so far.
+/// Copies everything in one transaction. Reports each table with its number of rows so far. What
+/// goes wrong is told of the ledger where it does.
 pub(super) async fn copy_rows(
-    reader: &mut AnyConnection,
-    writer: &mut AnyConnection,
+    (source, reader): (&Location, &mut AnyConnection),
+    (target, writer): (&Location, &mut AnyConnection),
     report: &mut impl FnMut(&'static str, u64),
-) -> Result<(), Problem> {
-    let mut transaction = writer.begin().await?;
-    if !is_empty(&mut transaction).await? {
-        return Err(Problem::Occupied);
-    }
+) -> Result<(), LedgerError> {
+    let begin = async {
+        let mut transaction = writer.begin().await?;
+        let is_empty = is_empty(&mut transaction).await?;
+        if is_empty { Ok(transaction) } else { Err(Problem::Occupied) }
+    };
+    let mut transaction = target.run(begin).await?;
     for part in &PARTS {
         let Part { table, condition, columns } = part;
         let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
-        let sql = format!("SELECT {} FROM {table} WHERE {condition}", names.join(", "));
+        let names = names.join(", ");
+        let sql = format!("SELECT {names} FROM {table} WHERE {condition}");
         let rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *reader);
         let mut pieces = rows.try_chunks(ROWS);
+        let mut next_insert = async || {
+            let rows = pieces.try_next().await.map_err(|error| error.1)?;
+            let Some(rows) = rows else { return Ok(None) };
+            let values = placeholders(columns.len(), rows.len());
+            let sql = format!("INSERT INTO {table} ({names}) VALUES {values}");
+            let insert = sqlx::query(AssertSqlSafe(sql));
+            let bound = rows.iter().try_fold(insert, |insert, row| bind(insert, row, columns));
+            let insert = bound.map_err(|error| Problem::InvalidRow(format!("{table}: {error}")))?;
+            Ok(Some((insert, rows.len() as u64)))
+        };
         let mut copied = 0;
-        while let Some(rows) = pieces.try_next().await.map_err(|error| error.1)? {
-            let values = placeholders(names.len(), rows.len());
-            let sql = format!("INSERT INTO {table} ({}) VALUES {values}", names.join(", "));
-            let query = sqlx::query(AssertSqlSafe(sql));
-            let bound = rows.iter().try_fold(query, |query, row| bind(query, row, columns));
-            bound?.execute(&mut *transaction).await?;
+        while let Some((insert, rows)) = source.run(next_insert()).await? {
+            target.run(async { Ok(insert.execute(&mut *transaction).await?) }).await?;
             let before = copied;
-            copied += rows.len() as u64;
+            copied += rows;
             if copied / REPORTED > before / REPORTED {
                 report(table, copied);
             }
         }
         report(table, copied);
     }
-    Ok(transaction.commit().await?)
+    target.run(async { Ok(transaction.commit().await?) }).await
 }
 
 impl Column {

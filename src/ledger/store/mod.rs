@@ -201,18 +201,10 @@ pub async fn copy(
     copy::check_source(from).await?;
     copy::check_target(to).await?;
     let (mut source, mut target) = (Store::open(from).await?, Store::open(to).await?);
-    for store in [&source, &target] {
-        if store.waits() {
-            return Err(store.error(Problem::InUse));
-        }
-    }
-    let copied = async {
-        let reader = connected(&mut source.connection)?;
-        copy::copy_rows(reader, connected(&mut target.connection)?, &mut report).await
-    };
-    if let Err(problem) = copied.await {
-        return Err(target.error(problem));
-    }
+    let Some(reader) = &mut source.connection else { return Err(source.error(Problem::InUse)) };
+    let Some(writer) = &mut target.connection else { return Err(target.error(Problem::InUse)) };
+    let (reader, writer) = ((&source.location, reader), (&target.location, writer));
+    copy::copy_rows(reader, writer, &mut report).await?;
     target.close().await?;
     source.close().await
 }

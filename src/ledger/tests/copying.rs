@@ -81,21 +81,113 @@ async fn counting_goes_on_in_a_copy() {
     }
 }
 
+/// What may be where a ledger is copied from, or to.
+#[derive(Clone, Copy, Debug)]
+enum Found {
+    Nothing,
+    /// Tables of another program.
+    Foreign,
+    /// A ledger that a newer version has used.
+    Newer,
+    Filled,
+    /// The same, and an exporter uses it.
+    InUse,
+}
+
+/// Puts that there. Returns the URL, and what keeps it in use.
+async fn put(place: &Place, found: Found) -> (String, Option<Book>) {
+    let url = match found {
+        Found::Nothing | Found::Foreign => place.lasting_url().await,
+        Found::Newer | Found::Filled | Found::InUse => filled(place).await.url,
+    };
+    let newer = "INSERT INTO _sqlx_migrations \
+                 (version, description, success, checksum, execution_time) \
+                 SELECT 9999, description, success, checksum, execution_time \
+                 FROM _sqlx_migrations WHERE version = 1";
+    match found {
+        Found::Nothing | Found::Filled => {}
+        Found::Foreign => execute(&url, "CREATE TABLE app (name TEXT)").await,
+        Found::Newer => execute(&url, newer).await,
+        Found::InUse => {
+            let book = Some(Book::open(settings(&url)).await);
+            return (url, book);
+        }
+    }
+    (url, None)
+}
+
+async fn connect(url: &str) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    let parameters = if url.starts_with("sqlite") { "?mode=rwc" } else { "" };
+    AnyConnection::connect(&format!("{url}{parameters}")).await.expect("it can be made")
+}
+
+async fn execute(url: &str, sql: &'static str) {
+    let mut connection = connect(url).await;
+    sqlx::raw_sql(sql).execute(&mut connection).await.expect("it is valid");
+    connection.close().await.expect("it closes");
+}
+
+/// All that is at a place: the bytes of a file, or the tables of a schema with their rows.
+async fn contents(url: &str) -> Option<Vec<u8>> {
+    if let Some(file) = url.strip_prefix("sqlite:") {
+        return std::fs::read(file).ok();
+    }
+    let sql = "SELECT schema_to_xml(current_schema(), true, false, '')::TEXT";
+    let xml = sqlx::query_scalar(sql).fetch_one(&mut connect(url).await).await;
+    let xml: String = xml.expect("PostgreSQL answers");
+    Some(xml.into_bytes())
+}
+
+/// What a message calls a place.
+fn name_of(url: &str) -> &str {
+    url.strip_prefix("sqlite:").unwrap_or("postgres://postgres@localhost/postgres")
+}
+
 #[tokio::test]
-async fn what_cannot_be_copied_is_left_as_it_is() {
-    let (place, other) = (Place::sqlite(), Place::sqlite());
-    let (from, occupied) = (filled(&place).await.url, filled(&other).await.url);
+async fn what_cannot_be_copied_is_named_and_both_places_stay_as_they_are() {
+    use Found::*;
+    for (at_source, at_target, source_is_named, why) in [
+        (Nothing, Nothing, true, "does not exist; name the one that holds the numbers"),
+        (Foreign, Nothing, true, "is not a ledger of this exporter"),
+        (Newer, Nothing, true, "was written by a newer version of this exporter"),
+        (InUse, Nothing, true, "is in use by another process"),
+        (Filled, Foreign, false, "is not a ledger of this exporter"),
+        (Filled, Newer, false, "was written by a newer version of this exporter"),
+        (Filled, Filled, false, "exists already"),
+        (Filled, InUse, false, "is in use by another process"),
+    ] {
+        for (from, to) in
+            [(Place::sqlite(), Place::postgres()), (Place::postgres(), Place::sqlite())]
+        {
+            let (source, target) = (put(&from, at_source).await, put(&to, at_target).await);
+            let before = (contents(&source.0).await, contents(&target.0).await);
+            let error = copy_to(&source.0, &target.0).await.expect_err("it is refused");
+            let named = if source_is_named { &source.0 } else { &target.0 };
+            let expected = format!("the ledger {} {why}", name_of(named));
+            let case = format!("{at_source:?} from {} to {at_target:?}", source.0);
+            assert!(error.starts_with(&expected), "{case}: {error}");
+            let after = (contents(&source.0).await, contents(&target.0).await);
+            assert!(before == after, "{case}: something was changed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_lasting_ledger_is_neither_copied_nor_copied_to() {
+    let place = Place::sqlite();
+    let from = filled(&place).await.url;
     let directory = tempfile::tempdir().expect("a directory");
     let url = |name: &str| format!("sqlite:{}/{name}", directory.path().display());
     std::fs::write(directory.path().join("foreign"), "dear diary").expect("it can be written");
     std::fs::write(directory.path().join("empty"), "").expect("it can be written");
-    let (rows, others) = (dump(&from).await, dump(&occupied).await);
+    let rows = dump(&from).await;
     for (from, to, why) in [
-        (&url("missing"), &url("new"), "missing does not exist"),
         (&url("empty"), &url("new"), "empty does not exist"),
         (&url("foreign"), &url("new"), "foreign is not a ledger"),
+        (&url("nowhere/ledger"), &url("new"), "nowhere/ledger cannot be opened"),
+        (&from, &url("nowhere/ledger"), "nowhere/ledger cannot be opened"),
         (&from, &url("foreign"), "foreign is not a ledger"),
-        (&from, &occupied, "exists already"),
         (&from, &from, "exists already"),
         (&from, &"sqlite::memory:".into(), "does not last"),
         (&"sqlite::memory:".into(), &url("new"), "does not last"),
@@ -104,9 +196,53 @@ async fn what_cannot_be_copied_is_left_as_it_is() {
         assert!(error.contains(why), "{error}");
         assert!(!directory.path().join("new").exists(), "{why}: nothing was made");
     }
-    assert_eq!((dump(&from).await, dump(&occupied).await), (rows, others));
-    let book = Book::open(settings(&from)).await;
-    let error = copy_to(&from, &url("new")).await.expect_err("it is in use");
-    assert!(error.contains("is in use by another process"), "{error}");
-    drop(book);
+    assert_eq!(dump(&from).await, rows);
+}
+
+/// The first migrations of a ledger, with so many of which a copy has been broken off.
+async fn migrate(connection: &mut AnyConnection, count: usize) {
+    let all = sqlx::migrate!("src/ledger/migrations");
+    let first = sqlx::migrate::Migrator::with_migrations(all.iter().take(count).cloned().collect());
+    first.run(connection).await.expect("they apply");
+}
+
+#[tokio::test]
+async fn a_copy_that_was_broken_off_can_be_made_again() {
+    let source = Place::sqlite();
+    let from = filled(&source).await.url;
+    let rows = dump(&from).await;
+    // `None` is a file without anything in it.
+    for migrations in [None, Some(0), Some(1), Some(3)] {
+        for place in [Place::sqlite(), Place::postgres()] {
+            let to = place.lasting_url().await;
+            let mut connection = connect(&to).await;
+            if to.starts_with("sqlite") && migrations.is_some() {
+                let mark = "PRAGMA application_id = 0x4378574C; PRAGMA journal_mode = WAL";
+                sqlx::raw_sql(mark).execute(&mut connection).await.expect("it is valid");
+            }
+            if let Some(count) = migrations {
+                migrate(&mut connection, count).await;
+            }
+            // The transaction was open when the process was killed.
+            drop(connection);
+            copy_to(&from, &to).await.unwrap_or_else(|error| panic!("{migrations:?}: {error}"));
+            let last = Place::sqlite();
+            let again = last.lasting_url().await;
+            copy_to(&to, &again).await.expect("it is whole");
+            assert_eq!(dump(&again).await, rows, "{migrations:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_copied_is_told_of_the_source() {
+    let (source, target) = (Place::sqlite(), Place::postgres());
+    let from = filled(&source).await.url;
+    execute(&from, "UPDATE run SET age_ms = 'long ago'").await;
+    let to = target.lasting_url().await;
+    let error = copy_to(&from, &to).await.expect_err("it is no number");
+    let expected = format!("the ledger {} holds an invalid row (run: ", name_of(&from));
+    assert!(error.starts_with(&expected), "{error}");
+    execute(&from, "UPDATE run SET age_ms = 0").await;
+    copy_to(&from, &to).await.expect("nothing of it was left");
 }
