@@ -35,6 +35,7 @@ mod restart;
 mod rules;
 mod schedule;
 mod series_budget;
+mod shards;
 mod state_copy;
 mod stop;
 mod troubles;
