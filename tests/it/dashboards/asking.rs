@@ -6,9 +6,16 @@ use serde_json::Value;
 
 use super::{
     filling::Filling,
-    model::{Dashboard, Question, VariableQuery, data_links, list, text, variable_query},
+    model::{Dashboard, Question, VariableQuery, data_links, links_of, list, text, variable_query},
 };
 use crate::support::promql::{Catalogue, Labels};
+
+/// The beginning of a link to the exporter: the address is the value of its column.
+pub(super) const EXTERNAL_URL: &str = "${__value.raw:raw}";
+
+/// How such a link goes on.
+const LAST_FAILED_RUN: &str =
+    "/workflows/${__data.fields.workflow_id:percentencode}/last-failed-run";
 
 /// What is wrong with what a dashboard asks for, and with where its data links lead.
 pub(super) fn errors(
@@ -158,11 +165,40 @@ fn of_columns(dashboard: &Dashboard, panel: &Value, catalogue: &Catalogue) -> Ve
     let overridden = overrides.map(|it| text(&it["matcher"], "options"));
     errors.extend(overridden.filter(|name| !columns.contains(*name)));
     let title = text(panel, "title");
-    errors.iter().map(|name| format!("{title}: has no column {name}")).collect()
+    let missing = errors.iter().map(|name| format!("{title}: has no column {name}"));
+    let mut errors: Vec<_> = missing.collect();
+    for it in list(&panel["fieldConfig"], "overrides") {
+        let name = text(&it["matcher"], "options");
+        let to_exporter = links_of(it).any(|link| link.starts_with(EXTERNAL_URL));
+        let is_url = renamed.iter().any(|(from, to)| *from == "url" && *to == name);
+        if to_exporter && !is_url {
+            errors.push(format!("{title}: {name} is not the address of an exporter"));
+        }
+    }
+    errors
 }
 
 /// What is wrong with where a data link leads.
 fn of_link(dashboard: &Dashboard, all: &[Dashboard], link: &str) -> Vec<String> {
+    let (to_run, rest) = match link.strip_prefix(EXTERNAL_URL) {
+        Some(path) => (true, path),
+        None => (false, link),
+    };
+    // Grafana encodes other values so that they may hold what separates the parts of a URL.
+    let unescaped = between(rest, "${", "}").filter(|it| {
+        *it != "__url_time_range" && !it.ends_with(":percentencode") && !it.ends_with(":queryparam")
+    });
+    let mut errors: Vec<_> = unescaped.map(|it| format!("has {it} unescaped")).collect();
+    if to_run {
+        errors.extend((rest != LAST_FAILED_RUN).then(|| "is not that of a failed run".into()));
+    } else {
+        errors.extend(of_link_to_dashboard(dashboard, all, link));
+    }
+    errors
+}
+
+/// What is wrong with a link to a dashboard.
+fn of_link_to_dashboard(dashboard: &Dashboard, all: &[Dashboard], link: &str) -> Vec<String> {
     let (uid, query) =
         link.strip_prefix("/d/").and_then(|it| it.split_once('?')).unwrap_or_default();
     let Some(there) = all.iter().find(|there| there.uid() == uid) else {

@@ -120,9 +120,13 @@ pub(super) fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 /// The data links of a panel: those of its fields, and those of single fields.
 pub(super) fn data_links(panel: &Value) -> Vec<&str> {
     let config = &panel["fieldConfig"];
-    let overrides = list(config, "overrides").iter().flat_map(|it| list(it, "properties"));
-    let single = overrides.filter(|property| text(property, "id") == "links");
-    let single = single.flat_map(|property| list(property, "value"));
-    let all = list(&config["defaults"], "links").iter().chain(single);
-    all.map(|link| text(link, "url")).collect()
+    let of_all = list(&config["defaults"], "links").iter().map(|link| text(link, "url"));
+    of_all.chain(list(config, "overrides").iter().flat_map(links_of)).collect()
+}
+
+/// The data links of a single field.
+pub(super) fn links_of(overridden: &Value) -> impl Iterator<Item = &str> {
+    let properties = list(overridden, "properties").iter();
+    let links = properties.filter(|property| text(property, "id") == "links");
+    links.flat_map(|property| list(property, "value")).map(|link| text(link, "url"))
 }

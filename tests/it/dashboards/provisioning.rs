@@ -22,6 +22,11 @@ fn the_data_source_is_a_prometheus_that_the_dashboards_can_choose() {
     assert!(text(source, "url").starts_with("http://"), "{source}");
     let interval = text(&source["jsonData"], "timeInterval");
     assert!(humantime::parse_duration(interval).is_ok(), "{interval}");
+    let destinations = list(&source["jsonData"], "exemplarTraceIdDestinations");
+    let [to_runs] = destinations else { panic!("there is one destination: {source}") };
+    assert_eq!(text(to_runs, "name"), "run_id", "the label of the exporter's exemplars");
+    let url = text(to_runs, "url").strip_suffix("/runs/$${__value.raw:percentencode}");
+    assert!(url.is_some_and(|url| url.starts_with("http")), "{to_runs}");
     for dashboard in all() {
         let variable = &dashboard.variables()[0];
         assert_eq!(text(variable, "query"), text(source, "type"), "{}", dashboard.file);

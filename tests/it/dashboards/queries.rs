@@ -2,13 +2,18 @@
 
 use std::cell::RefCell;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::{
-    annotations,
+    annotations, asking,
     filling::Filling,
-    model::{Dashboard, Question, all, list, text},
-    scene::{Answer, RENAMED, RENAMED_TO, Scene},
+    model::{Dashboard, Question, all, data_links, list, text},
+    scene::{Answer, EXTERNAL_URL, ODD_ID, RENAMED, RENAMED_TO, Scene},
 };
-use crate::support::{Process, wait_until};
+use crate::support::{Process, get, wait_until};
+
+/// What Grafana's `percentencode` leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Queries that may have no answer, and why.
 const MAY_BE_EMPTY: [(&str, &str); 1] =
@@ -81,6 +86,7 @@ async fn every_query_has_an_answer_from_a_real_prometheus() {
     }
     renamed_is_one(&scene, &dashboards).await;
     causes_and_versions_add_up(&scene, &dashboards).await;
+    links_lead_to_failed_runs(&scene, &dashboards).await;
     annotations::each_deployment_is_marked_once(&scene, &dashboards).await;
 }
 
@@ -113,6 +119,34 @@ async fn causes_and_versions_add_up(scene: &Scene, dashboards: &[Dashboard]) {
     let ratios = values("workflow.json: Versions: C").await;
     assert!(ratios.iter().all(|ratio| (0.0..=1.0).contains(ratio)), "{ratios:?}");
     assert!(ratios.iter().any(|ratio| *ratio > 0.0), "{ratios:?}");
+}
+
+/// Each line that has a link to the last failed run leads to one, whatever the workflow's id holds.
+async fn links_lead_to_failed_runs(scene: &Scene, dashboards: &[Dashboard]) {
+    let mut followed = Vec::new();
+    for dashboard in dashboards {
+        let filling = scene.filled(dashboard, true).await;
+        for question in dashboard.questions() {
+            let links = data_links(question.panel).into_iter();
+            let links = links.filter_map(|link| link.strip_prefix(asking::EXTERNAL_URL));
+            let links: Vec<_> = links.collect();
+            for Answer { labels, .. } in scene.answers(&question, &filling).await {
+                let url = text(&labels, "url");
+                for path in links.iter().filter(|_| !url.is_empty()) {
+                    assert_eq!(url, EXTERNAL_URL, "{}", question.place);
+                    let id = text(&labels, "workflow_id");
+                    let encoded = utf8_percent_encode(id, UNRESERVED).to_string();
+                    let path = path.replace("${__data.fields.workflow_id:percentencode}", &encoded);
+                    let (status, body) = get(&format!("{}{path}", scene.exporter)).await;
+                    assert!(status == 200 && body.contains("FAILED"), "{path}: {status} {body}");
+                    followed.push((dashboard.file.as_str(), id.to_owned()));
+                }
+            }
+        }
+    }
+    let of = |file: &str| followed.iter().filter(|(it, _)| *it == file).count();
+    assert!(of("fleet.json") > 1 && of("workflow.json") == 1, "{followed:?}");
+    assert!(followed.iter().any(|(_, id)| id == ODD_ID), "{followed:?}");
 }
 
 #[test]

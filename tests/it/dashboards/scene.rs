@@ -29,6 +29,12 @@ pub(super) const RENAMED: &str = "Enrich lead";
 /// Its new name.
 pub(super) const RENAMED_TO: &str = "Enrich leads";
 
+/// The id of a workflow of which a run failed. All that it holds means something in a URL.
+pub(super) const ODD_ID: &str = "work/odd?a=b&c#d%20e+\u{fc}";
+
+/// Where people reach the exporters, as far as these know.
+pub(super) const EXTERNAL_URL: &str = "https://exporter.example/cortex";
+
 /// A version that was deployed while the exporters were at work.
 pub(super) struct Deployment {
     /// The name that its workflow has now.
@@ -43,6 +49,8 @@ pub(super) struct Deployment {
 pub(super) struct Scene {
     pub(super) prometheus: Prometheus,
     pub(super) exporters: Vec<Process>,
+    /// Where the exporter is that has an external URL.
+    pub(super) exporter: String,
     pub(super) deployments: Vec<Deployment>,
     _api: Api,
     _directory: tempfile::TempDir,
@@ -51,17 +59,18 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) async fn start() -> Self {
         let api = Api::busy().await;
+        api.add_workflow(ODD_ID);
         let directory = tempfile::tempdir().expect("there is room for temporary files");
         // The second one leaves out the workflow that is looked at, whose numbers would double.
         let leave_out = format!("--workflows.exclude={SUBJECT}");
         let mut exporters = Vec::new();
         let mut targets = Vec::new();
-        for (place, more) in [("one", None), ("two", Some(leave_out.as_str()))] {
+        let external_url = format!("--web.external-url={EXTERNAL_URL}");
+        for (place, more) in [("one", &external_url), ("two", &leave_out)] {
             let place = directory.path().join(place);
             std::fs::create_dir(&place).expect("there is room for temporary files");
             // Small pages, since this only has to be much enough.
-            let mut flags = vec!["--cortex.page-size=20"];
-            flags.extend(more);
+            let flags = ["--cortex.page-size=20", more];
             let mut exporter = Process::serve(&api, &ledger_url(&place), &flags);
             targets.push(exporter.ready_url().await);
             exporters.push(exporter);
@@ -70,7 +79,8 @@ impl Scene {
         prometheus.wait_for("count(up == 1) == 2").await;
         prometheus.wait_for("sum(cortex_workflow_runs_total)").await;
         let deployments = stir(&api);
-        Self { prometheus, exporters, deployments, _api: api, _directory: directory }
+        let exporter = targets.swap_remove(0);
+        Self { prometheus, exporters, exporter, deployments, _api: api, _directory: directory }
     }
 
     /// What a query of a panel comes to: the samples of each series.
@@ -166,6 +176,7 @@ impl Scene {
 fn stir(api: &Api) -> Vec<Deployment> {
     let spikes = api.simulator().spike(None, Duration::from_secs(3600), 0.5);
     assert!(spikes, "runs are generated");
+    api.finish_one(ODD_ID, Status::Failed);
     let deployments = [(SUBJECT, SUBJECT), (RENAMED, RENAMED_TO)].map(|(name, workflow)| {
         let before = SystemClock.now_ms();
         let version = api.simulator().deploy(name, 0.0).expect("it is there").to_string();

@@ -201,6 +201,9 @@ mod the_checks_themselves {
             ("${__data.fields.workflow_id:", "${__data.fields.id:", "has no column id"),
             ("${__field.labels.workflow_id:", "${__field.labels.id:", "no label id"),
             (r#""Value #B":"#, r#""Value #Z":"#, "has no column Value #Z"),
+            ("workflow_id:percentencode}&", "workflow_id}&", "__data.fields.workflow_id unescaped"),
+            ("/last-failed-run", "/last-run", "is not that of a failed run"),
+            (r#""url":"Last failed run""#, r#""url":"URL""#, "not the address of an exporter"),
             ("{{workflow}}: version", "{{name}}: version", "New versions: no label name"),
             ("$__interval_ms", "$__interval_s", "annotation New versions: unknown variables"),
         ] {
