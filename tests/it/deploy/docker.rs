@@ -228,7 +228,7 @@ async fn the_image_runs_the_demo_whose_spike_can_be_asked_for_from_within() {
     command.extend(demo.map(str::to_owned));
     let mut demo = Process::start(within(image.path(), &command));
     let url = demo.ready_url().await;
-    let simulator = demo.word_after("on command: ", Process::stdout).await;
+    let simulator = demo.word_after("on request:\n  curl -s ", Process::stdout).await;
     // As the document has it, but for the port.
     let documented =
         "busybox wget -qO- --post-data= 'http://127.0.0.1:10059/_simulator/spike?seconds=60'";
