@@ -111,7 +111,7 @@ async fn exporter(
         error_classes: ErrorClasses::default(),
     };
     let settings = ledger::Settings {
-        apps: vec![app_id],
+        apps: vec![(app_id, WorkflowFilter::default())],
         url: ledger,
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),

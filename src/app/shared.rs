@@ -8,7 +8,7 @@ use prometheus::{Gauge, IntGauge, Registry};
 use super::links::Links;
 use crate::{
     api::{ApiMetrics, Client, RateLimiter},
-    config::{self, Config, Poll},
+    config::{AppConfig, Config, Poll},
     ledger::{self, Ledger},
     model::{AppId, Clock},
     poller::{self, Poller, PollerMetrics},
@@ -41,8 +41,9 @@ pub(super) struct Pollers {
 
 /// The ledger's settings by this configuration.
 pub fn ledger_settings(config: &Config) -> ledger::Settings {
+    let app = |app: &AppConfig| (app.cortex.app_id.clone(), app.workflows.clone());
     ledger::Settings {
-        apps: config.apps.iter().map(|app| app.cortex.app_id.clone()).collect(),
+        apps: config.apps.iter().map(app).collect(),
         url: config.state.url.clone(),
         retention: Some(config.state.retention),
         lookback: Some(config.history_lookback),
@@ -73,13 +74,9 @@ impl Shared {
     }
 
     /// Prepares the pollers of these apps; nothing is read yet.
-    pub(super) fn pollers(
-        &self,
-        apps: &[config::AppConfig],
-        poll: &Poll,
-    ) -> anyhow::Result<Pollers> {
+    pub(super) fn pollers(&self, apps: &[AppConfig], poll: &Poll) -> anyhow::Result<Pollers> {
         let mut made = Pollers { pollers: Vec::new(), clients: Vec::new() };
-        for config::AppConfig { cortex, workflows } in apps {
+        for AppConfig { cortex, .. } in apps {
             let (rate_limiter, metrics) =
                 (Arc::clone(&self.rate_limiter), self.api_metrics.clone());
             let client = Client::new(cortex, rate_limiter, metrics, Arc::clone(&self.clock))
@@ -89,7 +86,6 @@ impl Shared {
                 app_id: cortex.app_id.clone(),
                 page_size: cortex.page_size,
                 poll: poll.clone(),
-                workflows: workflows.clone(),
             };
             let (ledger, metrics) = (self.ledger.clone(), self.poller_metrics.clone());
             let clock = Arc::clone(&self.clock);
@@ -105,7 +101,7 @@ impl Shared {
     }
 
     /// Ends the series of those apps that are not among the others, which are read.
-    pub(super) fn forget_all_but(&self, apps: &[config::AppConfig], read: &[config::AppConfig]) {
+    pub(super) fn forget_all_but(&self, apps: &[AppConfig], read: &[AppConfig]) {
         let is_read = |id: &AppId| read.iter().any(|app| app.cortex.app_id == *id);
         for app in apps.iter().filter(|app| !is_read(&app.cortex.app_id)) {
             self.poller_metrics.forget(&app.cortex.app_id);

@@ -77,8 +77,8 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
         }
     }
     for one in &listed {
-        let (id, filter) = (&one.app.cortex.app_id, &one.app.workflows);
-        core.ledger().record_workflows(id, &one.workflows, filter, one.read_at).await?;
+        let id = &one.app.cortex.app_id;
+        core.ledger().record_workflows(id, &one.workflows, one.read_at).await?;
     }
     if !listed.is_empty() {
         let run_bytes = sample(&core, &listed, &mut findings).await;

@@ -53,10 +53,7 @@ pub use store::{LedgerStatus, copy, inspect};
 pub use versions::Versions;
 pub use writer::Settings;
 
-use crate::{
-    config::WorkflowFilter,
-    model::{AppId, Clock, ReadAt, RunId, Workflow, WorkflowId},
-};
+use crate::model::{AppId, Clock, ReadAt, RunId, Workflow, WorkflowId};
 use listing::WorkflowsRead;
 use observe::{record_runs, record_vanished};
 use writer::Writer;
@@ -170,19 +167,16 @@ impl Ledger {
         &self,
         app: &AppId,
         workflows: &[Workflow],
-        filter: &WorkflowFilter,
         read_at: ReadAt,
     ) -> Result<()> {
         let mut writer = self.ready(read_at.local_ms).await?;
-        if !writer.settings.apps.contains(app) {
-            return Ok(());
-        }
+        let Some(filter) = writer.settings.filter(app).cloned() else { return Ok(()) };
         let elsewhere = ownership::shown_by_others(&writer.state, app);
         let mut changes = writer.begin();
         let list = WorkflowsRead {
             app,
             workflows,
-            filter,
+            filter: &filter,
             elsewhere: &elsewhere,
             read_at,
             lookback: writer.settings.lookback,
@@ -248,7 +242,7 @@ impl Ledger {
     /// Ends a poll cycle of an app, at a moment by our own clock: milliseconds since the Unix epoch.
     pub async fn end_cycle(&self, app: &AppId, succeeded: bool, ended_ms: i64) -> Result<()> {
         let mut writer = self.ready(ended_ms).await?;
-        if !writer.settings.apps.contains(app) {
+        if writer.settings.filter(app).is_none() {
             return Ok(());
         }
         let mut changes = writer.begin();

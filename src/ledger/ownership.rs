@@ -7,8 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{metrics::LedgerMetrics, state::State};
-use crate::model::{Anomaly, AppId, WorkflowId};
+use super::{changes::WorkflowKey, metrics::LedgerMetrics, state::State};
+use crate::{
+    config::WorkflowFilter,
+    model::{Anomaly, AppId, WorkflowId},
+};
 
 /// The workflows that other apps than this one show, and which.
 pub(super) fn shown_by_others(state: &State, app: &AppId) -> BTreeMap<WorkflowId, AppId> {
@@ -17,18 +20,24 @@ pub(super) fn shown_by_others(state: &State, app: &AppId) -> BTreeMap<WorkflowId
     shown.map(|(id, other)| (id.clone(), other.clone())).collect()
 }
 
-/// Where apps that were read one at a time are now read together, the first of them keeps showing
-/// what they share. Returns what the others no longer show.
-pub(super) fn drop_all_but_first(state: &mut State, apps: &[AppId]) -> Vec<(AppId, WorkflowId)> {
+/// What the filters no longer let through isn't shown from the start on, before any list was read:
+/// with another shard, another exporter shows it. Where apps that were read one at a time are now
+/// read together, the first of them keeps showing what they share. Returns what was dropped.
+pub(super) fn drop_unfollowed(
+    state: &mut State,
+    apps: &[(AppId, WorkflowFilter)],
+) -> Vec<WorkflowKey> {
     let mut shown = BTreeSet::new();
     let mut dropped = Vec::new();
-    for app in apps {
+    for (app, filter) in apps {
         let Some(app_state) = state.apps.get_mut(app) else { continue };
-        let ids: Vec<_> = app_state.published().map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            if !shown.contains(&id) {
-                shown.insert(id);
-            } else if let Some(workflow) = app_state.workflows.get_mut(&id) {
+        let published = app_state.published();
+        let unfollowed = published.filter(|(id, workflow)| {
+            !filter.admits(id, &workflow.record.listed.name) || !shown.insert((*id).clone())
+        });
+        let unfollowed: Vec<_> = unfollowed.map(|(id, _)| id.clone()).collect();
+        for id in unfollowed {
+            if let Some(workflow) = app_state.workflows.get_mut(&id) {
                 Arc::make_mut(workflow).record.followed = false;
                 dropped.push((app.clone(), id));
             }

@@ -34,7 +34,7 @@ use workflows::*;
 
 use super::*;
 use crate::{
-    config::{Buckets, LoggedRuns},
+    config::{Buckets, LoggedRuns, Shard, WorkflowFilter},
     model::{Anomaly, Clock, DAY_MS, Label, Origin, Run, Status, Step, StepDuration, Timestamp},
 };
 
@@ -354,8 +354,7 @@ async fn an_api_clock_that_runs_ahead_makes_no_run_forgotten(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
     let ahead = ReadAt::new(COLD + 400 * DAY_MS, COLD + MINUTE);
-    let (workflows, filter) = ([workflow("w")], WorkflowFilter::default());
-    let listed = book.ledger.record_workflows(&app(), &workflows, &filter, ahead).await;
+    let listed = book.ledger.record_workflows(&app(), &[workflow("w")], ahead).await;
     listed.expect("recorded");
     book.read(&[fresh("b", "FAILED", 30 * SECOND), fresh("a", "FAILED", 20 * SECOND)]).await;
     assert_eq!(book.counted("FAILED"), 2.0);

@@ -23,15 +23,16 @@ use super::{
     store::{Batch, Store},
 };
 use crate::{
-    config::{Buckets, LoggedRuns},
+    config::{Buckets, LoggedRuns, WorkflowFilter},
     model::{AppId, RunId, WorkflowId},
 };
 
 /// How a ledger counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The apps that are read. What is known of others stays as it is, and unseen.
-    pub apps: Vec<AppId>,
+    /// The apps that are read, and which of their workflows are followed. What is known of others
+    /// stays as it is, and unseen.
+    pub apps: Vec<(AppId, WorkflowFilter)>,
     /// Where it lies: `sqlite:<file>`, `sqlite::memory:` or `postgres://…`.
     pub url: String,
     /// Runs created longer ago are forgotten and never news; `None`: nothing is.
@@ -49,6 +50,13 @@ pub struct Settings {
     pub hold: bool,
     /// Which runs are logged one by one.
     pub log_runs: LoggedRuns,
+}
+
+impl Settings {
+    /// Which workflows of an app are followed; `None` if the app isn't read.
+    pub(super) fn filter(&self, app: &AppId) -> Option<&WorkflowFilter> {
+        self.apps.iter().find(|(read, _)| read == app).map(|(_, filter)| filter)
+    }
 }
 
 /// What only one at a time may touch.
@@ -256,7 +264,7 @@ impl Writer {
     ) -> Option<(Arc<State>, BTreeMap<WorkflowKey, RunRecord>)> {
         let (state, runs) = if !self.leadership.is_held() {
             let (mut state, runs) = self.store.peek(id).await.ok()?;
-            state.apps.retain(|app, _| self.settings.apps.contains(app));
+            state.apps.retain(|app, _| self.settings.filter(app).is_some());
             (Arc::new(state), runs)
         } else if self.needs_reload {
             return None;
@@ -340,7 +348,7 @@ impl Writer {
         let version = self.state.version;
         let loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;
         let mut state = loaded.state;
-        let dropped = ownership::drop_all_but_first(&mut state, &self.settings.apps);
+        let dropped = ownership::drop_unfollowed(&mut state, &self.settings.apps);
         let workflows = || state.apps.values().flat_map(|app| app.workflows.values());
         let numbers: BTreeMap<_, _> = workflows().map(|it| (it.number, it)).collect();
         let restarted = loaded.restarted.iter();
@@ -359,7 +367,7 @@ impl Writer {
             self.store.commit(&batch).await?;
         }
         let (group, _) = &*GROUP;
-        state.apps.retain(|app, _| self.settings.apps.contains(app) || app == group);
+        state.apps.retain(|app, _| self.settings.filter(app).is_some() || app == group);
         state.version = version;
         state.keep_what_is_not_written(&self.state);
         self.highest_number = loaded.highest_number;

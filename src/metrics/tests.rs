@@ -37,7 +37,7 @@ struct FilledLedger {
 impl FilledLedger {
     async fn new(workflows: usize) -> Self {
         let settings = Settings {
-            apps: vec![app()],
+            apps: vec![(app(), WorkflowFilter::default())],
             url: "sqlite::memory:".into(),
             retention: None,
             lookback: Some(Duration::ZERO),
@@ -57,8 +57,7 @@ impl FilledLedger {
     }
 
     async fn list(&self) {
-        let filter = WorkflowFilter::default();
-        let listed = self.ledger.record_workflows(&app(), &self.workflows, &filter, at()).await;
+        let listed = self.ledger.record_workflows(&app(), &self.workflows, at()).await;
         listed.expect("it is recorded");
     }
 

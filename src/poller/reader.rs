@@ -28,8 +28,6 @@ pub struct PollerSettings {
     pub page_size: u32,
     /// When to read.
     pub poll: config::Poll,
-    /// Which workflows to follow.
-    pub workflows: config::WorkflowFilter,
 }
 
 /// Reads lists and runs of one app, and records them in the ledger.

@@ -85,8 +85,7 @@ impl AppReader {
             self.report_undecodable(&page.undecodable, Anomaly::UndecodableWorkflow, "workflows");
         });
         let WorkflowList { workflows, read_at, requests } = list.await?;
-        let (app, filter) = (&self.settings.app_id, &self.settings.workflows);
-        self.ledger.record_workflows(app, &workflows, filter, read_at).await?;
+        self.ledger.record_workflows(&self.settings.app_id, &workflows, read_at).await?;
         {
             let mut memory = self.memory();
             memory.workflows = known;

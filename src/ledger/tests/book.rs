@@ -29,7 +29,7 @@ impl Clock for At {
 
 pub(super) fn settings(url: &str) -> Settings {
     Settings {
-        apps: vec![app()],
+        apps: vec![all_of(app())],
         url: url.into(),
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
@@ -42,6 +42,11 @@ pub(super) fn settings(url: &str) -> Settings {
 
 pub(super) fn app() -> AppId {
     AppId::new("c").expect("a plain id")
+}
+
+/// An app all of whose workflows are followed.
+pub(super) fn all_of(app: AppId) -> (AppId, WorkflowFilter) {
+    (app, WorkflowFilter::default())
 }
 
 pub(super) fn workflow(id: &str) -> Workflow {
@@ -124,8 +129,7 @@ impl Book {
     }
 
     pub(super) async fn list(&mut self, workflows: &[Workflow]) {
-        let filter = WorkflowFilter::default();
-        let listed = self.ledger.record_workflows(&app(), workflows, &filter, self.at()).await;
+        let listed = self.ledger.record_workflows(&app(), workflows, self.at()).await;
         listed.expect("the list is recorded");
     }
 

@@ -81,6 +81,31 @@ async fn counting_goes_on_in_a_copy() {
     }
 }
 
+#[tokio::test]
+async fn of_a_ledger_and_its_copy_each_shows_its_own_shard_before_any_list_is_read() {
+    for (from, to) in [(Place::sqlite(), Place::postgres()), (Place::postgres(), Place::sqlite())] {
+        let before = filled(&from).await;
+        let url = to.lasting_url().await;
+        copy_to(&before.url, &url).await.expect("it is copied");
+        let (mut shown, mut finished) = (Vec::new(), 0.0);
+        for (number, url) in (1..).zip([&before.url, &url]) {
+            let filter = WorkflowFilter { shard: Shard { number, of: 2 }, ..Default::default() };
+            let apps = vec![(app(), filter)];
+            let book = Book::open(Settings { apps, url: url.clone(), ..before.clone() }).await;
+            // A scrape releases what was held.
+            let version = book.ledger.state().version;
+            book.ledger.confirm(version, book.now_ms).await.expect("it is written");
+            for (id, workflow) in book.ledger.state().apps[&app()].published() {
+                shown.push(id.to_string());
+                let runs = workflow.series_of(Metric::Runs);
+                finished += runs.map(|(_, series)| series.shown().amount()).sum::<f64>();
+            }
+        }
+        shown.sort();
+        assert_eq!((shown, finished), (vec!["w".to_owned(), "x".to_owned()], 1.0));
+    }
+}
+
 /// What may be where a ledger is copied from, or to.
 #[derive(Clone, Copy, Debug)]
 enum Found {

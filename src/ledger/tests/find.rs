@@ -51,7 +51,7 @@ pub(super) async fn a_run_of_an_app_that_is_not_read_is_not_found(place: Place) 
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[fresh("a", "FAILED", SECOND)]).await;
-    book.settings.apps = vec![AppId::new("other").expect("a plain id")];
+    book.settings.apps = vec![all_of(AppId::new("other").expect("a plain id"))];
     let book = book.reopened().await;
     assert_eq!(found(&book, "a").await, Some(Vec::new()));
 }

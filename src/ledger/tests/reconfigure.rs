@@ -17,8 +17,7 @@ async fn reconfigure(book: &Book, change: impl FnOnce(&mut Settings)) {
 }
 
 async fn list_second(book: &Book) {
-    let (workflows, filter) = ([workflow("x")], WorkflowFilter::default());
-    let listed = book.ledger.record_workflows(&second(), &workflows, &filter, book.at()).await;
+    let listed = book.ledger.record_workflows(&second(), &[workflow("x")], book.at()).await;
     listed.expect("the list is recorded");
 }
 
@@ -31,7 +30,7 @@ async fn other_apps_come_and_go_and_nothing_that_is_shown_steps_back(place: Plac
     book.read(&[fresh("r1", "FAILED", MINUTE)]).await;
     let before = polled(&book);
     let version = book.ledger.state().version;
-    reconfigure(&book, |settings| settings.apps.push(second())).await;
+    reconfigure(&book, |settings| settings.apps.push(all_of(second()))).await;
     assert!(
         book.ledger.state().version > version,
         "a scrape can distinguish it from the state before"
@@ -55,7 +54,7 @@ async fn what_is_said_of_an_app_that_is_no_longer_read_changes_nothing(place: Pl
     ended.expect("nothing is wrong");
     assert!(!book.ledger.state().apps.contains_key(&second()));
     // When it is read after all, that is its first time.
-    reconfigure(&book, |settings| settings.apps.push(second())).await;
+    reconfigure(&book, |settings| settings.apps.push(all_of(second()))).await;
     assert!(!book.ledger.state().apps.contains_key(&second()));
 }
 

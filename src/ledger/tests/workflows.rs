@@ -86,15 +86,16 @@ pub(super) async fn an_older_workflow_that_is_met_later_starts_with_its_history_
 }
 
 pub(super) async fn widening_a_filter_makes_no_news_of_history(place: Place) {
-    let mut book = Book::open(settings(&place.url().await)).await;
+    let all = settings(&place.url().await);
     let none =
         WorkflowFilter { exclude: vec!["^w$".parse().expect("valid")], ..Default::default() };
+    let mut book = Book::open(Settings { apps: vec![(app(), none)], ..all.clone() }).await;
     let young = Workflow { created_at: Some(Timestamp::Instant(COLD + MINUTE)), ..workflow("w") };
-    book.ledger.record_workflows(&app(), &[], &none, book.at()).await.expect("recorded");
+    book.list(&[]).await;
     book.now_ms += 2 * MINUTE;
-    let listed = std::slice::from_ref(&young);
-    book.ledger.record_workflows(&app(), listed, &none, book.at()).await.expect("recorded");
+    book.list(std::slice::from_ref(&young)).await;
     book.now_ms += 8 * MINUTE;
+    book.ledger.reconfigure(all, book.now_ms).await.expect("the ledger is there");
     book.list(&[young]).await;
     book.read(&[fresh("a", "FAILED", 5 * MINUTE)]).await;
     assert_eq!(book.counted("FAILED"), 0.0);
@@ -146,10 +147,10 @@ pub(super) async fn another_apps_numbers_are_kept_and_not_shown(place: Place) {
     let mut book = Book::open(settings(&url)).await;
     book.list(&[workflow("w")]).await;
     book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
-    book.settings.apps = vec![AppId::new("app_other").expect("a plain id")];
+    book.settings.apps = vec![all_of(AppId::new("app_other").expect("a plain id"))];
     book = book.reopened().await;
     assert!(book.ledger.state().apps.is_empty());
-    book.settings.apps = vec![app()];
+    book.settings.apps = vec![all_of(app())];
     book = book.reopened().await;
     assert_eq!(book.counted("FAILED"), 1.0);
 }

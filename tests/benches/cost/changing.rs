@@ -49,7 +49,7 @@ pub(crate) fn measure(runtime: &Runtime) {
 
 async fn filled() -> (Ledger, Exposition) {
     let settings = Settings {
-        apps: vec![app()],
+        apps: vec![(app(), WorkflowFilter::default())],
         url: "sqlite::memory:".into(),
         retention: None,
         lookback: None,
@@ -62,8 +62,7 @@ async fn filled() -> (Ledger, Exposition) {
     let ledger =
         Ledger::open(settings, metrics, gauges_of, Arc::new(SystemClock)).await.expect("it opens");
     let workflows: Vec<_> = (0..WORKFLOWS).map(workflow).collect();
-    let filter = WorkflowFilter::default();
-    ledger.record_workflows(&app(), &workflows, &filter, at()).await.expect("it is recorded");
+    ledger.record_workflows(&app(), &workflows, at()).await.expect("it is recorded");
     for workflow in 0..WORKFLOWS {
         for n in [0, 1] {
             run(&ledger, workflow, n).await;

@@ -145,7 +145,7 @@ fn cortex(url: &str) -> Cortex {
 async fn core(url: &str, directory: &Path, sweep_interval: Duration) -> Core {
     let cortex = cortex(url);
     let settings = ledger::Settings {
-        apps: vec![cortex.app_id.clone()],
+        apps: vec![(cortex.app_id.clone(), WorkflowFilter::default())],
         url: format!("sqlite:{}/ledger.db", directory.display()),
         retention: None,
         lookback: None,

@@ -79,7 +79,7 @@ impl Exporter {
         let clock: Arc<dyn Clock> = Arc::new(place.clock.clone());
         let app_id = AppId::new("c").expect("a plain id");
         let settings = ledger::Settings {
-            apps: vec![app_id.clone()],
+            apps: vec![(app_id.clone(), WorkflowFilter::default())],
             url: format!("sqlite:{}", place.ledger.display()),
             retention: Some(Duration::from_secs(30 * 86_400)),
             lookback: Some(Duration::ZERO),
@@ -111,7 +111,6 @@ impl Exporter {
             app_id,
             page_size: place.page_size,
             poll: Poll { interval: super::INTERVAL, sweep_interval: place.sweep },
-            workflows: WorkflowFilter::default(),
         };
         let poller = Poller::new(
             client.expect("a client"),

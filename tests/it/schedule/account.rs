@@ -301,7 +301,7 @@ fn people(simulator: &Simulator, setting: &Setting) {
 
 async fn ledger(clock: &Arc<dyn Clock>) -> Ledger {
     let settings = ledger::Settings {
-        apps: vec![app()],
+        apps: vec![(app(), WorkflowFilter::default())],
         url: "sqlite::memory:".into(),
         retention: Some(Duration::from_secs(30 * 86_400)),
         lookback: Some(Duration::ZERO),
@@ -337,7 +337,6 @@ fn poller(setting: &Setting, answer: Handler, ledger: &Ledger, clock: &Arc<dyn C
         app_id: app(),
         page_size: 100,
         poll: Poll { interval, sweep_interval: setting.sweep_interval },
-        workflows: WorkflowFilter::default(),
     };
     let metrics = PollerMetrics::new(&registry).expect("a new registry");
     Poller::new(client.expect("a client"), ledger.clone(), Arc::clone(clock), settings, metrics)
