@@ -5,6 +5,7 @@ mod annotations;
 mod asking;
 mod filling;
 mod model;
+mod numbers;
 mod pictures;
 mod provisioning;
 mod queries;
