@@ -93,7 +93,7 @@ struct Task {
     hint: Hint,
     /// When the last reading that ended well began.
     read_ms: Option<i64>,
-    /// When the last deep one began, or earlier.
+    /// When the last deep one began.
     deep_ms: Option<i64>,
     /// When the last reading began, if it ended badly.
     failed_ms: Option<i64>,
@@ -158,6 +158,13 @@ const MAX_FAILED: usize = DOWN_AFTER as usize - 1;
 /// How often a reading begins with a page of full size, which shows changes that no number announced:
 /// once an hour.
 const DEEP_EVERY_MS: i64 = 3_600_000;
+
+/// The number of the hour in which a workflow has one deep reading. Each workflow's hours begin at
+/// another minute, so that those read together, as after a start, aren't read deep together again.
+fn hour(id: &WorkflowId, at_ms: i64) -> i64 {
+    let offset_ms = i64::from(crc32fast::hash(id.as_str().as_bytes())) % DEEP_EVERY_MS;
+    (at_ms + offset_ms).div_euclid(DEEP_EVERY_MS)
+}
 
 /// The activity of a workflow, as known from its last reading.
 #[derive(Clone, Debug)]
@@ -308,12 +315,15 @@ impl Schedule {
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
         // Where no number announces what happens, each sweep looks for it.
-        let every_ms = if task.hint.is_usable(now_ms) { DEEP_EVERY_MS } else { sweep_ms };
+        let hinted = task.hint.is_usable(now_ms);
+        let is_deep_after = |last_ms: i64| {
+            if hinted { hour(id, last_ms) < hour(id, now_ms) } else { last_ms + sweep_ms <= now_ms }
+        };
         Some(Begun {
             count: task.hint.count(),
             new_runs: task.hint.new_runs(),
             moved: task.hint.has_moved(),
-            deep: task.deep_ms.is_none_or(|deep_ms| deep_ms + every_ms <= now_ms),
+            deep: task.deep_ms.is_none_or(is_deep_after),
             at_ms: now_ms,
         })
     }
@@ -326,10 +336,7 @@ impl Schedule {
         if let Some(news) = news {
             task.hint.read(begun.count, news, now_ms);
             if begun.deep {
-                // What was read together at the start is not to be read deep together ever after.
-                let first = task.deep_ms.is_none();
-                let phase_ms = i64::from(crc32fast::hash(id.as_str().as_bytes())) % DEEP_EVERY_MS;
-                task.deep_ms = Some(begun.at_ms - if first { phase_ms } else { 0 });
+                task.deep_ms = Some(begun.at_ms);
             }
             task.read_ms = Some(begun.at_ms);
             task.due_ms = None;

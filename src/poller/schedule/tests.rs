@@ -25,6 +25,8 @@ struct Scenario {
     lists_fail: bool,
     /// When each workflow was read.
     readings: BTreeMap<WorkflowId, Vec<i64>>,
+    /// When any of them was read deep.
+    deep: Vec<i64>,
     cycles: Vec<(i64, i64)>,
 }
 
@@ -45,6 +47,7 @@ impl Scenario {
             now_ms: 0,
             lists_fail: false,
             readings: BTreeMap::new(),
+            deep: Vec::new(),
             cycles: Vec::new(),
         }
     }
@@ -90,6 +93,7 @@ impl Scenario {
         let next = next.clone();
         let begun = self.schedule.begin(&next, self.now_ms).expect("it is known");
         self.schedule.ended(&next, begun, Some(false), self.now_ms);
+        self.deep.extend(begun.deep.then_some(self.now_ms));
         self.readings.entry(next).or_default().push(self.now_ms);
         true
     }
@@ -132,6 +136,33 @@ fn sweeps_spread_although_all_were_read_together_at_the_start() {
     }
     let most = per_cycle.values().max().copied().unwrap_or(0);
     assert!(per_cycle.len() >= 119 && most <= 32, "{per_cycle:?}");
+}
+
+#[test]
+fn deep_readings_spread_although_all_were_read_together_at_the_start_and_after_an_outage() {
+    const HOUR: i64 = 3600 * SECOND;
+    let mut scenario = Scenario::many(300, IDLE);
+    scenario.pass(3 * 3600);
+    scenario.now_ms += 5 * HOUR;
+    scenario.pass(3 * 3600);
+    let deep = |from_ms: i64| scenario.deep.iter().filter(move |ms| (from_ms..).contains(ms));
+    assert_eq!(deep(0).filter(|ms| **ms < 60_000).count(), 300, "nothing is known at the start");
+    for hour_begins_ms in [HOUR, 2 * HOUR, 9 * HOUR, 10 * HOUR] {
+        let mut by_minute = [0; 60];
+        for at_ms in deep(hour_begins_ms).take_while(|ms| **ms < hour_begins_ms + HOUR) {
+            by_minute[((at_ms - hour_begins_ms) / 60_000) as usize] += 1;
+        }
+        let all: i32 = by_minute.iter().sum();
+        assert!((250..=350).contains(&all), "{by_minute:?}");
+        assert!(by_minute.iter().all(|deep| *deep <= 30), "{by_minute:?}");
+    }
+}
+
+#[test]
+fn where_no_count_is_listed_every_sweep_is_deep() {
+    let mut scenario = Scenario::many(5, Simulated { count: None, ..IDLE });
+    scenario.pass(3600);
+    assert!((60..=65).contains(&scenario.deep.len()), "{:?}", scenario.deep);
 }
 
 #[test]
