@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hashlink::LruCache;
 use tokio::sync::watch;
 
 use super::{
@@ -59,11 +60,18 @@ impl Settings {
     }
 }
 
+/// The maximum number of runs whose records are kept in memory: those of small pages of some
+/// thousand workflows. It takes about 5 MB.
+const RECENT_RUNS: usize = 20_000;
+
 /// What only one at a time may touch.
 pub(super) struct Writer {
     pub(super) store: Store,
     /// What the database holds, as far as it concerns the next change.
     pub(super) state: Arc<State>,
+    /// What it holds of the runs that were looked up or written last, by the number of their
+    /// workflow; `None`: nothing, as of history.
+    recent_runs: LruCache<(i64, RunId), Option<RunRecord>>,
     pub(super) published: Arc<watch::Sender<Arc<State>>>,
     metrics: LedgerMetrics,
     /// The highest number that a workflow has in the database.
@@ -96,6 +104,7 @@ impl Writer {
         let mut writer = Self {
             store: Store::open(&settings.url).await?,
             state: Arc::default(),
+            recent_runs: LruCache::new(RECENT_RUNS),
             published: Arc::new(watch::Sender::new(Arc::default())),
             metrics,
             highest_number: 0,
@@ -249,11 +258,25 @@ impl Writer {
     ) -> Result<Option<HashMap<RunId, RunRecord>>, LedgerError> {
         let workflow = self.state.apps.get(app).and_then(|app| app.workflows.get(workflow));
         let Some(number) = workflow.map(|workflow| workflow.number) else { return Ok(None) };
-        // A connection that breaks, or is left amid an answer, is replaced before it is used again.
-        self.needs_reload = true;
-        let runs = self.store.runs(number, &ids.collect::<Vec<_>>()).await;
-        self.needs_reload = runs.is_err();
-        runs.map(Some)
+        let (mut known, mut others) = (HashMap::new(), Vec::new());
+        for id in ids {
+            match self.recent_runs.get(&(number, id.clone())) {
+                Some(record) => known.extend(record.clone().map(|record| (id.clone(), record))),
+                None => others.push(id),
+            }
+        }
+        if !others.is_empty() {
+            // A connection that breaks, or is left amid an answer, is replaced before it is used
+            // again.
+            self.needs_reload = true;
+            let found = self.store.runs(number, &others).await;
+            self.needs_reload = found.is_err();
+            let found = found?;
+            let looked_up = |id: &&RunId| ((number, (*id).clone()), found.get(*id).cloned());
+            self.recent_runs.extend(others.iter().map(looked_up));
+            known.extend(found);
+        }
+        Ok(Some(known))
     }
 
     /// The workflows, and what is remembered of the runs with this id; `None` if that can't be found
@@ -302,8 +325,20 @@ impl Writer {
             written?;
         }
         let Changes {
-            state, budget, highest_number, anomalies, detection_delays, finished, ..
+            state,
+            budget,
+            highest_number,
+            rows,
+            anomalies,
+            detection_delays,
+            finished,
+            ..
         } = changes;
+        if rows.prune.is_some() {
+            self.recent_runs.clear();
+        }
+        let written = rows.runs.into_iter().map(|(run, record)| (run, Some(record)));
+        self.recent_runs.extend(written);
         self.metrics.observed(&anomalies, &detection_delays);
         finished.iter().for_each(FinishedRun::log);
         (self.budget, self.highest_number) = (budget, highest_number);
@@ -344,6 +379,7 @@ impl Writer {
 
     /// Takes over what the database holds.
     async fn load(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+        self.recent_runs.clear();
         // What is loaded is published as the next version of the state.
         let version = self.state.version;
         let loaded = self.store.load(&self.bounds, version + 1, now_ms).await?;

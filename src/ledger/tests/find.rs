@@ -184,3 +184,19 @@ pub(super) async fn the_last_failure_has_its_version_step_and_class_also_after_a
     let last = book.state().record.last_failed.clone().expect("it is remembered");
     assert_eq!((last.id.as_str(), last.version), ("a", RunVersion::Unknown));
 }
+
+#[tokio::test]
+async fn runs_that_were_read_before_are_known_without_looking_into_the_database() {
+    let place = Place::sqlite();
+    let page = [fresh("b", "COMPLETED", 20 * SECOND), ended("history", "FAILED", -MINUTE)];
+    let mut book = Book::met(&place, &page[1..]).await;
+    book.read(&page).await;
+    book.ledger.close().await.expect("it closes");
+    book.read(&page).await;
+    assert_eq!(book.counted("COMPLETED"), 1.0);
+    let others = [fresh("c", "COMPLETED", 20 * SECOND)];
+    let (read_at, stop_when) = (book.at(), StopWhen::Always);
+    let read = RunsRead { runs: &others, read_at, newest_first: true, stop_when, old_end: false };
+    let unknown = book.ledger.record_runs(&app(), &book.workflow, read).await;
+    unknown.expect_err("this one must be looked up");
+}
