@@ -23,8 +23,9 @@ use crate::{
     model::{AppId, RunId, WorkflowId},
 };
 
-/// How many rows one statement writes or looks up. Few shapes, so that each is prepared once.
-const ROWS: [usize; 3] = [64, 8, 1];
+/// How many rows one statement writes or looks up. Few shapes, so that each is prepared once; not
+/// larger, since sqlx has SQLite search for the name of each placeholder among all before it.
+const ROWS: [usize; 3] = [16, 4, 1];
 
 /// What one transaction writes.
 #[derive(Default)]
@@ -285,7 +286,7 @@ mod tests {
     fn every_row_is_in_exactly_one_chunk() {
         let rows: Vec<_> = (0..77).collect();
         let sizes: Vec<_> = chunks(&rows).map(<[_]>::len).collect();
-        assert_eq!(sizes, [64, 8, 1, 1, 1, 1, 1]);
+        assert_eq!(sizes, [16, 16, 16, 16, 4, 4, 4, 1]);
         assert_eq!(chunks(&rows).flatten().copied().collect::<Vec<_>>(), rows);
     }
 
