@@ -13,8 +13,10 @@ use crate::support::{
 /// A workflow of the simulator's that has a run every few seconds.
 const WORKFLOW: &str = "Enrich lead";
 
+mod cause;
+
 /// What is replaced in the shipped files besides addresses: how often things happen, and for how long
-/// alerts wait. The window of a spike is one of them; the expressions stay as they are.
+/// alerts wait. The windows of a spike and of a version are among them; the expressions stay as they are.
 const FASTER: [(&str, &[(&str, &str)]); 4] = [
     (
         "prometheus.yml",
@@ -25,10 +27,26 @@ const FASTER: [(&str, &[(&str, &str)]); 4] = [
     ),
     (
         "rules/recording.yml",
-        &[("[10m]", "[40s]"), ("offset 10m", "offset 40s"), ("600 * rate", "40 * rate")],
+        &[
+            ("[10m]", "[40s]"),
+            ("offset 10m", "offset 40s"),
+            (" 600 * rate", " 40 * rate"),
+            ("[1h]", "[5m]"),
+            ("offset 1h", "offset 5m"),
+            ("3600 * rate", "300 * rate"),
+            ("[1w:10m]) / 6", "[10m:1s]) / 300"),
+            ("interval: 3m", "interval: 1s"),
+        ],
     ),
-    ("rules/workflows.yml", &[("keep_firing_for: 5m", "keep_firing_for: 1s")]),
-    ("rules/exporter.yml", &[("for: 5m", "for: 1s")]),
+    (
+        "rules/workflows.yml",
+        &[
+            ("keep_firing_for: 5m", "keep_firing_for: 1s"),
+            ("version_runs_total[10m])) == 0", "version_runs_total[10s])) == 0"),
+            (" for: 5m", " for: 1s"),
+        ],
+    ),
+    ("rules/exporter.yml", &[("for: 5m", "for: 1s"), ("for: 2m", "for: 1s")]),
 ];
 
 /// A shipped file with these words replaced. Each has to be there.
@@ -41,15 +59,17 @@ fn shipped(file: &str, replacements: &[(&str, &str)]) -> String {
     })
 }
 
-/// The shipped configuration of Prometheus and its rules, but for addresses and pace.
-fn configuration(exporter: &str, alertmanager: SocketAddr) -> TempDir {
+/// The shipped configuration of Prometheus and its rules, but for the addresses of exporters and
+/// Alertmanager, and pace.
+fn configuration(exporters: &[&str], alertmanager: SocketAddr) -> TempDir {
     let directory = tempfile::tempdir().expect("there is room for temporary files");
     fs::create_dir(directory.path().join("rules")).expect("likewise");
     for (file, faster) in FASTER {
         let mut text = shipped(&format!("prometheus/{file}"), faster);
         if file == "prometheus.yml" {
+            let exporters = exporters.join("\", \"");
             for (from, to) in
-                [("localhost:9093", &*alertmanager.to_string()), ("localhost:10058", exporter)]
+                [("localhost:9093", &*alertmanager.to_string()), ("localhost:10058", &exporters)]
             {
                 assert!(text.contains(from), "{file} has no {from}");
                 text = text.replace(from, to);
@@ -110,7 +130,7 @@ async fn spike_reaches_the_receiver(start: impl AsyncFnOnce(TempDir) -> Promethe
     let target = exporter_url.trim_start_matches("http://");
     let receiver = Receiver::start().await;
     let alertmanager = alertmanager(&receiver).await;
-    let prometheus = start(configuration(target, alertmanager.address())).await;
+    let prometheus = start(configuration(&[target], alertmanager.address())).await;
     let evidence = || format!("{}\n{}", prometheus.log(), alertmanager.log());
 
     let of_workflow = format!("workflow:cortex_workflow_info:current{{workflow=\"{WORKFLOW}\"}}");

@@ -323,6 +323,20 @@ fn omissions(name: &str, alert: &Rule, anchors: &BTreeSet<String>) -> Vec<String
 }
 
 #[test]
+fn alerts_about_failures_all_lead_to_the_last_failed_run_by_the_same_link() {
+    let link =
+        Regex::new(r"\{\{-? with [^}]*external_url_info.*\{\{-? end \}\}").expect("well-formed");
+    let (mut links, mut leading) = (BTreeSet::new(), 0);
+    for alert in alerts().values() {
+        for found in alert.annotations.values().filter_map(|text| link.find(text)) {
+            links.insert(found.as_str().to_owned());
+            leading += 1;
+        }
+    }
+    assert_eq!((links.len(), leading), (1, 7), "{links:#?}");
+}
+
+#[test]
 fn every_alert_states_its_severity_its_subject_and_its_runbook() {
     let anchors = anchors(&document(DOCUMENT));
     let alerts = alerts();

@@ -1,7 +1,8 @@
 //! A real Prometheus.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{cell::RefCell, collections::BTreeMap, fs, path::Path, process::Command};
 
+use regex::Regex;
 use serde_json::Value;
 
 use super::{Process, Series, client, free_address, newest_prometheus, tool, wait_until};
@@ -123,6 +124,41 @@ impl Prometheus {
             (Series { name: String::new(), labels: now.metric }, value)
         };
         found.into_iter().map(value).collect()
+    }
+
+    /// Waits until an alert with these labels fires whose description is so; the description.
+    pub(crate) async fn wait_for_alert(&self, labels: &[(&str, &str)], says: &Regex) -> String {
+        let what = format!("an alert {labels:?} says {says}");
+        let latest = RefCell::new(String::new());
+        let description = async || {
+            let alerts = self.alerts(labels).await;
+            let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
+            let mut texts = firing.filter_map(|it| it["annotations"]["description"].as_str());
+            let seen = texts.find(|description| {
+                (*description).clone_into(&mut latest.borrow_mut());
+                says.is_match(description)
+            });
+            seen.map(str::to_owned)
+        };
+        let evidence = || format!("it said: {}\n{}", latest.borrow(), self.process.log());
+        wait_until(&what, description, evidence).await
+    }
+
+    /// Waits until no alert with these labels is pending or firing.
+    pub(crate) async fn wait_until_resolved(&self, labels: &[(&str, &str)]) {
+        let resolved = async || self.alerts(labels).await.is_empty().then_some(());
+        let what = format!("no alert has {labels:?}");
+        wait_until(&what, resolved, || self.process.log()).await;
+    }
+
+    /// The alerts with these labels that are pending or firing.
+    async fn alerts(&self, labels: &[(&str, &str)]) -> Vec<Value> {
+        let mut answer = self.ask("alerts", &[]).await;
+        let Value::Array(mut alerts) = answer["data"]["alerts"].take() else {
+            panic!("no list of alerts: {answer}")
+        };
+        alerts.retain(|alert| labels.iter().all(|(name, value)| alert["labels"][name] == **value));
+        alerts
     }
 
     /// What it has logged.
