@@ -14,6 +14,7 @@ use crate::support::{
 const WORKFLOW: &str = "Enrich lead";
 
 mod cause;
+mod exporters;
 
 /// What is replaced in the shipped files besides addresses: how often things happen, and for how long
 /// alerts wait. The windows of a spike and of a version are among them; the expressions stay as they are.
