@@ -102,3 +102,15 @@ async fn every_page_and_command_of_the_hints_is_there() {
     }
     assert_eq!(seen, 3, "{hints}");
 }
+
+#[tokio::test]
+async fn who_comes_from_elsewhere_is_not_led_to_the_simulated_api() {
+    let mut demo = Process::demo_with(&["--web.external-url=https://exporter.example"]);
+    demo.ready_url().await;
+    let last = demo.word_after("as Prometheus scrapes them\n", Process::stdout).await;
+    let shown = async || {
+        let (code, page) = get(&last).await;
+        (code == 200 && page.contains("FAILED")).then_some(())
+    };
+    wait_until("the exporter itself shows the last failed run", shown, || demo.log()).await;
+}

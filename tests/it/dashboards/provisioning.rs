@@ -26,7 +26,9 @@ fn the_data_source_is_a_prometheus_that_the_dashboards_can_choose() {
     let [to_runs] = destinations else { panic!("there is one destination: {source}") };
     assert_eq!(text(to_runs, "name"), "run_id", "the label of the exporter's exemplars");
     let url = text(to_runs, "url").strip_suffix("/runs/$${__value.raw:percentencode}");
-    assert!(url.is_some_and(|url| url.starts_with("http")), "{to_runs}");
+    let compose = read("deploy/compose.yaml");
+    let there = &compose["services"]["exporter"]["environment"]["CORTEX_EXPORTER_WEB_EXTERNAL_URL"];
+    assert!(url.is_some() && url == there.as_str(), "{to_runs}, {there}");
     for dashboard in all() {
         let variable = &dashboard.variables()[0];
         assert_eq!(text(variable, "query"), text(source, "type"), "{}", dashboard.file);
