@@ -43,7 +43,10 @@ impl Location {
     pub(super) fn resolve(url: &str) -> Result<Self, LedgerError> {
         let Some(path) = url.strip_prefix("sqlite:") else {
             let shown = reqwest::Url::parse(url).ok().map(|mut url| {
-                url.set_query(None);
+                // Which of the ledgers there it is; what else there may be can be a password.
+                let schema = url.query_pairs().find(|(name, _)| name == "options[search_path]");
+                let schema = schema.map(|(name, schema)| format!("{name}={schema}"));
+                url.set_query(schema.as_deref());
                 let _ = url.set_password(None);
                 url.to_string()
             });
@@ -169,10 +172,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_never_shown() {
-        let url = "postgres://ada:hunter2@db/ledger?password=hunter3";
-        let shown = Location::resolve(url).expect("a server needs no path").to_string();
-        assert_eq!(shown, "postgres://ada@db/ledger");
+    fn a_password_is_never_shown_but_the_schema_is() {
+        for (parameters, shown) in
+            [("", ""), ("&options[search_path]=mine", "?options[search_path]=mine")]
+        {
+            let url = format!("postgres://ada:hunter2@db/ledger?password=hunter3{parameters}");
+            let location = Location::resolve(&url).expect("a server needs no path");
+            assert_eq!(location.to_string(), format!("postgres://ada@db/ledger{shown}"));
+        }
     }
 
     #[test]

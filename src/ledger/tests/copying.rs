@@ -165,8 +165,11 @@ async fn contents(url: &str) -> Option<Vec<u8>> {
 }
 
 /// What a message calls a place.
-fn name_of(url: &str) -> &str {
-    url.strip_prefix("sqlite:").unwrap_or("postgres://postgres@localhost/postgres")
+fn name_of(url: &str) -> String {
+    match url.rsplit_once("options") {
+        None => url.replacen("sqlite:", "", 1),
+        Some((_, schema)) => format!("postgres://postgres@localhost/postgres?options{schema}"),
+    }
 }
 
 #[tokio::test]
