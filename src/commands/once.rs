@@ -37,7 +37,7 @@ async fn read_all(pollers: &[Poller]) -> Result<(), Failure> {
     for poller in pollers {
         let cycle = poller.cycle().await;
         let error = cycle.error.unwrap_or_default();
-        if cycle.refused {
+        if cycle.rejected {
             return Err(Failure::KeyRejected(error));
         }
         if cycle.result != CycleResult::Success {

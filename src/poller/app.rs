@@ -47,8 +47,8 @@ struct Progress {
     stats: CycleStats,
     /// Why there was no usable key the last time.
     key_error: Option<String>,
-    /// How many cycles in a row ended because the key was refused.
-    refused: u32,
+    /// How many cycles in a row ended because the key was rejected.
+    rejected: u32,
 }
 
 impl Progress {
@@ -57,7 +57,7 @@ impl Progress {
             schedule: Schedule::new(&settings.poll, clock.steady_ms()),
             stats: CycleStats::default(),
             key_error: None,
-            refused: 0,
+            rejected: 0,
         }
     }
 }
@@ -70,7 +70,7 @@ pub(super) enum Job {
     Workflow(WorkflowId, Begun),
 }
 
-/// The maximum time until a key that the API refuses is tried again.
+/// The maximum time until a key that the API rejects is tried again.
 const MAX_KEY_RETRY_MS: i64 = 30_000;
 
 impl Poller {
@@ -237,12 +237,12 @@ impl Poller {
         }
         let seconds = (self.reader.clock.steady_ms() - begun_ms) as f64 / 1000.0;
         let cycle = {
-            let Progress { schedule, refused, .. } = &mut *self.progress.lock();
+            let Progress { schedule, rejected, .. } = &mut *self.progress.lock();
             let cycle = stats.sum_up(schedule.can_read_any());
-            // After a refusal the next one comes soon, since somebody may be correcting the key,
+            // After a rejection the next one comes soon, since somebody may be correcting the key,
             // then ever more slowly.
-            *refused = if cycle.refused { *refused + 1 } else { 0 };
-            if let Some(doublings) = refused.checked_sub(1) {
+            *rejected = if cycle.rejected { *rejected + 1 } else { 0 };
+            if let Some(doublings) = rejected.checked_sub(1) {
                 let pause_ms = (1000 << doublings.min(5)).min(MAX_KEY_RETRY_MS);
                 schedule.postpone_list(begun_ms + pause_ms);
             }

@@ -8,8 +8,8 @@ use crate::{api::ApiError, ledger::LedgerError};
 pub struct Cycle {
     /// How much of it could be read.
     pub result: CycleResult,
-    /// Whether the API refused the key.
-    pub refused: bool,
+    /// Whether the API rejected the key.
+    pub rejected: bool,
     /// What went wrong first.
     pub error: Option<String>,
 }
@@ -43,7 +43,7 @@ pub(super) struct CycleStats {
     /// Workflows that aren't tried any more.
     pub(super) left_out: usize,
     failed_in_a_row: u32,
-    refused: bool,
+    rejected: bool,
     /// Workflows whose runs the key may not read.
     forbidden: u32,
     throttled: bool,
@@ -55,7 +55,7 @@ impl CycleStats {
     /// the runs of any workflow.
     pub(super) fn has_given_up(&self, can_read_any: bool) -> bool {
         let useless = !can_read_any && self.forbidden >= DOWN_AFTER;
-        self.refused || self.throttled || useless || self.failed_in_a_row >= DOWN_AFTER
+        self.rejected || self.throttled || useless || self.failed_in_a_row >= DOWN_AFTER
     }
 
     pub(super) fn read(&mut self) {
@@ -66,7 +66,7 @@ impl CycleStats {
     pub(super) fn failed(&mut self, error: &ReadError, place: &str) {
         self.failed += 1;
         match error.scope() {
-            FailureScope::Key => self.refused = true,
+            FailureScope::Key => self.rejected = true,
             FailureScope::Permission => self.forbidden += 1,
             FailureScope::RateLimit => self.throttled = true,
             FailureScope::Everything => self.failed_in_a_row += 1,
@@ -78,7 +78,7 @@ impl CycleStats {
     /// The list of workflows could not be read. A key that may not read it is useless.
     pub(super) fn list_failed(&mut self, error: &ReadError) {
         self.failed(error, "the list of workflows");
-        self.refused |= error.scope() == FailureScope::Permission;
+        self.rejected |= error.scope() == FailureScope::Permission;
     }
 
     pub(super) fn sum_up(&self, can_read_any: bool) -> Cycle {
@@ -87,8 +87,8 @@ impl CycleStats {
             (_, 0) => CycleResult::Failure,
             (_, _) => CycleResult::Partial,
         };
-        let refused = self.refused || !can_read_any && self.forbidden > 0;
-        Cycle { result, refused, error: self.error.clone() }
+        let rejected = self.rejected || !can_read_any && self.forbidden > 0;
+        Cycle { result, rejected, error: self.error.clone() }
     }
 }
 

@@ -271,7 +271,7 @@ fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
 }
 
 #[test]
-fn a_refused_key_is_tried_ever_more_slowly_until_its_file_holds_another() {
+fn a_rejected_key_is_tried_ever_more_slowly_until_its_file_holds_another() {
     simulated(async {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("key");
@@ -289,7 +289,7 @@ fn a_refused_key_is_tried_ever_more_slowly_until_its_file_holds_another() {
             requests.windows(2).map(|pair| (pair[1].at_ms - pair[0].at_ms + 500) / 1000).collect();
         assert_eq!(gaps[..6], [1, 2, 4, 8, 16, 30], "{gaps:?}");
         assert!(gaps[6..].iter().all(|gap| (29..=31).contains(gap)), "{gaps:?}");
-        assert!(status.borrow_and_update().last.as_ref().is_some_and(|last| last.refused));
+        assert!(status.borrow_and_update().last.as_ref().is_some_and(|last| last.rejected));
         std::fs::write(&file, "demo-key\n").expect("it can be written");
         let well = status.wait_for(|status| {
             status.last.as_ref().is_some_and(|last| last.result == CycleResult::Success)

@@ -84,7 +84,7 @@ fn workflows_that_cannot_be_read_hold_up_no_others() {
                 let cycle = next_cycle(&poller).await;
                 assert_eq!(read(&simulator), others, "{number} × {code}");
                 assert_eq!(cycle.result, CycleResult::Partial, "{number} × {code}");
-                assert!(!cycle.refused, "{number} × {code}");
+                assert!(!cycle.rejected, "{number} × {code}");
             }
             simulator.clear_faults();
             let cycle = next_cycle(&poller).await;
@@ -139,20 +139,20 @@ fn a_401_ends_the_cycle_at_once_wherever_it_comes() {
         let Stage { simulator, poller, .. } = stage().await;
         spoil(&simulator, &Fault::status(401), WORKFLOWS);
         let cycle = next_cycle(&poller).await;
-        assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
+        assert!(cycle.rejected && cycle.result == CycleResult::Failure, "{cycle:?}");
         let asked = simulator.take_requests().iter().filter_map(workflow).count();
         assert!(asked <= 16, "{asked} requests, although that's how many go at once");
     });
 }
 
 #[test]
-fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
+fn a_key_that_may_read_no_runs_at_all_is_a_rejected_one() {
     simulated(async {
         let setting = Setting { workflows: WORKFLOWS, ..Setting::default() };
         let Stage { simulator, poller, .. } = Stage::new(&setting).await;
         simulator.inject(Rule::new(Fault::status(403)).on(ApiEndpoint::Runs));
         let cycle = next_cycle(&poller).await;
-        assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
+        assert!(cycle.rejected && cycle.result == CycleResult::Failure, "{cycle:?}");
         let asked = simulator.take_requests().iter().filter_map(workflow).count();
         assert!(asked <= 20, "{asked} requests in vain");
         // It could once, and is restricted then.
@@ -166,7 +166,7 @@ fn a_key_that_may_read_no_runs_at_all_is_a_refused_one() {
             }
         });
         let cycle = next_cycle(&poller).await;
-        assert!(cycle.refused && cycle.result == CycleResult::Failure, "{cycle:?}");
+        assert!(cycle.rejected && cycle.result == CycleResult::Failure, "{cycle:?}");
     });
 }
 
@@ -241,7 +241,7 @@ fn open_runs_are_followed_no_further_where_that_is_of_no_use() {
             }
             stage.simulator.take_requests();
             let cycle = next_cycle(&stage.poller).await;
-            assert_eq!((cycle.result, cycle.refused), (CycleResult::Failure, code == 401));
+            assert_eq!((cycle.result, cycle.rejected), (CycleResult::Failure, code == 401));
             let requests = stage.simulator.take_requests().into_iter();
             let failed = requests.filter(|it| it.status == Some(code)).count();
             assert_eq!(failed, asked, "{code}");
