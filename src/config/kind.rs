@@ -23,8 +23,6 @@ pub(super) struct ConfigDraft {
     pub(super) allow_http: bool,
     /// The file that holds the key.
     pub(super) key_file: Option<PathBuf>,
-    /// The configuration file.
-    pub(super) file: Option<PathBuf>,
 }
 
 /// What a setting is set to, within which range, and where the value goes.

@@ -90,7 +90,8 @@ const SIMULATOR: Setting = rows("Simulator", &[Demo, Simulate]);
 pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "config.file",
-        kind: Kind::File(|draft, path| draft.file = Some(path)),
+        // It is read before all others.
+        kind: Kind::File(|_, _| ()),
         help: "YAML file with settings, among them what has no flag: several apps, buckets, labels. \
                No default. Example: /etc/cortex-workflow-exporter/config.yml",
         ..FILES
