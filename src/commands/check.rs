@@ -62,7 +62,7 @@ pub(super) async fn check(config: Config) -> Result<(), Failure> {
     let mut findings = Findings { problems: Vec::new(), remarks: Vec::new(), rejected: false };
     let mut text = String::from("The configuration is valid.\n");
     match ledger::inspect(&config.state.url).await {
-        Ok((place, site)) => _ = writeln!(text, "Ledger: {place}{}", describe(site)),
+        Ok((place, status)) => _ = writeln!(text, "Ledger: {place}{}", describe(status)),
         Err(error) => findings.problems.push(error.to_string()),
     }
     let core = build_in_memory(&config).await?;
@@ -106,8 +106,8 @@ impl Findings {
     }
 }
 
-fn describe(site: LedgerStatus) -> &'static str {
-    match site {
+fn describe(status: LedgerStatus) -> &'static str {
+    match status {
         LedgerStatus::New => " (does not exist yet; the first start creates it)",
         LedgerStatus::Idle => " (exists, and is free)",
         LedgerStatus::InUse => " (exists, and is in use by a running exporter)",

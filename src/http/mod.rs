@@ -16,9 +16,8 @@ mod run_routes;
 mod runs;
 mod scrapes;
 mod server;
-mod token_bucket;
-
 mod tls;
+mod token_bucket;
 
 use std::sync::Arc;
 
