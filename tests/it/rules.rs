@@ -333,7 +333,7 @@ fn alerts_about_failures_all_lead_to_the_last_failed_run_by_the_same_link() {
             leading += 1;
         }
     }
-    assert_eq!((links.len(), leading), (1, 7), "{links:#?}");
+    assert_eq!((links.len(), leading), (1, 9), "{links:#?}");
 }
 
 #[test]
