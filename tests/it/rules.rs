@@ -14,11 +14,13 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::support::{
-    documents::{ROOT, anchors, document, quoted, rows},
+    documents::{ROOT, anchors, document},
     newest_prometheus,
     promql::{Catalogue, Labels},
     report_missing, tool,
 };
+
+mod runbooks;
 
 /// The document of the alerts.
 const DOCUMENT: &str = "deploy/prometheus/README.md";
@@ -344,64 +346,6 @@ fn every_alert_states_its_severity_its_subject_and_its_runbook() {
     assert_eq!(errors.collect::<Vec<_>>(), [""; 0]);
     let silent = omissions("Silent", &Rule::default(), &anchors);
     assert_eq!(silent.len(), 5, "the check itself can fail: {silent:?}");
-}
-
-/// The text of a section, without the sections below it.
-fn section<'t>(text: &'t str, heading: &str) -> &'t str {
-    let start = text.find(&format!("\n### {heading}\n"));
-    let text = start.map_or("", |start| &text[start + heading.len() + 6..]);
-    text.split("\n#").next().unwrap_or_default()
-}
-
-#[test]
-fn the_alerts_table_lists_exactly_the_alerts_and_each_has_its_runbook() {
-    let document = document(DOCUMENT);
-    let table = rows(&document, &["alert", "severity", "means"]);
-    let documented: BTreeMap<_, _> = table
-        .iter()
-        .map(|row| (quoted(row[0]).concat(), row[1].trim_matches('`').to_owned()))
-        .collect();
-    assert_eq!(documented.len(), table.len(), "none is listed twice");
-    let alerts = alerts();
-    let severity = |alert: &Rule| alert.labels.get("severity").cloned().unwrap_or_default();
-    let real: BTreeMap<_, _> =
-        alerts.iter().map(|(name, alert)| (name.clone(), severity(alert))).collect();
-    assert_eq!(documented, real);
-    for name in real.keys() {
-        let text = section(&document, name);
-        for part in ["**Means:**", "**Look at:**", "**Do:**"] {
-            assert!(text.contains(part), "the runbook of {name} lacks {part}");
-        }
-    }
-}
-
-/// Runs the command that the document gives for it.
-#[test]
-fn one_command_replaces_the_address_of_the_runbooks() {
-    let document = document(DOCUMENT);
-    let command = document.lines().find(|line| line.starts_with("sed -i 's#https://runbooks"));
-    let command = command.expect("the document gives one");
-    let directory = tempfile::tempdir().expect("there is room for temporary files");
-    let rules = yaml_files("prometheus/rules").into_iter().map(|(file, _)| file);
-    let mut copies = Vec::new();
-    for file in rules {
-        let copy = directory.path().join(file.strip_prefix(ROOT).expect("it is the project's"));
-        fs::create_dir_all(copy.parent().expect("it is in a folder")).expect("likewise");
-        fs::copy(file, &copy).expect("likewise");
-        copies.push(copy);
-    }
-    let command = command
-        .replace("https://git.example.org/cortex-workflow-exporter/blob/main", "https://wiki.test");
-    let done = Command::new("sh").args(["-c", &command]).current_dir(directory.path()).status();
-    assert!(done.is_ok_and(|status| status.success()), "{command}");
-    let mut replaced = 0;
-    for text in copies.iter().map(|copy| fs::read_to_string(copy).expect("it can be read")) {
-        replaced += text
-            .matches("runbook_url: https://wiki.test/deploy/prometheus/README.md#cortex")
-            .count();
-        assert!(!text.contains(&format!("runbook_url: {RUNBOOKS}")), "{command}");
-    }
-    assert_eq!(replaced, alerts().len());
 }
 
 mod the_checks_themselves {

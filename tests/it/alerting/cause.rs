@@ -9,7 +9,11 @@ use regex::Regex;
 use super::configuration;
 use crate::{
     links::lead,
-    support::{Api, Process, Prometheus, free_address, newest_prometheus, report_missing},
+    support::{
+        Api, Process, Prometheus,
+        documents::{blocks, document, section},
+        free_address, newest_prometheus, report_missing,
+    },
 };
 
 /// An API, an exporter that people reach, and Prometheus servers with the rules.
@@ -145,6 +149,13 @@ async fn the_alert_about_a_bad_version_says_what_got_worse_and_a_rollback_resolv
         let text = server.wait_for_alert(&alert, &says).await;
         let expected = format!("https://cortex.test/work%20one/runs/{last}");
         assert_eq!(follow(&text).await, (302, expected), "{text}");
+        // What the runbook asks besides has an answer.
+        let document = document("deploy/prometheus/README.md");
+        let queries = blocks(section(&document, "The cause of failures"), "promql");
+        assert!(queries.len() > 4, "{queries:?}");
+        for query in queries {
+            server.wait_for(&query.replace('…', id)).await;
+        }
     }
     assert_eq!(world.roll_back(id), Some(1));
     scene.run(1, id, None);

@@ -90,6 +90,20 @@ pub(crate) fn documented_families(text: &str) -> BTreeMap<String, Family> {
     families
 }
 
+/// The text of a section, without the sections below it.
+pub(crate) fn section<'t>(text: &'t str, heading: &str) -> &'t str {
+    let start = text.find(&format!("\n### {heading}\n"));
+    let text = start.map_or("", |start| &text[start + heading.len() + 6..]);
+    text.split("\n#").next().unwrap_or_default()
+}
+
+/// The blocks of code in this language.
+pub(crate) fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let begun = format!("\n```{language}\n");
+    let blocks = text.split(&begun[..]).skip(1).filter_map(|rest| rest.split("\n```").next());
+    blocks.collect()
+}
+
 /// The lines outside of blocks of code.
 pub(crate) fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut in_code = false;
