@@ -38,7 +38,7 @@ const STORY: [(i64, Event); 5] = [
     (130, Event::Outage(Duration::from_secs(3 * 60))),
     (180, Event::Spike("Research company", Duration::from_secs(45 * 60), 0.6)),
     (240, Event::Unstuck),
-    (318, Event::Spike("Answer support ticket", Duration::from_secs(3600), 0.92)),
+    (318, Event::BadVersion("Answer support ticket", 0.92)),
 ];
 
 /// Something out of the ordinary.
@@ -51,6 +51,8 @@ enum Event {
     Outage(Duration),
     /// The share of this workflow's runs that fail.
     Spike(&'static str, Duration, f64),
+    /// The share of the runs of a new version that fail.
+    BadVersion(&'static str, f64),
 }
 
 /// A clock that is moved by hand.
@@ -123,7 +125,8 @@ async fn exporter(
     };
     let poll = Poll { interval: INTERVAL, sweep_interval: 5 * INTERVAL };
     let apps = vec![AppConfig { cortex, workflows: WorkflowFilter::default() }];
-    let config = Config { apps, rate_limit: 400, poll, ..Config::default() };
+    let mut config = Config { apps, rate_limit: 400, poll, ..Config::default() };
+    config.web.external_url = Some("https://exporter.example".into());
     Core::build(&config, settings, clock).await
 }
 
@@ -143,6 +146,9 @@ fn happen(simulator: &Simulator, event: &Event, stuck: &mut Option<String>) {
         Event::Outage(duration) => simulator.outage(*duration),
         Event::Spike(workflow, duration, ratio) => {
             simulator.spike(Some(workflow), *duration, *ratio);
+        }
+        Event::BadVersion(workflow, ratio) => {
+            simulator.deploy(workflow, *ratio);
         }
     }
 }

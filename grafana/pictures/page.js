@@ -8,7 +8,7 @@ const START = end - range;
 
 const COLOURS = {
   green: "#73bf69", red: "#f2495c", orange: "#ff9830", yellow: "#fade2a", blue: "#5794f2",
-  purple: "#b877d9", text: "#ccccdc", "dark-red": "#c4162a",
+  "light-blue": "#8ab8ff", purple: "#b877d9", text: "#ccccdc", "dark-red": "#c4162a",
 };
 const PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0",
   "#37872d", "#fade2a"];
@@ -22,7 +22,7 @@ const stepOf = (panel) => Math.max(seconds(panel.interval ?? "60s"), 60);
 function fill(expression, panel) {
   const step = stepOf(panel);
   const known = {
-    ...variables, __range: `${range}s`, __interval: `${step}s`, __rate_interval: `${Math.max(step + 60, 240)}s`,
+    ...variables, __range: `${range}s`, __interval: `${step}s`, __interval_ms: `${step * 1000}`, __rate_interval: `${Math.max(step + 60, 240)}s`,
   };
   return expression.replace(/\$(\w+)/g, (all, name) => {
     if (!(name in known)) throw new Error(`unknown variable ${all}`);
@@ -48,6 +48,17 @@ async function ask(panel, target) {
 
 function nameOf(target, labels) {
   return (target.legendFormat ?? "").replace(/\{\{(\w+)\}\}/g, (_, label) => labels[label] ?? "");
+}
+
+// The lines that are drawn into every graph: when, and of what colour. Each value of their queries is a time.
+async function findMarks() {
+  const marks = [];
+  for (const { expr, iconColor } of dashboard.annotations?.list ?? []) {
+    for (const { points } of await ask({}, { expr })) {
+      marks.push(...points.map(([, at]) => ({ xAxis: at, lineStyle: { color: colour(iconColor) }, itemStyle: { color: colour(iconColor) } })));
+    }
+  }
+  return marks;
 }
 
 // ---- values ----
@@ -80,6 +91,15 @@ function format(value, unit, decimals) {
     }
     default: return short(value, decimals);
   }
+}
+
+// What is shown for a value: what it is mapped to, or the number with its unit.
+function display(value, config) {
+  for (const { type, options } of config.mappings ?? []) {
+    if (type === "value" && options[value]) return options[value].text;
+    if (type === "regex" && value !== undefined && new RegExp(`^${options.pattern}$`).test(value)) return options.result.text;
+  }
+  return typeof value === "string" ? value : format(value, config.unit, config.decimals);
 }
 
 function threshold(value, config) {
@@ -120,7 +140,7 @@ function stat(panel, series, body) {
     const tint = threshold(value, config);
     const solid = panel.options.colorMode === "background_solid";
     const box = element(body, "stat", "", solid ? `background: ${tint}; color: #111217` : `color: ${tint}`);
-    if (series.length > 1) element(box, "statname", name);
+    if (series.length > 1) element(box, "statname", name, solid ? "color: inherit" : "");
     element(box, "statvalue", format(value, config.unit, config.decimals));
   }
 }
@@ -166,6 +186,7 @@ function timeseries(panel, series, body) {
       itemStyle: { opacity: 0.9 },
     };
   });
+  option.series[0].markLine = { symbol: ["triangle", "none"], symbolSize: 7, silent: true, animation: false, label: { show: false }, data: marks };
   echarts.init(chart).setOption(option);
 }
 
@@ -211,7 +232,7 @@ function timeline(panel, series, body) {
       }
       const [left, width] = [(open.since - START) / range, (open.until - open.since + step) / range];
       open.cell.style.cssText = `left: ${left * 100}%; width: ${Math.min(width, 1 - left) * 100}%; background: ${threshold(value, config)}`;
-      open.cell.textContent = width * body.clientWidth > 24 ? format(value, config.unit, config.decimals) : "";
+      open.cell.textContent = width * body.clientWidth > 24 ? display(value, config) : "";
     }
   }
   const foot = element(body, "hours");
@@ -255,7 +276,7 @@ function table(panel, series, body) {
       const value = line[from];
       const config = field(panel, to);
       const isText = typeof value === "string";
-      const cell = element(grid, isText ? "celltext" : "cellnumber", isText ? value : format(value, config.unit, config.decimals));
+      const cell = element(grid, isText ? "celltext" : "cellnumber", display(value, config));
       if (config.links && isText) cell.classList.add("link");
       const kind = config.custom.cellOptions?.type;
       if (value === undefined || isText) continue;
@@ -283,13 +304,21 @@ const KINDS = { stat, timeseries, heatmap, table, bargauge, "state-timeline": ti
 
 // ---- the page ----
 
+let marks = [];
+
 async function draw() {
+  marks = await findMarks();
   const header = element(document.body, "header");
   element(header, "title", dashboard.title);
   for (const [name, value] of Object.entries(names)) {
     const box = element(header, "variable");
     element(box, "label", name);
     element(box, "value", value);
+  }
+  for (const { name } of dashboard.annotations?.list ?? []) {
+    const box = element(header, "variable");
+    element(box, "label", name);
+    element(box, "value", "shown");
   }
   element(header, "note", "drawn from the panels' queries over simulated data; not a screenshot of Grafana");
   const grid = element(document.body, "grid");
