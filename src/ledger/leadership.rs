@@ -4,9 +4,9 @@
 //! with it the lock, when it has heard nothing from it for [`LEASE`]. The leader counts the same
 //! time from the moment *before* it sent what was last answered, so it has stopped showing
 //! workflows by then, even if it is stopped or cut off and can't learn that it lost the lock. A
-//! session can also end at once. So a process that takes over waits for [`SETTLE`] first, and one
-//! that finds its session gone shows workflows for no longer than that, unless it gets the lock
-//! back.
+//! session can also end at once. So a process that takes over waits for [`SETTLE`] first, unless the
+//! one before has noted that it ended; and one that finds its session gone shows workflows for no
+//! longer than that, unless it gets the lock back.
 
 use std::{
     sync::{

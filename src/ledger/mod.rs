@@ -289,10 +289,10 @@ impl Ledger {
         timeout(LOOK_UP_TIMEOUT, look_up).await.ok()?
     }
 
-    /// Ends in order, which leaves a SQLite ledger in a single file. Nothing can be recorded any
-    /// more.
+    /// Ends in order, which leaves a SQLite ledger in a single file, and lets another process lead at
+    /// once. Nothing can be recorded any more, and nothing must be shown.
     pub async fn close(&self) -> Result<()> {
-        self.writer.lock().await.store.close().await
+        self.writer.lock().await.close().await
     }
 
     /// The writer, sure of what the database holds.

@@ -53,6 +53,8 @@ pub struct AppRecord {
     pub succeeded_ms: Option<i64>,
     /// API time: runs created before are forgotten and never news.
     pub pruned_before_ms: Option<i64>,
+    /// Whether the process that led last has ended in order, so that it shows nothing any more.
+    pub(super) leader_ended: bool,
 }
 
 /// How often runs beyond the retention are forgotten.

@@ -18,6 +18,7 @@ mod place;
 mod postgres;
 mod reconfigure;
 mod run_log;
+mod succession;
 mod workflows;
 
 use std::time::Duration;

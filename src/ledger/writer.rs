@@ -171,7 +171,7 @@ impl Writer {
             self.leadership.end();
             self.stand_by();
         }
-        if has_lock && self.may_lead() {
+        if has_lock && self.may_lead().await? {
             return self.lead(begun_ms, now_ms).await;
         }
         Err(self.store.error(Problem::StandingBy))
@@ -201,18 +201,48 @@ impl Writer {
     }
 
     /// Whether a process that has the lock may lead at once. One that stood by gives the one before
-    /// time to notice that it has lost the lock.
-    fn may_lead(&mut self) -> bool {
+    /// time to notice that it has lost the lock, unless that one has ended.
+    async fn may_lead(&mut self) -> Result<bool, LedgerError> {
         let now_ms = self.leadership.steady_ms();
-        let settled_ms = now_ms + SETTLE.as_millis() as i64;
-        self.leadership.is_held() || *self.leads_from_ms.get_or_insert(settled_ms) <= now_ms
+        if self.leadership.is_held() {
+            return Ok(true);
+        }
+        if self.leads_from_ms.is_none() {
+            let (state, _) = self.store.peek(None).await?;
+            let mut apps = self.settings.apps.iter().map(|(app, _)| state.apps.get(app));
+            let ended = apps.all(|app| app.is_some_and(|app| app.record.leader_ended));
+            let settle = if ended { Duration::ZERO } else { SETTLE };
+            self.leads_from_ms = Some(now_ms + settle.as_millis() as i64);
+        }
+        Ok(self.leads_from_ms.is_some_and(|from_ms| from_ms <= now_ms))
+    }
+
+    /// Notes whether the process that led last has ended, and publishes the state.
+    async fn note_end(&mut self, ended: bool) -> Result<(), LedgerError> {
+        let mut changes = self.begin();
+        for (id, _) in &self.settings.apps {
+            let app = changes.state.apps.get_mut(id);
+            let Some(app) = app.filter(|app| app.record.leader_ended != ended) else { continue };
+            app.record.leader_ended = ended;
+            changes.rows.apps.insert(id.clone());
+        }
+        self.commit(changes).await
+    }
+
+    /// Ends in order. Nothing must be shown any more, since another process may lead at once.
+    pub(super) async fn close(&mut self) -> Result<(), LedgerError> {
+        let leads = self.leadership.is_held() && !self.needs_reload;
+        if self.store.is_shared() && leads {
+            self.note_end(true).await?;
+        }
+        self.store.close().await
     }
 
     /// Publishes what the database holds, of which the lock was known to be ours after this moment.
     async fn lead(&mut self, begun_ms: i64, now_ms: i64) -> Result<(), LedgerError> {
         self.load(now_ms).await?;
         (self.needs_reload, self.leads_from_ms) = (false, None);
-        self.publish(State::clone(&self.state));
+        self.note_end(false).await?;
         if !self.leadership.is_held() {
             tracing::info!("Leads from now on: it polls and shows workflows.");
         }
@@ -288,6 +318,7 @@ impl Writer {
         let (state, runs) = if !self.leadership.is_held() {
             let (mut state, runs) = self.store.peek(id).await.ok()?;
             state.apps.retain(|app, _| self.settings.filter(app).is_some());
+            ownership::drop_unfollowed(&mut state, &self.settings.apps);
             (Arc::new(state), runs)
         } else if self.needs_reload {
             return None;

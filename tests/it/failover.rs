@@ -1,5 +1,7 @@
 //! Two exporters on one PostgreSQL ledger: one leads, the other stands by and takes over.
 
+mod times;
+
 use std::{
     sync::{
         Arc,

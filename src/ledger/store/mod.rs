@@ -151,7 +151,7 @@ impl Store {
         location.run(async { statements::find(connected(connection)?, id).await }).await
     }
 
-    /// All workflows, without their totals and open runs, and what is remembered of the runs with
+    /// The apps and workflows, without totals and open runs, and what is remembered of the runs with
     /// this id. Needs no lock.
     pub(super) async fn peek(
         &mut self,

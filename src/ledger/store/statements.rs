@@ -67,14 +67,7 @@ pub(super) async fn load(
     first_published: u64,
     now_ms: i64,
 ) -> Result<Loaded, Problem> {
-    let mut state = State::default();
-    let apps = sqlx::query_as::<_, (String, String)>("SELECT app_id, state FROM app");
-    for (id, record) in apps.fetch_all(&mut *connection).await? {
-        let place = || format!("app {id}");
-        let app = AppId::new(&id).ok_or_else(|| Problem::InvalidRow(place()))?;
-        let record = parse(&record, place)?;
-        state.apps.insert(app, AppState { record, ..AppState::default() });
-    }
+    let mut state = load_apps(connection).await?;
     let mut workflows = load_workflows(connection).await?;
     let restarted =
         load_series(connection, &mut workflows, bounds, first_published, now_ms).await?;
@@ -84,10 +77,22 @@ pub(super) async fn load(
     Ok(Loaded { state, highest_number, restarted })
 }
 
-/// Reads the workflows alone: neither what is known of their apps nor their totals and open runs.
+/// Reads the apps and workflows, without totals and open runs.
 pub(super) async fn load_without_totals(connection: &mut AnyConnection) -> Result<State, Problem> {
-    let mut state = State::default();
+    let mut state = load_apps(connection).await?;
     insert(&mut state, load_workflows(connection).await?);
+    Ok(state)
+}
+
+async fn load_apps(connection: &mut AnyConnection) -> Result<State, Problem> {
+    let mut state = State::default();
+    let apps = sqlx::query_as::<_, (String, String)>("SELECT app_id, state FROM app");
+    for (id, record) in apps.fetch_all(connection).await? {
+        let place = || format!("app {id}");
+        let app = AppId::new(&id).ok_or_else(|| Problem::InvalidRow(place()))?;
+        let record = parse(&record, place)?;
+        state.apps.insert(app, AppState { record, ..AppState::default() });
+    }
     Ok(state)
 }
 
