@@ -38,6 +38,12 @@ pub(super) enum Problem {
          version, restore a backup made before the upgrade, or name another ledger with --state.url"
     )]
     Newer(String),
+    /// No schema of a server has the name that the URL gives.
+    #[error(
+        "is to be in a schema that does not exist; create it, or name another one with \
+         options[search_path] in the URL"
+    )]
+    NoSchema,
     /// Another process has it open.
     #[error(
         "is in use by another process; two exporters on one ledger would count everything twice: \
@@ -47,9 +53,9 @@ pub(super) enum Problem {
     /// Another process uses it, on a server; this one will when that ends.
     #[error("is used by another exporter, so this one stands by")]
     StandingBy,
-    /// There is nothing to copy.
-    #[error("does not exist; name the one that holds the numbers")]
-    Missing,
+    /// It isn't there, or was never used.
+    #[error("holds no numbers that could be copied; name the one that does")]
+    NothingToCopy,
     /// There is something where a copy should go.
     #[error("exists already, so it was left as it is; copy to a new file or an empty schema")]
     Occupied,

@@ -121,6 +121,12 @@ pub(super) async fn has_schema(connection: &mut AnyConnection) -> Result<bool, P
          AND c.relname IN ('_sqlx_migrations', 'app', 'workflow', 'series', 'run')"
     };
     let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await?;
+    if tables.is_empty() && connection.backend_name() != "SQLite" {
+        let schema =
+            sqlx::query_scalar("SELECT current_schema()::TEXT").fetch_one(&mut *connection);
+        let schema: Option<String> = schema.await?;
+        schema.ok_or(Problem::NoSchema)?;
+    }
     let mut applied = Vec::new();
     if tables.iter().any(|table| table == "_sqlx_migrations") {
         let sql = "SELECT version, checksum FROM _sqlx_migrations ORDER BY version";

@@ -1,13 +1,11 @@
 //! Copies a whole ledger to another place, which may be another engine.
 
-use std::fs;
-
 use futures::TryStreamExt as _;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Row as _, any::AnyRow};
 
 use super::{
-    connect::{connect_to, has_schema},
-    inspect::{LedgerStatus, inspect},
+    connect::has_schema,
+    inspect::{LedgerStatus, connect_to_look, inspect},
     location::Location,
     rows::Statement,
     statements::placeholders,
@@ -88,13 +86,9 @@ static PARTS: [Part; 5] = [
 pub(super) async fn check_source(url: &str) -> Result<(), LedgerError> {
     let location = Location::resolve(url)?;
     let (ledger, status) = inspect(url).await?;
-    let is_empty = match &location {
-        Location::File(path) => fs::metadata(path).is_ok_and(|file| file.len() == 0),
-        Location::Memory | Location::Server { .. } => false,
-    };
     let problem = match status {
-        LedgerStatus::Idle if !is_empty => return Ok(()),
-        LedgerStatus::Idle | LedgerStatus::New => Problem::Missing,
+        LedgerStatus::Idle if !holds_nothing(&location).await? => return Ok(()),
+        LedgerStatus::Idle | LedgerStatus::New => Problem::NothingToCopy,
         LedgerStatus::InUse => Problem::InUse,
         LedgerStatus::InMemory => Problem::NotLasting,
     };
@@ -108,15 +102,16 @@ pub(super) async fn check_target(url: &str) -> Result<(), LedgerError> {
     let (ledger, status) = inspect(url).await?;
     let problem = match status {
         LedgerStatus::New => return Ok(()),
+        LedgerStatus::Idle if holds_nothing(&location).await? => return Ok(()),
         LedgerStatus::Idle => Problem::Occupied,
         LedgerStatus::InUse => Problem::InUse,
         LedgerStatus::InMemory => Problem::NotLasting,
     };
-    let is_empty = async { is_empty(&mut connect_to(&location, "mode=ro").await?).await };
-    if matches!(problem, Problem::Occupied) && location.run(is_empty).await? {
-        return Ok(());
-    }
     Err(LedgerError { ledger, problem })
+}
+
+async fn holds_nothing(location: &Location) -> Result<bool, LedgerError> {
+    location.run(async { is_empty(&mut connect_to_look(location).await?).await }).await
 }
 
 /// Whether a ledger holds nothing, as one does where a copy did not get to its end.

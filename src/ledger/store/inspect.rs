@@ -2,6 +2,8 @@
 
 use std::{fs, fs::File, path::Path};
 
+use sqlx::AnyConnection;
+
 use super::{
     connect::{connect_to, has_schema, take_lock},
     location::{Location, beside, check_file},
@@ -47,17 +49,26 @@ async fn file(location: &Location, path: &Path) -> Result<LedgerStatus, Problem>
     if lock.is_ok_and(|lock| lock.try_lock().is_err()) {
         return Ok(LedgerStatus::InUse);
     }
-    // After a crash, the latest of it is still in the log beside it. Without one, the file is only
-    // read, and not even locked.
-    let log = fs::metadata(beside(path, "-wal"));
-    let has_log = log.is_ok_and(|log| log.len() > 0);
-    let parameters = if has_log { "mode=ro" } else { "mode=ro&immutable=1" };
-    has_schema(&mut connect_to(location, parameters).await?).await?;
+    has_schema(&mut connect_to_look(location).await?).await?;
     Ok(LedgerStatus::Idle)
 }
 
+/// Connects to what is there, without changing it.
+pub(super) async fn connect_to_look(location: &Location) -> Result<AnyConnection, Problem> {
+    let parameters = match location {
+        Location::Memory | Location::Server { .. } => "",
+        // After a crash, the latest of it is still in the log beside it. Without one, the file is
+        // only read, and not even locked.
+        Location::File(path) => match fs::metadata(beside(path, "-wal")) {
+            Ok(log) if log.len() > 0 => "mode=ro",
+            _ => "mode=ro&immutable=1",
+        },
+    };
+    connect_to(location, parameters).await
+}
+
 async fn server(location: &Location) -> Result<LedgerStatus, Problem> {
-    let mut connection = connect_to(location, "").await?;
+    let mut connection = connect_to_look(location).await?;
     if !has_schema(&mut connection).await? {
         return Ok(LedgerStatus::New);
     }

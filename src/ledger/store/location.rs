@@ -138,7 +138,11 @@ pub(super) fn check_file(path: &Path) -> Result<bool, Problem> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error.into()),
     };
-    if file.metadata()?.nlink() > 1 {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(Problem::Foreign);
+    }
+    if metadata.nlink() > 1 {
         return Err(Problem::HardLinked);
     }
     // <https://www.sqlite.org/fileformat.html>

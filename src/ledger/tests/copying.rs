@@ -110,6 +110,8 @@ async fn of_a_ledger_and_its_copy_each_shows_its_own_shard_before_any_list_is_re
 #[derive(Clone, Copy, Debug)]
 enum Found {
     Nothing,
+    /// A ledger that was never used.
+    Unused,
     /// Tables of another program.
     Foreign,
     /// A ledger that a newer version has used.
@@ -122,7 +124,7 @@ enum Found {
 /// Puts that there. Returns the URL, and what keeps it in use.
 async fn put(place: &Place, found: Found) -> (String, Option<Book>) {
     let url = match found {
-        Found::Nothing | Found::Foreign => place.lasting_url().await,
+        Found::Nothing | Found::Unused | Found::Foreign => place.lasting_url().await,
         Found::Newer | Found::Filled | Found::InUse => filled(place).await.url,
     };
     let newer = "INSERT INTO _sqlx_migrations \
@@ -131,6 +133,10 @@ async fn put(place: &Place, found: Found) -> (String, Option<Book>) {
                  FROM _sqlx_migrations WHERE version = 1";
     match found {
         Found::Nothing | Found::Filled => {}
+        Found::Unused => {
+            let book = Book::open(settings(&url)).await;
+            book.ledger.close().await.expect("it closes");
+        }
         Found::Foreign => execute(&url, "CREATE TABLE app (name TEXT)").await,
         Found::Newer => execute(&url, newer).await,
         Found::InUse => {
@@ -176,7 +182,8 @@ fn name_of(url: &str) -> String {
 async fn what_cannot_be_copied_is_named_and_both_places_stay_as_they_are() {
     use Found::*;
     for (at_source, at_target, source_is_named, why) in [
-        (Nothing, Nothing, true, "does not exist; name the one that holds the numbers"),
+        (Unused, Nothing, true, "holds no numbers that could be copied"),
+        (Nothing, Nothing, true, "holds no numbers that could be copied"),
         (Foreign, Nothing, true, "is not a ledger of this exporter"),
         (Newer, Nothing, true, "was written by a newer version of this exporter"),
         (InUse, Nothing, true, "is in use by another process"),
@@ -209,9 +216,14 @@ async fn a_file_that_is_no_lasting_ledger_is_neither_copied_nor_copied_to() {
     let url = |name: &str| format!("sqlite:{}/{name}", directory.path().display());
     std::fs::write(directory.path().join("foreign"), "dear diary").expect("it can be written");
     std::fs::write(directory.path().join("empty"), "").expect("it can be written");
+    std::fs::create_dir(directory.path().join("folder")).expect("it can be made");
     let rows = dump(&from).await;
+    let files = || std::fs::read_dir(directory.path()).expect("it can be listed").count();
+    let before = files();
     for (from, to, why) in [
-        (&url("empty"), &url("new"), "empty does not exist"),
+        (&url("empty"), &url("new"), "empty holds no numbers"),
+        (&url("folder"), &url("new"), "folder is not a ledger"),
+        (&from, &url("folder"), "folder is not a ledger"),
         (&url("foreign"), &url("new"), "foreign is not a ledger"),
         (&url("nowhere/ledger"), &url("new"), "nowhere/ledger cannot be opened"),
         (&from, &url("nowhere/ledger"), "nowhere/ledger cannot be opened"),
@@ -222,7 +234,7 @@ async fn a_file_that_is_no_lasting_ledger_is_neither_copied_nor_copied_to() {
     ] {
         let error = copy_to(from, to).await.expect_err("it is refused");
         assert!(error.contains(why), "{error}");
-        assert!(!directory.path().join("new").exists(), "{why}: nothing was made");
+        assert_eq!(files(), before, "{why}: nothing was made");
     }
     assert_eq!(dump(&from).await, rows);
 }
@@ -273,4 +285,19 @@ async fn a_row_that_cannot_be_copied_is_told_of_the_source() {
     assert!(error.starts_with(&expected), "{error}");
     execute(&from, "UPDATE run SET age_ms = 0").await;
     copy_to(&from, &to).await.expect("nothing of it was left");
+}
+
+#[tokio::test]
+async fn a_schema_that_does_not_exist_is_refused_with_the_way_out() {
+    let (source, server) = (Place::sqlite(), Place::postgres());
+    let from = filled(&source).await.url;
+    let to = server.lasting_url().await + "_missing";
+    for error in [
+        copy_to(&from, &to).await.expect_err("it cannot go there"),
+        copy_to(&to, &from).await.expect_err("it cannot come from there"),
+        inspect(&to).await.expect_err("no start can make it").to_string(),
+    ] {
+        let expected = format!("the ledger {} is to be in a schema that does", name_of(&to));
+        assert!(error.starts_with(&expected), "{error}");
+    }
 }
