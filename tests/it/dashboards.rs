@@ -3,6 +3,7 @@
 
 mod annotations;
 mod asking;
+mod exemplars;
 mod filling;
 mod model;
 mod numbers;
