@@ -87,9 +87,10 @@ pub(super) async fn check_source(url: &str) -> Result<(), LedgerError> {
     let location = Location::resolve(url)?;
     let (ledger, status) = inspect(url).await?;
     let problem = match status {
+        // Its end may be near; opening it waits for that.
+        LedgerStatus::InUse => return Ok(()),
         LedgerStatus::Idle if !holds_nothing(&location).await? => return Ok(()),
         LedgerStatus::Idle | LedgerStatus::New => Problem::NothingToCopy,
-        LedgerStatus::InUse => Problem::InUse,
         LedgerStatus::InMemory => Problem::NotLasting,
     };
     Err(LedgerError { ledger, problem })
@@ -101,10 +102,9 @@ pub(super) async fn check_target(url: &str) -> Result<(), LedgerError> {
     let location = Location::resolve(url)?;
     let (ledger, status) = inspect(url).await?;
     let problem = match status {
-        LedgerStatus::New => return Ok(()),
+        LedgerStatus::New | LedgerStatus::InUse => return Ok(()),
         LedgerStatus::Idle if holds_nothing(&location).await? => return Ok(()),
         LedgerStatus::Idle => Problem::Occupied,
-        LedgerStatus::InUse => Problem::InUse,
         LedgerStatus::InMemory => Problem::NotLasting,
     };
     Err(LedgerError { ledger, problem })

@@ -200,8 +200,9 @@ pub async fn copy(
 ) -> Result<(), LedgerError> {
     copy::check_source(from).await?;
     copy::check_target(to).await?;
-    let (mut source, mut target) = (Store::open(from).await?, Store::open(to).await?);
+    let mut source = Store::open(from).await?;
     let Some(reader) = &mut source.connection else { return Err(source.error(Problem::InUse)) };
+    let mut target = Store::open(to).await?;
     let Some(writer) = &mut target.connection else { return Err(target.error(Problem::InUse)) };
     let (reader, writer) = ((&source.location, reader), (&target.location, writer));
     copy::copy_rows(reader, writer, &mut report).await?;
