@@ -64,29 +64,18 @@ impl Place {
     }
 }
 
-/// Waits until so many failures are shown, never more.
-async fn failures(base: &str, count: f64, exporter: &Process) {
-    let counted = async || {
-        let samples = scrape(base).await;
-        let shown = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
-        assert!(shown <= Some(count), "{shown:?} failures are shown, there were {count}");
-        (shown == Some(count)).then_some(())
-    };
-    wait_until(&format!("{count} failures are shown"), counted, || exporter.log()).await;
-}
-
 #[tokio::test]
 async fn a_restart_on_postgres_goes_on_with_what_was_counted() {
     let place = Place::new().await;
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
     place.api.finish_one("work_one", Status::Failed);
-    failures(&base, 1.0, &exporter).await;
+    exporter.shows_failures(&base, 1.0).await;
     exporter.kill();
     place.api.finish_one("work_one", Status::Failed);
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
-    failures(&base, 2.0, &exporter).await;
+    exporter.shows_failures(&base, 2.0).await;
 }
 
 #[tokio::test]
@@ -97,7 +86,7 @@ async fn a_ledger_that_moves_to_postgres_goes_on_with_what_was_counted() {
     let mut exporter = Process::serve(&place.api, &file, &["--metrics.hold-timeout=0s"]);
     let base = exporter.ready_url().await;
     place.api.finish_one("work_one", Status::Failed);
-    failures(&base, 1.0, &exporter).await;
+    exporter.shows_failures(&base, 1.0).await;
     let url = place.url.replace("postgres@", "postgres:hunter2@");
     let (from, to) = (format!("--from={file}"), format!("--to={url}"));
     let (code, _, stderr) = run(&["state", "copy", &from, &to], &[]).await;
@@ -111,7 +100,7 @@ async fn a_ledger_that_moves_to_postgres_goes_on_with_what_was_counted() {
     assert!(stdout.contains("workflow: 1 rows") && stdout.contains("Copied."), "{stdout}");
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
-    failures(&base, 2.0, &exporter).await;
+    exporter.shows_failures(&base, 2.0).await;
     let (code, again, stderr) = run(&["state", "copy", &from, &to], &[]).await;
     assert_eq!(code, 1, "{stderr}");
     assert!(!format!("{stdout}{again}{stderr}").contains("hunter2"), "{stderr}");
@@ -136,7 +125,7 @@ async fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
     place.api.finish_one("work_one", Status::Failed);
-    failures(&base, 1.0, &exporter).await;
+    exporter.shows_failures(&base, 1.0).await;
     place.server.crash();
     place.api.finish_one("work_one", Status::Failed);
     let failed = async || {
@@ -148,7 +137,7 @@ async fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     let what = "an exporter that can't know whether another one took over hides its workflows";
     wait_until(what, failed, || exporter.log()).await;
     place.server.come_back();
-    failures(&base, 2.0, &exporter).await;
+    exporter.shows_failures(&base, 2.0).await;
     let ready = format!("{base}/-/ready");
     assert!(client().get(ready).send().await.is_ok_and(|answer| answer.status() == 200));
 }
@@ -173,7 +162,7 @@ async fn a_server_that_does_not_answer_keeps_no_scrape_waiting() {
     scrape(&base).await;
     assert!(waits().await.is_some(), "the scrape was answered meanwhile");
     locking.rollback().await.expect("PostgreSQL does as it is told");
-    failures(&base, 1.0, &exporter).await;
+    exporter.shows_failures(&base, 1.0).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use cortex_workflow_exporter::model::Status;
 use sqlx::{AnyConnection, Connection as _};
 
-use crate::support::{Api, KEY, Postgres, Process, ledger_url, run, scrape, wait_until};
+use crate::support::{Api, KEY, Postgres, Process, ledger_url, run, wait_until};
 
 /// So many that copying them takes far longer than killing the process that does.
 const RUNS: i64 = 150_000;
@@ -44,8 +44,7 @@ async fn a_copy_that_is_killed_leaves_nothing_and_can_be_repeated() {
         assert_eq!(rows(&to).await, RUNS + 1);
         let mut exporter = Process::serve(&api, &to, &[]);
         let base = exporter.ready_url().await;
-        let failed = scrape(&base).await.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
-        assert_eq!(failed, Some(1.0), "{}", exporter.log());
+        exporter.shows_failures(&base, 1.0).await;
     }
 }
 
@@ -54,12 +53,7 @@ async fn fill(api: &Api, url: &str) {
     let mut exporter = Process::serve(api, url, &["--metrics.hold-timeout=0s"]);
     let base = exporter.ready_url().await;
     api.finish_one("work_one", Status::Failed);
-    let counted = async || {
-        let samples = scrape(&base).await;
-        let failed = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
-        (failed == Some(1.0)).then_some(())
-    };
-    wait_until("the run is counted", counted, || exporter.log()).await;
+    exporter.shows_failures(&base, 1.0).await;
     exporter.terminate();
     assert_eq!(exporter.exit_code().await, 0, "{}", exporter.log());
     let sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1) \

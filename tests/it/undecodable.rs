@@ -34,12 +34,7 @@ async fn what_cannot_be_decoded_is_told_once_and_spoils_nothing_else() {
         let labels = [("result", "success")];
         samples.sum("cortex_workflow_exporter_polls_total", &labels).unwrap_or(0.0)
     };
-    let counted = async || {
-        let samples = scrape(&url).await;
-        let failed = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
-        (failed == Some(3.0)).then_some(samples)
-    };
-    let first = wait_until("the others are counted", counted, || exporter.log()).await;
+    let first = exporter.shows_failures(&url, 3.0).await;
     let later = async || {
         let samples = scrape(&url).await;
         (polls(&samples) >= polls(&first) + 3.0).then_some(samples)

@@ -9,7 +9,7 @@ use std::{
 use cortex_workflow_exporter::model::Status;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::support::{Api, KEY, Process, ledger_url, run, scrape, wait_until};
+use crate::support::{Api, KEY, Process, ledger_url, run};
 
 /// A directory with a place for a ledger, and an API to start an exporter for.
 struct Place {
@@ -129,12 +129,7 @@ async fn a_ledger_is_in_use_under_all_its_names() {
     futures::future::join_all(names.map(refused)).await;
     fs::remove_file(path("other.db")).expect("it is there");
     place.api.finish_one("work_one", Status::Failed);
-    let counted = async || {
-        let samples = scrape(&base).await;
-        let failed = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
-        (failed == Some(1.0)).then_some(())
-    };
-    wait_until("the first goes on", counted, || first.log()).await;
+    first.shows_failures(&base, 1.0).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cortex_workflow_exporter::{model::Status, simulator::SimulatedWorkflow};
 
-use crate::support::{Api, Process, Samples, get, parse, scrape, wait_until};
+use crate::support::{Api, Process, get, parse, wait_until};
 
 /// For 10,000 workflows with about 30 series each.
 const MAX_MEMORY_OF_MANY_MIB: u64 = 500;
@@ -25,19 +25,6 @@ fn hostile_names() -> Vec<String> {
     ]
 }
 
-fn failed(samples: &Samples) -> Option<f64> {
-    samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")])
-}
-
-/// Waits until so many runs have failed.
-async fn counted(exporter: &Process, url: &str, runs: f64) -> Samples {
-    let counted = async || {
-        let samples = scrape(url).await;
-        (failed(&samples) == Some(runs)).then_some(samples)
-    };
-    wait_until("all failures are counted", counted, || exporter.log()).await
-}
-
 #[tokio::test]
 async fn names_of_any_length_and_kind() {
     let api = Api::start().await;
@@ -53,7 +40,7 @@ async fn names_of_any_length_and_kind() {
     for workflow in &workflows {
         api.finish_one(workflow, Status::Failed);
     }
-    let samples = counted(&exporter, &url, workflows.len() as f64).await;
+    let samples = exporter.shows_failures(&url, workflows.len() as f64).await;
     for series in samples.values.keys() {
         for (label, value) in &series.labels {
             assert!(value.chars().count() <= 128, "{series}: {label}");

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::{Api, KEY, wait_until};
+use super::{Api, KEY, Samples, wait_until};
 
 /// A running exporter, or another command of it. It is killed when this is dropped.
 pub(crate) struct Process {
@@ -133,6 +133,17 @@ impl Process {
         let is_ready = async || (super::get(&ready).await.0 == 200).then_some(());
         wait_until("the exporter is ready", is_ready, || self.log()).await;
         url
+    }
+
+    /// What it shows once that is so many failures, and never more.
+    pub(crate) async fn shows_failures(&self, url: &str, failures: f64) -> Samples {
+        let shows = async || {
+            let samples = super::scrape(url).await;
+            let shown = samples.sum("cortex_workflow_runs_total", &[("status", "FAILED")]);
+            assert!(shown <= Some(failures), "{shown:?} failures are shown, not {failures}");
+            (shown == Some(failures)).then_some(samples)
+        };
+        wait_until(&format!("{failures} failures are shown"), shows, || self.log()).await
     }
 
     /// The word after `mark` in what it wrote, as soon as it is there with its line's end.
