@@ -12,8 +12,8 @@ use crate::support::documents::ROOT;
 /// The oldest Grafana that the dashboards are for, and the newest that there are types of.
 const VERSIONS: [&str; 2] = ["11.0.0", "next"];
 
-/// What the data source Prometheus adds to annotations. Grafana's types leave that open: "plugins can
-/// set any property directly on the main object".
+/// What the data source Prometheus adds to annotations. Grafana leaves it to each data source what else
+/// an annotation holds, so its types don't list this.
 const OF_PROMETHEUS: [&str; 2] = ["titleFormat", "useValueForTime"];
 
 /// What this version of Grafana's types makes of a dashboard otherwise than it stands there.
