@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::support::{
-    Api, Postgres, Process, Samples, Series, ledger_url, parse, scrape, wait_until,
+    Api, Postgres, Process, Samples, Series, ledger_url, parse, run, scrape, wait_until,
 };
 
 const RUNS: &str = "cortex_workflow_runs_total";
@@ -57,6 +57,22 @@ async fn a_ledger_of_each_schema_goes_on_on_postgres() {
         goes_on(&schema, &url).await;
     };
     join_all(schemas().into_iter().map(goes_on_on_a_server)).await;
+}
+
+#[tokio::test]
+async fn a_ledger_of_each_schema_goes_on_in_a_copy_on_postgres() {
+    let goes_on_in_a_copy = async |schema: String| {
+        let directory = tempfile::tempdir().expect("there is room for temporary files");
+        let ledger = directory.path().join("ledger.db");
+        fs::copy(path(&schema, "db"), ledger).expect("each schema has its files");
+        let server = Postgres::start();
+        let url = server.url("public");
+        let flags = [format!("--from={}", ledger_url(directory.path())), format!("--to={url}")];
+        let (code, _, stderr) = run(&["state", "copy", &flags[0], &flags[1]], &[]).await;
+        assert_eq!(code, 0, "{stderr}");
+        goes_on(&schema, &url).await;
+    };
+    join_all(schemas().into_iter().map(goes_on_in_a_copy)).await;
 }
 
 async fn goes_on(schema: &str, state_url: &str) {
