@@ -24,12 +24,18 @@ struct Scene {
 }
 
 impl Scene {
-    /// With workflows of these ids, which the servers know.
+    /// With workflows of these ids in a world that changes only on command.
     async fn of(workflows: &[&str]) -> Self {
         let api = Api::start().await;
         for id in workflows {
             api.add_workflow(id);
         }
+        Self::start(api).await
+    }
+
+    /// With servers that know the workflows of this API.
+    async fn start(api: Api) -> Self {
+        let workflows = api.simulator().world(|world| world.workflows.len());
         let address = free_address().to_string();
         let flags = [
             format!("--web.external-url=http://{address}"),
@@ -45,8 +51,7 @@ impl Scene {
         }
         servers.extend(Prometheus::start_newest_in(directory()).await);
         for server in &servers {
-            let known =
-                format!("count(workflow:cortex_workflow_info:current) == {}", workflows.len());
+            let known = format!("count(workflow:cortex_workflow_info:current) == {workflows}");
             server.wait_for(&known).await;
         }
         Self { api, servers, _exporter: exporter }
@@ -163,5 +168,33 @@ async fn the_alert_about_a_bad_version_says_what_got_worse_and_a_rollback_resolv
         server.wait_until_resolved(&alert).await;
         // Because it has no more runs; its failures are not over for long enough.
         server.wait_for(&format!("{} > 11.5", failed(2))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_version_that_the_simulator_deploys_on_command_is_found_and_rolled_back() {
+    // It has a run every few seconds, and none of them is replayed.
+    let name = "Enrich lead";
+    let scene = Scene::start(Api::busy().await).await;
+    let simulator = scene.api.simulator();
+    let bad = simulator.deploy(name, 1.0).expect("there is such a workflow");
+    let label = bad.to_string();
+    let alert =
+        [("alertname", "CortexWorkflowVersionRegression"), ("workflow", name), ("version", &label)];
+    let says = Regex::new(&format!(
+        "of the runs of version {bad} of {name} .* What got worse most is step merge with an error of \
+         class none\\. The last failed run: "
+    ));
+    let says = says.expect("it is well-formed");
+    for server in &scene.servers {
+        let text = server.wait_for_alert(&alert, &says).await;
+        let (status, location) = follow(&text).await;
+        let (_, id) = location.rsplit_once('/').expect("it leads to a run");
+        let run = simulator.world(|world| world.run(id).cloned()).expect("the run is there");
+        assert_eq!((status, run.version, run.status), (302, Some(bad), Status::Failed));
+    }
+    assert!(simulator.roll_back(name).is_some_and(|good| good < bad));
+    for server in &scene.servers {
+        server.wait_until_resolved(&alert).await;
     }
 }
