@@ -67,7 +67,7 @@
 //!   increase by its whole value. After a failed commit the state is loaded again.
 //! - **One leads, others stand by.** The lock on the connection that writes decides who may write; a
 //!   time limit that ends earlier at the leader than at the server decides who may publish
-//!   (`ledger/leadership.rs`).
+//!   (`ledger/leadership.rs`, `ledger/succession.rs`).
 //! - **A base is scraped before what was added to it.** Prometheus takes the first sample of a series
 //!   as its base, so what a new or restored series gains is held until that base was in a received
 //!   scrape. A connection has received a scrape when it sends its next request. The ledger records

@@ -4,7 +4,7 @@
 //! A run's way: [`Ledger::record_runs`] → `observe`, which asks `identity` whether the run is new,
 //! `increments` what it adds, `budget` whether that has room and `hold` when it may be shown →
 //! `writer`, which writes the changes to the `store` and publishes the state, while this process
-//! has the `leadership`.
+//! has the `leadership`. `succession` is how it gets and loses that.
 
 mod budget;
 mod changes;
@@ -25,6 +25,7 @@ mod run_log;
 mod series;
 mod state;
 mod store;
+mod succession;
 #[cfg(test)]
 mod tests;
 mod versions;
