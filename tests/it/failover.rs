@@ -3,6 +3,7 @@
 mod times;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::SeqCst},
@@ -17,7 +18,10 @@ use tokio::task::JoinHandle;
 use crate::{
     increase::growth,
     links::lead,
-    support::{Api, Postgres, Process, Prometheus, Proxy, Samples, get, scrape, wait_until},
+    support::{
+        Api, Postgres, Process, Prometheus, Proxy, Samples, documents::document, get, scrape,
+        wait_until,
+    },
 };
 
 const RUNS: &str = "cortex_workflow_runs_total";
@@ -48,8 +52,12 @@ impl World {
     }
 
     async fn exporter_at(&self, state_url: &str) -> Exporter {
+        self.exporter_on("127.0.0.1:0", state_url).await
+    }
+
+    async fn exporter_on(&self, address: &str, state_url: &str) -> Exporter {
         let flags = ["--links.run-url=https://cortex.test/{workflow_id}?run={run_id}"];
-        let mut process = Process::serve(&self.api, state_url, &flags);
+        let mut process = Process::serve_on(address, &self.api, state_url, &flags);
         let base = process.ready_url().await;
         Exporter { process, base }
     }
@@ -199,6 +207,47 @@ async fn the_other_takes_over_from_one_that_ends_or_is_killed_and_prometheus_see
     assert!(samples.is_sorted_by_key(|((_, value), _)| *value), "steps back: {samples:?}");
     let changes = samples.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
     assert_eq!(changes, 2, "two show workflows at once: {samples:?}");
+}
+
+/// What a scrape configuration for a pair has more than another one, as it is shipped.
+fn series_of_the_leader() -> String {
+    let config = document("deploy/compose.pair.prometheus.yml");
+    let (_, relabelling) = config.split_once("metric_relabel_configs:").expect("it relabels");
+    // Two spaces less, as the other lines of this job have.
+    format!("  metric_relabel_configs:{}\n", relabelling.trim_end().replace("\n  ", "\n"))
+}
+
+#[tokio::test]
+async fn one_that_leads_again_goes_on_where_the_other_ended_in_the_same_series() {
+    let mut world = World::new().await;
+    let [mut first, mut second] = world.pair().await;
+    let targets = [first.base.clone(), second.base.clone()];
+    let prometheus = Prometheus::start_for(&targets, &series_of_the_leader()).await;
+    prometheus.wait_for(&format!("sum({RUNS}) == 0")).await;
+    world.fails(&first).await;
+    prometheus.wait_for(&format!("sum({RUNS}) == 1")).await;
+
+    first.process.terminate();
+    assert_eq!(first.process.exit_code().await, 0, "{}", first.process.log());
+    for failed in 2..=3 {
+        world.fails(&second).await;
+        prometheus.wait_for(&format!("sum({RUNS}) == {failed}")).await;
+    }
+    let address = first.base.trim_start_matches("http://");
+    let first = world.exporter_on(address, &world.server.url("public")).await;
+    first.stands_by().await;
+    second.process.terminate();
+    assert_eq!(second.process.exit_code().await, 0, "{}", second.process.log());
+    world.fails(&first).await;
+    prometheus.wait_for(&format!("sum({RUNS}) == 4")).await;
+
+    let history = prometheus.samples(&format!("{RUNS}{{status=\"FAILED\"}}"), None).await;
+    assert!(history.keys().all(|series| series.labels["instance"] == "leader"), "{history:?}");
+    let grown: f64 = history.values().map(|samples| growth(samples)).sum();
+    assert_eq!(grown, 4.0, "{history:?}");
+    let leaders = prometheus.samples(LEADER, None).await;
+    let instances = leaders.keys().map(|series| format!("http://{}", series.labels["instance"]));
+    assert_eq!(instances.collect::<BTreeSet<_>>(), BTreeSet::from(targets));
 }
 
 #[tokio::test]

@@ -135,7 +135,7 @@ fn assert_reachable(all: &Value, prometheus: &Value, count: usize) {
 }
 
 #[test]
-fn its_prometheus_differs_from_the_one_that_is_shipped_in_names_only() {
+fn its_prometheus_differs_from_the_one_that_is_shipped_in_names_and_as_documented_for_a_pair() {
     let shipped = read("deploy/prometheus/prometheus.yml")
         .replace("localhost:9093", "alertmanager:9093")
         .replace("localhost:10058", "exporter:10058");
@@ -144,6 +144,12 @@ fn its_prometheus_differs_from_the_one_that_is_shipped_in_names_only() {
     let mut pair = shipped;
     let targets = &mut pair["scrape_configs"][0]["static_configs"][0]["targets"];
     *targets = serde_json::json!(["exporter:10058", "exporter-2:10058"]);
+    let document = read("deploy/README.md");
+    let mut examples = document.split("```").filter_map(|part| part.strip_prefix("yaml\n"));
+    let example = examples.find(|it| it.contains("relabel_configs")).expect("it is documented");
+    let example: Value = serde_saphyr::from_str(example).expect("it is YAML");
+    let relabelling = &example["scrape_configs"][0]["metric_relabel_configs"];
+    pair["scrape_configs"][0]["metric_relabel_configs"] = relabelling.clone();
     assert_eq!(yaml(PROMETHEUS_OF_PAIR), pair);
 }
 

@@ -270,6 +270,26 @@ fn its_parts_find_each_other() {
     assert_eq!(elsewhere, None, "kubectl would put it elsewhere than Helm");
 }
 
+#[test]
+fn series_of_the_leader_go_on_in_any_pod() {
+    let scraping = yaml("deploy/compose.pair.prometheus.yml");
+    let rule = &scraping["scrape_configs"][0]["metric_relabel_configs"][0];
+    let expected = ["instance", "pod"].map(|label| {
+        json!({
+            "sourceLabels": rule["source_labels"],
+            "regex": rule["regex"],
+            "targetLabel": label,
+            "replacement": rule["replacement"],
+        })
+    });
+    let resources = rendered(&on_postgresql());
+    let endpoint = &the("ServiceMonitor", &resources)["spec"]["endpoints"][0];
+    assert_eq!(endpoint["metricRelabelings"], json!(expected));
+    let resources = rendered(&everything());
+    let endpoint = &the("PodMonitor", &resources)["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["metricRelabelings"], Value::Null, "only one can ever lead");
+}
+
 /// What the exporter says to the pod of a release, with what is mounted there in a directory here.
 async fn check_config(values: &Value, url: Option<&str>) -> (i32, String) {
     let resources = rendered(values);

@@ -91,6 +91,16 @@ podAntiAffinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- end }}
+  {{- if and .Values.postgresql.existingSecret (not .monitor.metricRelabelings) }}
+  # What only the leader shows continues at the next leader, in the same series.
+  metricRelabelings:
+    {{- range list "instance" "pod" }}
+    - sourceLabels: [__name__, workflow_id]
+      regex: cortex_workflow_exporter_(up|last_success_timestamp_seconds|external_url_info);|.+;.+
+      targetLabel: {{ . }}
+      replacement: leader
+    {{- end }}
+  {{- end }}
 {{- end }}
 
 {{- /* What the schema cannot see: values that contradict each other. All of it at once. */}}
