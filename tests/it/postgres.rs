@@ -98,6 +98,7 @@ async fn a_ledger_that_moves_to_postgres_goes_on_with_what_was_counted() {
     let (code, stdout, stderr) = run(&["state", "copy", &from, &to], &[]).await;
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("workflow: 1 rows") && stdout.contains("Copied."), "{stdout}");
+    assert_eq!(stdout.matches("series: ").count(), 1, "{stdout}");
     let mut exporter = place.serve();
     let base = exporter.ready_url().await;
     exporter.shows_failures(&base, 2.0).await;

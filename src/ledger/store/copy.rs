@@ -143,8 +143,8 @@ pub(super) async fn copy_rows(
         if is_empty { Ok(transaction) } else { Err(Problem::Occupied) }
     };
     let mut transaction = target.run(begin).await?;
-    for part in &PARTS {
-        let Part { table, condition, columns } = part;
+    let mut copied = 0;
+    for (at, Part { table, condition, columns }) in PARTS.iter().enumerate() {
         let names: Vec<_> = columns.iter().map(|column| column.name()).collect();
         let names = names.join(", ");
         let sql = format!("SELECT {names} FROM {table} WHERE {condition}");
@@ -160,7 +160,6 @@ pub(super) async fn copy_rows(
             let insert = bound.map_err(|error| Problem::InvalidRow(format!("{table}: {error}")))?;
             Ok(Some((insert, rows.len() as u64)))
         };
-        let mut copied = 0;
         while let Some((insert, rows)) = source.run(next_insert()).await? {
             target.run(async { Ok(insert.execute(&mut *transaction).await?) }).await?;
             let before = copied;
@@ -169,7 +168,9 @@ pub(super) async fn copy_rows(
                 report(table, copied);
             }
         }
-        report(table, copied);
+        if PARTS.get(at + 1).is_none_or(|next| next.table != *table) {
+            report(table, std::mem::take(&mut copied));
+        }
     }
     target.run(async { Ok(transaction.commit().await?) }).await
 }

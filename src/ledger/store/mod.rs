@@ -207,7 +207,9 @@ pub async fn copy(
     let (reader, writer) = ((&source.location, reader), (&target.location, writer));
     copy::copy_rows(reader, writer, &mut report).await?;
     target.close().await?;
-    source.close().await
+    // A server may have ended a session that was idle while the other ledger was written.
+    let _ = source.close().await;
+    Ok(())
 }
 
 fn connected(connection: &mut Option<AnyConnection>) -> Result<&mut AnyConnection, Problem> {
