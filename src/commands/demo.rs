@@ -74,7 +74,7 @@ Look at:
   {url}/workflows/{id}/last-failed-run
       the run of \"{name}\" that failed last; alerts lead there
 
-Three metrics lead from a failure to its cause:
+Three metrics lead from a failure to its cause, counted from now on:
   # How many runs failed?
   curl -s {url}{path} | grep '^cortex_workflow_runs_total.*{name}.*FAILED'
   # In which step, with what class of error?
