@@ -144,9 +144,10 @@ async fn the_alert_about_a_bad_version_says_what_got_worse_and_a_rollback_resolv
         ("workflow_id", id),
         ("version", "2"),
     ];
+    // Of version 1 a tenth failed, a little less as long as its runs were counted one by one.
     let says = Regex::new(concat!(
         r"^60% of the runs of version 2 of Workflow work one \(work one\) failed within the last ",
-        r"hour, of about 20\. By version 1, 10% would be normal\. It was made [0-9.ms ]+ ago\. ",
+        r"hour, of about 20\. By version 1, (?:10|9\.[0-9]+)% would be normal\. It was made [0-9.ms ]+ ago\. ",
         r"What got worse most is step answer with an error of class code\. The last failed run: ",
     ));
     let says = says.expect("it is well-formed");
