@@ -4,6 +4,7 @@ on_each_database! {
     other_apps_come_and_go_and_nothing_that_is_shown_steps_back
     what_is_said_of_an_app_that_is_no_longer_read_changes_nothing
     other_buckets_start_their_histograms_anew_and_nothing_else
+    what_another_filter_leaves_out_ends_at_once_and_comes_back_with_its_numbers
 }
 
 fn second() -> AppId {
@@ -56,6 +57,24 @@ async fn what_is_said_of_an_app_that_is_no_longer_read_changes_nothing(place: Pl
     // When it is read after all, that is its first time.
     reconfigure(&book, |settings| settings.apps.push(all_of(second()))).await;
     assert!(!book.ledger.state().apps.contains_key(&second()));
+}
+
+async fn what_another_filter_leaves_out_ends_at_once_and_comes_back_with_its_numbers(place: Place) {
+    let mut book = Book::met(&place, &[]).await;
+    book.read(&[fresh("r1", "FAILED", MINUTE)]).await;
+    let published = |book: &Book| book.ledger.state().published().count();
+    let exclude = vec!["^w$".parse().expect("valid")];
+    let without = WorkflowFilter { exclude, ..WorkflowFilter::default() };
+    reconfigure(&book, |settings| settings.apps = vec![(app(), without)]).await;
+    assert_eq!(published(&book), 0, "before any list was read");
+    reconfigure(&book, |_| ()).await;
+    assert_eq!(published(&book), 0, "a list shows what else it has become");
+    book.now_ms += MINUTE;
+    book.list(&[workflow("w")]).await;
+    book.read(&[fresh("r2", "FAILED", 90 * SECOND), fresh("r1", "FAILED", MINUTE)]).await;
+    assert_eq!(book.counted("FAILED"), 1.0, "what ended meanwhile is history");
+    book.read(&[fresh("r3", "FAILED", 3 * MINUTE), fresh("r2", "FAILED", 90 * SECOND)]).await;
+    assert_eq!(book.counted("FAILED"), 2.0);
 }
 
 async fn other_buckets_start_their_histograms_anew_and_nothing_else(place: Place) {
