@@ -165,7 +165,7 @@ async fn sample(core: &Core, listed: &[ListedApp<'_>], findings: &mut Findings) 
     (runs > 0).then(|| bytes as f64 / runs as f64)
 }
 
-/// The tables, and what is to be said about them.
+/// What would be exported, and what that costs.
 fn report(
     config: &Config,
     core: &Core,
@@ -173,6 +173,36 @@ fn report(
     run_bytes: Option<f64>,
     findings: &mut Findings,
 ) -> String {
+    let (mut text, workload) = tables(core, apps_listed, findings);
+    let estimate = estimate(&workload, &config.poll, config.rate_limit);
+    text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
+    advise_shards(config, &workload, findings);
+    let lists = apps_listed.iter().map(|one| one.list_bytes).sum::<usize>() as f64;
+    let page = config.apps.iter().map(|app| app.cortex.page_size).max().unwrap_or(1);
+    let sizes = Sizes { lists, run: run_bytes.unwrap_or(0.0), page };
+    let megabytes = (estimate.bytes_a_day(&workload, &sizes) / 1e6).ceil();
+    _ = match run_bytes {
+        Some(run) => writeln!(
+            text,
+            "Megabytes: {megabytes} a day at {:.1} KB a run, less where the API has ETags",
+            run / 1e3
+        ),
+        None => writeln!(text, "Megabytes: {megabytes} a day for the lists; no run was read"),
+    };
+    _ = writeln!(
+        text,
+        "Series: {} before any run is read; each new status, origin and step adds more",
+        core.exposition.series()
+    );
+    text
+}
+
+/// The workflows and the apps, and how much there is to poll.
+fn tables(
+    core: &Core,
+    apps_listed: &[ListedApp<'_>],
+    findings: &mut Findings,
+) -> (String, Workload) {
     let mut workflows = TextTable::new(["APP", "WORKFLOW", "NAME", "RUNS", "EXPORTED"]);
     let mut apps = TextTable::new(["APP", "WORKFLOWS", "EXPORTED", "CLOCK SKEW"]);
     let mut workload = Workload::default();
@@ -211,27 +241,7 @@ fn report(
         _ = writeln!(text, "… and {left_out} more");
     }
     _ = writeln!(text, "\n{apps}");
-    let estimate = estimate(&workload, &config.poll, config.rate_limit);
-    text += &expectation(&estimate, &config.poll, config.rate_limit, findings);
-    advise_shards(config, &workload, findings);
-    let lists = apps_listed.iter().map(|one| one.list_bytes).sum::<usize>() as f64;
-    let page = config.apps.iter().map(|app| app.cortex.page_size).max().unwrap_or(1);
-    let sizes = Sizes { lists, run: run_bytes.unwrap_or(0.0), page };
-    let megabytes = (estimate.bytes_a_day(&workload, &sizes) / 1e6).ceil();
-    _ = match run_bytes {
-        Some(run) => writeln!(
-            text,
-            "Megabytes: {megabytes} a day at {:.1} KB a run, less where the API has ETags",
-            run / 1e3
-        ),
-        None => writeln!(text, "Megabytes: {megabytes} a day for the lists; no run was read"),
-    };
-    _ = writeln!(
-        text,
-        "Series: {} before any run is read; each new status, origin and step adds more",
-        core.exposition.series()
-    );
-    text
+    (text, workload)
 }
 
 /// The workflows of an app that would be exported, and whether each has series of its own.
