@@ -186,13 +186,20 @@ async fn copies_of_the_ledgers_let_shards_divide_without_losing_a_run() {
     let mut world = World::new().await;
     let addresses = [(); 4].map(|()| free_address().to_string());
     let prometheus = Prometheus::start_for(&addresses, "").await;
+    // Each exporter waits for what Prometheus has seen only once it has scraped it regularly.
+    let scrapes = |address| format!("sum_over_time(up{{instance=\"{address}\"}}[1h])");
+    let begin = async |world: &World, (number, of): (usize, usize)| {
+        let address = &addresses[number - 1];
+        let before = prometheus.wait_for(&scrapes(address)).await;
+        let shard = world.shard_on(address, number, of).await;
+        prometheus.wait_for(&format!("{} >= {before} + 3", scrapes(address))).await;
+        shard
+    };
     let start = async |world: &World, of: usize| {
-        let numbers = (1..=of).zip(&addresses);
-        join_all(numbers.map(|(number, address)| world.shard_on(address, number, of))).await
+        join_all((1..=of).map(|number| begin(world, (number, of)))).await
     };
     let mut two = start(&world, 2).await;
     let before = owners(&look(&two).await);
-    prometheus.wait_for(&format!("count(count_over_time({RUNS}[1h]) >= 2) >= {WORKFLOWS}")).await;
     world.fails();
     world.agrees(&two).await;
     world.fails();
