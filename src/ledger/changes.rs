@@ -62,15 +62,18 @@ impl Changes {
         }
     }
 
-    /// Shows what was held for versions up to the confirmed one.
+    /// Shows what was held for versions up to the confirmed one; not of workflows that are not
+    /// published, whose base nobody has scraped.
     pub(super) fn release(&mut self, confirmed: u64) {
         for (app, app_state) in &mut self.state.apps {
-            for (id, workflow) in &mut app_state.workflows {
-                if workflow.pending.releases(confirmed) {
-                    let changed = Arc::make_mut(workflow).release(confirmed).into_iter();
-                    let place = (app.clone(), id.clone());
-                    self.rows.series.extend(changed.map(|key| (place.clone(), key)));
-                }
+            let releasing =
+                app_state.published().filter(|(_, workflow)| workflow.pending.releases(confirmed));
+            let releasing: Vec<_> = releasing.map(|(id, _)| id.clone()).collect();
+            for id in releasing {
+                let Some(workflow) = app_state.workflows.get_mut(&id) else { continue };
+                let changed = Arc::make_mut(workflow).release(confirmed).into_iter();
+                let place = (app.clone(), id);
+                self.rows.series.extend(changed.map(|key| (place.clone(), key)));
             }
         }
     }

@@ -254,8 +254,7 @@ impl State {
 
     /// Whether something is held that this version releases.
     pub(super) fn releases(&self, confirmed: u64) -> bool {
-        let mut workflows = self.apps.values().flat_map(|app| app.workflows.values());
-        workflows.any(|workflow| workflow.pending.releases(confirmed))
+        self.published().any(|workflow| workflow.pending.releases(confirmed))
     }
 
     /// Takes over from the state before what need not survive a restart, and so may not be in the

@@ -487,6 +487,7 @@ on_each_database! {
     a_sum_that_is_not_finite_starts_anew_and_nothing_else_does
     what_one_run_moves_is_shown_together_once_all_of_its_series_were_scraped
     a_run_that_is_not_held_passes_one_that_is
+    nothing_is_released_of_a_workflow_that_is_not_published
     what_series_that_were_scraped_gain_is_shown_by_the_next_scrape
     what_nobody_scraped_is_no_base_after_a_restart
     what_nobody_scrapes_does_not_pile_up

@@ -137,6 +137,19 @@ pub(super) async fn an_old_scrape_releases_nothing_that_is_younger(place: Place)
     assert_eq!(book.shown_failures(), (0.0, 0.0));
 }
 
+pub(super) async fn nothing_is_released_of_a_workflow_that_is_not_published(place: Place) {
+    let mut book = holding(&place.url().await).await;
+    book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+    book.now_ms += 120 * MINUTE;
+    book.list(&[]).await;
+    book.scraped().await;
+    assert_eq!(book.ledger.state().published().count(), 0);
+    book.list(&[workflow("w")]).await;
+    assert_eq!((book.counted("FAILED"), book.shown_failures()), (1.0, (0.0, 0.0)));
+    book.scraped().await;
+    assert_eq!(book.shown_failures(), (1.0, 1.0));
+}
+
 pub(super) async fn a_scrape_that_releases_nothing_waits_for_no_writer(place: Place) {
     let book = holding(&place.url().await).await;
     let _busy = book.ledger.writer.lock().await;
