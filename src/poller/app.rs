@@ -101,7 +101,7 @@ impl Poller {
     }
 
     /// This process polls now: everything is to be read.
-    pub(super) fn start_anew(&self) {
+    pub fn start_anew(&self) {
         self.metrics.init_series(self.app_id());
         *self.progress.lock() = Progress::new(&self.reader.settings, &*self.reader.clock);
         let runs_read = Arc::clone(&self.status.borrow().runs_read);

@@ -10,6 +10,12 @@
 //! scraped, and in the end each server's `increase()` is what was counted, although it misses scrapes,
 //! and although queries don't look back over the time in which the exporter was away.
 //!
+//! In the stories of `pair`, two exporters share one ledger. Either ends, dies, pauses amid a cycle and
+//! goes on with it, loses its session, or has its clock set, and the database goes away. Then the same
+//! holds over both: a counter never goes back from one leader to the next, and the `increase()` of both
+//! together is what was counted. Both never show workflows at once; only where an exporter starts just
+//! when another one lost its session, that one does so until it beats.
+//!
 //! A list doesn't show everything, so the stories leave out what no exporter can count:
 //! - a run that was deleted before a complete cycle saw its end; where pages are too small to overlap, or
 //!   of the server's own size, a cycle in which runs moved from one to another may not have seen it;
@@ -20,7 +26,8 @@
 //!   was open then, before the lists of open runs were read: it can stand behind history. How long a
 //!   run from before the cold start waited may be missing for the same reason;
 //! - `consecutive_failures` as far as history makes it: the first reading doesn't read all of it;
-//! - a `Date` that isn't the clock of the API's timestamps, or none while the local clock is wrong;
+//! - a `Date` that isn't the clock of the API's timestamps, or none while the local clock is wrong; a
+//!   local clock that is set before a complete cycle;
 //! - a 404 for what is there: the cycle counts as incomplete;
 //! - what an `ETag` hides that stays the same although its answer has changed, for an hour;
 //! - where all timestamps are bare dates, replays, durations and what depends on the order of a day's
@@ -28,11 +35,15 @@
 //! - where the server ignores `page`, all but that nothing is counted that did not happen; and even
 //!   that, if all timestamps are bare dates. No cycle sees all runs there, so none is replayed: that it
 //!   waited for nothing could not be known;
-//! - a server that missed what the exporter showed last before it was away for long, or before it met
-//!   a workflow's new name: that server's base is then what the exporter showed, not what it saw.
+//! - a server that missed what the exporter showed last before it was away for long, before another
+//!   exporter led, or before it met a workflow's new name: that server's base is then what the exporter
+//!   showed, not what it saw;
+//! - an exporter that leads again at the same address within the range of a query: that counts what the
+//!   other one counted meanwhile twice.
 
 mod exporter;
 mod found;
+mod pair;
 mod script;
 mod server;
 mod truth;
@@ -53,6 +64,7 @@ use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use exporter::{Exporter, Hand, Named, Place, Scrape, is_counter};
+use pair::Database;
 use script::{Character, Conditions, Event, Happening, Trouble};
 use server::Server;
 use truth::{Counts, Known, Truth};
@@ -76,8 +88,11 @@ struct Story {
     conditions: Conditions,
     simulator: Simulator,
     truth: Arc<Mutex<Truth>>,
-    place: Place,
-    exporter: Option<Exporter>,
+    /// Where each exporter is, and what runs there.
+    places: Vec<Place>,
+    exporters: Vec<Option<Exporter>>,
+    /// The place of the exporter that led last.
+    led: usize,
     servers: Vec<Server>,
     /// Whether the next cycle meets a new name.
     renamed: bool,
@@ -87,6 +102,8 @@ struct Story {
     complete: bool,
     /// The counters as published last.
     published: BTreeMap<Named, f64>,
+    /// The ledger's database, if two exporters share it.
+    database: Option<Database>,
     _directory: TempDir,
     _stop: DropGuard,
 }
@@ -108,13 +125,26 @@ impl Story {
         let shared = std::path::Path::new("/dev/shm");
         let temporary = if shared.is_dir() { shared.into() } else { std::env::temp_dir() };
         let directory = tempfile::tempdir_in(temporary).expect("a directory");
-        let place = Place {
+        let database = if conditions.pair { Some(Database::new().await) } else { None };
+        let place = |ledger, wrong_by_ms, lease: &Hand| Place {
             api,
-            ledger: directory.path().join("ledger.db"),
+            ledger,
             page_size: conditions.page_size,
-            clock: clock.wrong_by(conditions.wrong_by_ms),
+            clock: clock.wrong_by(wrong_by_ms),
+            lease: lease.clone(),
             hold: conditions.servers > 0,
             sweep: if conditions.hints { SWEEP } else { INTERVAL },
+        };
+        let lease = Hand::new(0);
+        let wrong_by_ms = conditions.wrong_by_ms;
+        let places = if let Some(database) = &database {
+            vec![
+                place(database.url(0), wrong_by_ms, &lease),
+                place(database.url(1), wrong_by_ms, &lease),
+            ]
+        } else {
+            let file = directory.path().join("ledger.db");
+            vec![place(format!("sqlite:{}", file.display()), wrong_by_ms, &lease)]
         };
         let mut truth = Truth::new(clock);
         truth.bare_dates = conditions.bare_dates;
@@ -137,18 +167,23 @@ impl Story {
                 truth.workflows[usize::from(at)].failures = (!conditions.bare_dates).then_some(0);
             }
         });
-        let exporter = Some(Exporter::start(&place).await);
+        let mut exporters = Vec::new();
+        for place in &places {
+            exporters.push(Some(Exporter::start(place).await));
+        }
         let mut story = Self {
             conditions: conditions.clone(),
             simulator,
             truth: Arc::new(Mutex::new(truth)),
-            place,
-            exporter,
+            places,
+            exporters,
+            led: 0,
             servers: (0..conditions.servers).map(|_| Server::default()).collect(),
             renamed: false,
             floor: Counts::new(),
             complete: false,
             published: BTreeMap::new(),
+            database,
             _directory: directory,
             _stop: stop.drop_guard(),
         };
@@ -165,7 +200,7 @@ impl Story {
     /// After how long everything has been looked at, where not every cycle does so: where workflows
     /// that seem unchanged are left to their sweeps, and where tags hide what has changed.
     fn looked_at_after(&self) -> Option<Duration> {
-        let swept = self.place.sweep > INTERVAL;
+        let swept = self.places[0].sweep > INTERVAL;
         if self.conditions.frozen_etags { Some(DEEP) } else { swept.then_some(SWEEP) }
     }
 
@@ -175,11 +210,13 @@ impl Story {
         !ignore_take && page_size.min(max_take) >= MIN_OVERLAPPING
     }
 
+    /// The exporter that led last.
     fn exporter(&self) -> &Exporter {
-        self.exporter.as_ref().expect("it is running")
+        self.exporters[self.led].as_ref().expect("it is running")
     }
 
     async fn play(&mut self, event: &Event) {
+        self.second(self.led).await;
         match event {
             Event::Happening(happening) => {
                 self.renamed |= matches!(happening, Happening::Rename { .. });
@@ -192,8 +229,9 @@ impl Story {
             Event::Scrape { aborted } => self.scrape(*aborted).await,
             Event::Restart => self.restart().await,
             Event::Death { requests, moments, meanwhile } => {
-                self.death(u64::from(*requests), *moments, meanwhile).await;
+                self.death(*requests, *moments, meanwhile).await;
             }
+            Event::Incident(incident) => self.incident(incident).await,
         }
     }
 
@@ -204,7 +242,8 @@ impl Story {
             // Times are known to the second only, and no better than the two clocks agree; so nothing
             // happens in the second of the cold start, nor where the local clock still shows the
             // time after it.
-            let behind_ms = (-self.conditions.wrong_by_ms).max(0);
+            let behind_ms = self.places.iter().map(|place| place.clock.behind_ms()).max();
+            let behind_ms = behind_ms.unwrap_or(0);
             truth.clock.forward(2_000 + behind_ms);
             truth.forget_counts();
         }
@@ -271,16 +310,40 @@ impl Story {
         self.check(calm);
     }
 
+    /// The exporter that leads dies, and starts again at once.
     async fn restart(&mut self) {
-        if let Some(exporter) = self.exporter.take() {
-            exporter.die(&self.place.ledger).await;
-        }
-        let for_long = self.servers.len() == 1;
-        for server in &mut self.servers {
-            server.lost(for_long);
-        }
-        self.exporter = Some(Exporter::start(&self.place).await);
+        let at = self.led;
+        self.stop(at, false).await;
+        self.start(at).await;
+        self.series_begin_anew();
         self.check(false);
+    }
+
+    /// An exporter ends.
+    async fn stop(&mut self, at: usize, in_order: bool) {
+        if let Some(exporter) = self.exporters[at].take() {
+            if in_order {
+                exporter.end().await;
+            } else {
+                exporter.die(&self.places[at]).await;
+            }
+        }
+        for server in &mut self.servers {
+            server.disconnected(at);
+        }
+    }
+
+    /// An exporter starts.
+    async fn start(&mut self, at: usize) {
+        self.exporters[at] = Some(Exporter::start(&self.places[at]).await);
+    }
+
+    /// What is published from now on are other series, or it was away for long. Of two servers, the
+    /// second may not have seen what the first was shown last.
+    fn series_begin_anew(&mut self) {
+        if let [server] = &mut self.servers[..] {
+            server.begins_anew();
+        }
     }
 
     /// Under a new name, a workflow's series begin at 0 with what was not shown yet, so nobody must
@@ -297,12 +360,15 @@ impl Story {
     /// All servers scrape, one after the other; the first of them may fail. Of two, only one that is
     /// known to come again is waited for.
     async fn scrape(&mut self, aborted: bool) {
-        let exporter = self.exporter.as_mut().expect("it is running");
         let alone = self.servers.len() == 1;
         let mut fails = aborted;
         for server in &mut self.servers {
-            let fails = std::mem::take(&mut fails) && (alone || server.is_regular());
-            server.scrape(exporter, fails).await;
+            let fails = std::mem::take(&mut fails) && (alone || server.is_regular(self.led));
+            for (at, exporter) in self.exporters.iter().enumerate() {
+                if let Some(exporter) = exporter {
+                    server.scrape(at, exporter, fails && exporter.leads()).await;
+                }
+            }
         }
         self.check(false);
     }
@@ -333,31 +399,40 @@ impl Story {
         check_floor(&truth, &scrape, &self.floor);
     }
 
-    async fn death(&mut self, requests: u64, moments: u8, meanwhile: &[Vec<Happening>]) {
+    async fn death(&mut self, requests: u8, moments: u8, meanwhile: &[Vec<Happening>]) {
         self.catch_up().await;
         self.begin(meanwhile);
-        let until = self.simulator.request_counts().total + requests;
+        let soon = self.soon(requests, moments);
+        tokio::select! {
+            _ = self.exporter().poller.cycle() => {}
+            () = soon => {}
+        }
+        self.breaks_off();
+        // What was published last must survive.
+        self.look();
+        self.restart().await;
+    }
+
+    /// A cycle ends before its end.
+    fn breaks_off(&self) {
+        self.simulator.world(|world| world.after_page = None);
+        if !self.complete {
+            self.truth().clock.forward(2_000);
+        }
+    }
+
+    /// Returns soon after the API has seen this number of requests from now on.
+    fn soon(&self, requests: u8, moments: u8) -> impl Future<Output = ()> + use<> {
+        let until = self.simulator.request_counts().total + u64::from(requests);
         let simulator = self.simulator.clone();
-        let soon = async move {
-            let asked = async || simulator.request_counts().total;
-            while asked().await < until {
+        async move {
+            while simulator.request_counts().total < until {
                 tokio::task::yield_now().await;
             }
             for _ in 0..moments {
                 tokio::task::yield_now().await;
             }
-        };
-        tokio::select! {
-            _ = self.exporter().poller.cycle() => {}
-            () = soon => {}
         }
-        self.simulator.world(|world| world.after_page = None);
-        if !self.complete {
-            self.truth().clock.forward(2_000);
-        }
-        // What was published last must survive.
-        self.look();
-        self.restart().await;
     }
 
     /// Compares what is published with the truth. After a calm cycle they are the same.
@@ -390,12 +465,17 @@ impl Story {
     /// their workflow had.
     fn look(&mut self) -> Scrape {
         let mut scrape = self.exporter().look();
+        self.note(&scrape);
+        scrape.add_former_names(&self.published);
+        scrape
+    }
+
+    /// This was published.
+    fn note(&mut self, scrape: &Scrape) {
         for (named, value) in scrape.growing() {
             let before = self.published.insert(named.clone(), value).unwrap_or(0.0);
             assert!(value >= before, "{named:?} went from {before} back to {value}");
         }
-        scrape.add_former_names(&self.published);
-        scrape
     }
 }
 
@@ -508,20 +588,23 @@ fn play(conditions: &Conditions, script: &[Event]) {
         if !story.servers.is_empty() && !conditions.ignore_page {
             story.check_increases().await;
         }
+        if let Some(database) = story.database.take() {
+            database.drop().await;
+        }
     });
 }
 
 /// As many cases as a minute has room for, unless specified. What is found becomes a test in
 /// `found`, not a file of seeds.
-fn config() -> ProptestConfig {
+fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let specified = std::env::var_os("PROPTEST_CASES").is_some();
-    let cases = if specified { default.cases } else { 96 };
+    let cases = if specified { default.cases } else { cases };
     ProptestConfig { cases, failure_persistence: None, max_shrink_time: 120_000, ..default }
 }
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(config(96))]
 
     #[test]
     fn each_finished_attempt_is_counted_exactly_once(

@@ -1,9 +1,10 @@
 //! The exporter under test, as one process would run it, and what it publishes.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering::SeqCst},
@@ -21,30 +22,61 @@ use cortex_workflow_exporter::{
 };
 use prometheus::Registry;
 
-/// A clock that only moves on command, read with an error.
+/// A clock that only moves on command, read with an error that can change.
 #[derive(Clone)]
 pub(super) struct Hand {
     world_ms: Arc<AtomicI64>,
-    wrong_by_ms: i64,
+    wrong_by_ms: Arc<AtomicI64>,
 }
 
 impl Hand {
     pub(super) fn new(now_ms: i64) -> Self {
-        Self { world_ms: Arc::new(AtomicI64::new(now_ms)), wrong_by_ms: 0 }
+        Self { world_ms: Arc::new(AtomicI64::new(now_ms)), wrong_by_ms: Arc::default() }
     }
 
     pub(super) fn wrong_by(&self, wrong_by_ms: i64) -> Self {
-        Self { wrong_by_ms, ..self.clone() }
+        Self { wrong_by_ms: Arc::new(wrong_by_ms.into()), ..self.clone() }
     }
 
     pub(super) fn forward(&self, ms: i64) {
         self.world_ms.fetch_add(ms, SeqCst);
     }
+
+    /// How far it is behind.
+    pub(super) fn behind_ms(&self) -> i64 {
+        (-self.wrong_by_ms.load(SeqCst)).max(0)
+    }
+
+    /// Somebody sets it.
+    pub(super) fn set_wrong_by(&self, wrong_by_ms: i64) {
+        self.wrong_by_ms.store(wrong_by_ms, SeqCst);
+    }
 }
 
 impl Clock for Hand {
     fn now_ms(&self) -> i64 {
-        self.world_ms.load(SeqCst) + self.wrong_by_ms
+        self.world_ms.load(SeqCst) + self.wrong_by_ms.load(SeqCst)
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.world_ms.load(SeqCst)
+    }
+}
+
+/// The clock of a ledger. Its steady time is that of leading and standing by, which passes only while
+/// exporters beat, or are kept from it.
+struct LedgerClock {
+    hand: Hand,
+    lease: Hand,
+}
+
+impl Clock for LedgerClock {
+    fn now_ms(&self) -> i64 {
+        self.hand.now_ms()
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.lease.steady_ms()
     }
 }
 
@@ -52,9 +84,12 @@ impl Clock for Hand {
 #[derive(Clone)]
 pub(super) struct Place {
     pub(super) api: SocketAddr,
-    pub(super) ledger: PathBuf,
+    /// The `--state.url`.
+    pub(super) ledger: String,
     pub(super) page_size: u32,
     pub(super) clock: Hand,
+    /// Moves when time passes for who leads.
+    pub(super) lease: Hand,
     /// Whether what was counted is held until its base has been scraped.
     pub(super) hold: bool,
     /// Every workflow is read at least so often.
@@ -67,7 +102,7 @@ pub(super) struct Exporter {
     exposition: Arc<Exposition>,
     gate: Arc<ReleaseGate>,
     ledger: Ledger,
-    connections: u64,
+    connections: Cell<u64>,
 }
 
 /// So long that it never passes: all that is held is released by scrapes.
@@ -80,7 +115,7 @@ impl Exporter {
         let app_id = AppId::new("c").expect("a plain id");
         let settings = ledger::Settings {
             apps: vec![(app_id.clone(), WorkflowFilter::default())],
-            url: format!("sqlite:{}", place.ledger.display()),
+            url: place.ledger.clone(),
             retention: Some(Duration::from_secs(30 * 86_400)),
             lookback: Some(Duration::ZERO),
             buckets: Buckets::default(),
@@ -89,8 +124,9 @@ impl Exporter {
             log_runs: LoggedRuns::Off,
         };
         let metrics = LedgerMetrics::new(&registry).expect("a new registry");
-        let ledger =
-            Ledger::open(settings, metrics, gauges_of, Arc::clone(&clock)).await.expect("it opens");
+        let ledger_clock = LedgerClock { hand: place.clock.clone(), lease: place.lease.clone() };
+        let ledger = Ledger::open(settings, metrics, gauges_of, Arc::new(ledger_clock)).await;
+        let ledger = ledger.expect("it opens");
         let cortex = Cortex {
             api_url: format!("http://{}", place.api).parse().expect("a URL"),
             app_id: app_id.clone(),
@@ -122,17 +158,37 @@ impl Exporter {
         let exposition = Exposition::new(&ledger, registry, Arc::clone(&clock));
         let exposition = Arc::new(exposition);
         let gate = ReleaseGate::new(Arc::clone(&exposition), ledger.clone(), clock, HOLD);
-        Self { poller, exposition, gate: Arc::new(gate), ledger, connections: 0 }
+        Self { poller, exposition, gate: Arc::new(gate), ledger, connections: Cell::default() }
     }
 
     /// Ends it as a crash does. The database's own thread needs a moment to notice, and a new
     /// process would not find it still writing.
-    pub(super) async fn die(self, ledger: &Path) {
+    pub(super) async fn die(self, place: &Place) {
         drop(self);
-        let log = PathBuf::from(format!("{}-wal", ledger.display()));
-        while log.exists() {
+        let Some(file) = place.ledger.strip_prefix("sqlite:") else { return };
+        while Path::new(&format!("{file}-wal")).exists() {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
+    }
+
+    /// Ends it as a signal does.
+    pub(super) async fn end(self) {
+        self.ledger.close().await.expect("the server is there");
+    }
+
+    /// Proves that it leads, or looks whether it may. Where the database is out of reach, it
+    /// can't.
+    pub(super) async fn beat(&self) {
+        let _ = self.ledger.beat().await;
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        self.ledger.leadership().is_held()
+    }
+
+    /// Whether it shows anything of a workflow.
+    pub(super) fn shows_workflows(&self) -> bool {
+        self.exposition.text().contains("workflow_id=")
     }
 
     /// What is published at this moment, without any effect on what is held.
@@ -150,8 +206,7 @@ impl Exporter {
     /// Whether nothing is held.
     pub(super) fn shows_everything(&self) -> bool {
         let state = self.ledger.state();
-        let workflows = state.apps.values().flat_map(|app| app.workflows.values());
-        let mut series = workflows.flat_map(|workflow| workflow.series.values());
+        let mut series = state.published().flat_map(|workflow| workflow.series.values());
         series.all(|series| *series.shown() == series.value)
     }
 
@@ -160,9 +215,9 @@ impl Exporter {
     }
 
     /// The number of a new connection.
-    pub(super) fn next_connection(&mut self) -> u64 {
-        self.connections += 1;
-        self.connections
+    pub(super) fn next_connection(&self) -> u64 {
+        self.connections.update(|number| number + 1);
+        self.connections.get()
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
         Character, Conditions,
         Event::{self, Happening as Now},
         Happening::{self, Burst, Create, Delete, Finish, Pass, Replay, Start},
-        Trouble,
+        Incident, Trouble,
     },
 };
 
@@ -53,6 +53,7 @@ fn list(by: OrderBy, direction: Direction) -> Case {
         hints: false,
         servers: 0,
         wrong_by_ms: 0,
+        pair: false,
     };
     Case { conditions, script: Vec::new() }
 }
@@ -310,4 +311,16 @@ fn runs_that_push_the_first_one_from_page_to_page_do_not_end_the_reading() {
     let finished = |count| burst(Status::Completed, count);
     let joining = [vec![create(8)], vec![create(7)], vec![finished(9)]];
     list.cycle().then(finished(10)).cycle_while(joining).holds();
+}
+
+#[test]
+fn what_is_held_of_a_workflow_that_is_not_shown_after_a_step_of_the_clock_stays_held() {
+    let list = list(Created, NewestFirst).pages_of(1).with(|conditions| {
+        (conditions.servers, conditions.pair) = (1, true);
+    });
+    let clock = Incident::Clock { leader: true, wrong_by_ms: -10_000_000 };
+    let known = list.scrape().scrape().cycle().event(Event::Incident(clock));
+    let counted = known.then(burst(Status::Completed, 5));
+    let death = Event::Death { requests: 4, moments: 0, meanwhile: Vec::new() };
+    counted.event(death).scrape().scrape().holds();
 }

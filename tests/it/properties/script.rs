@@ -28,6 +28,8 @@ pub(super) struct Conditions {
     pub(super) servers: usize,
     /// How far the exporter's clock is ahead of the API's.
     pub(super) wrong_by_ms: i64,
+    /// Whether there are two exporters with one ledger.
+    pub(super) pair: bool,
 }
 
 /// How a workflow is, and how the API lists it.
@@ -84,6 +86,27 @@ pub(super) enum Event {
     Restart,
     /// A poll cycle, in which the process dies soon after the API has seen this number of requests.
     Death { requests: u8, moments: u8, meanwhile: Vec<Vec<Happening>> },
+    /// Something happens to one of two exporters, or to their database.
+    Incident(Incident),
+}
+
+/// Something that can change which of two exporters leads.
+#[derive(Clone, Debug)]
+pub(super) enum Incident {
+    /// The leader or the other exporter ends, in order or not, and starts again: at once, or when
+    /// another one leads.
+    End { leader: bool, in_order: bool, at_once: bool },
+    /// The leader begins a poll cycle, does nothing for some seconds soon after the API has seen this
+    /// number of requests, and goes on. The server may end its session.
+    Pause { requests: u8, moments: u8, meanwhile: Vec<Vec<Happening>>, seconds: u8, ended: bool },
+    /// The server ends their sessions. Then the leader or the other exporter is first to notice,
+    /// or the other one has ended and starts.
+    Sessions { of_leader: bool, of_other: bool, leader_first: bool, other_starts: bool },
+    /// The server can't be reached for some seconds. Then the leader or the other exporter is first
+    /// to notice that it can.
+    Outage { seconds: u8, leader_first: bool },
+    /// The wall clock of the leader or the other exporter is set.
+    Clock { leader: bool, wrong_by_ms: i64 },
 }
 
 /// The API answers a number of requests badly: for this page, if they are for a list.
@@ -102,17 +125,12 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
     let page_size =
         prop_oneof![4 => 1_u32..=12, 3 => 8_u32..=25, 2 => 25_u32..=99, 3 => Just(100_u32)];
     let max_take = prop_oneof![2 => 1_u32..=12, 6 => Just(100_u32)];
-    let wrong_by_ms = prop_oneof![
-        3 => Just(0),
-        1 => -5 * HOUR..5 * HOUR,
-        1 => -3_000..3_000_i64,
-    ];
     let quirk = || prop::bool::weighted(0.15);
     let rare = || prop::bool::weighted(0.05);
     let servers = prop_oneof![2 => Just(0_usize), 2 => Just(1), 1 => Just(2)];
     (
         (page_size, max_take, vec(character(), 1..=3), servers),
-        (quirk(), quirk(), quirk(), quirk(), wrong_by_ms),
+        (quirk(), quirk(), quirk(), quirk(), wrong_by_ms()),
         (rare(), rare(), any::<bool>(), any::<bool>(), quirk()),
     )
         .prop_map(|((page_size, max_take, workflows, servers), quirks, rare)| {
@@ -138,8 +156,22 @@ pub(super) fn conditions() -> impl Strategy<Value = Conditions> {
                 hints,
                 servers,
                 wrong_by_ms,
+                pair: false,
             }
         })
+}
+
+/// The same for two exporters.
+pub(super) fn conditions_of_a_pair() -> impl Strategy<Value = Conditions> {
+    conditions().prop_map(|conditions| Conditions { pair: true, ..conditions })
+}
+
+fn wrong_by_ms() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        3 => Just(0),
+        1 => -5 * HOUR..5 * HOUR,
+        1 => -3_000..3_000_i64,
+    ]
 }
 
 fn character() -> impl Strategy<Value = Character> {
@@ -260,12 +292,42 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(meanwhile, troubles)| Event::Cycle { meanwhile, troubles }),
         4 => prop::bool::weighted(0.2).prop_map(|aborted| Event::Scrape { aborted }),
         1 => Just(Event::Restart),
-        1 => (0_u8..25, any::<u8>(), meanwhile()).prop_map(|(requests, moments, meanwhile)| {
+        1 => moment().prop_map(|(requests, moments, meanwhile)| {
             Event::Death { requests, moments, meanwhile }
         }),
     ]
 }
 
+/// A moment of a cycle, and what happens in the cycle.
+fn moment() -> impl Strategy<Value = (u8, u8, Vec<Vec<Happening>>)> {
+    (0_u8..25, any::<u8>(), meanwhile())
+}
+
+fn incident() -> impl Strategy<Value = Incident> {
+    let flag = any::<bool>;
+    prop_oneof![
+        2 => (prop::bool::weighted(0.7), flag(), flag())
+            .prop_map(|(leader, in_order, at_once)| Incident::End { leader, in_order, at_once }),
+        3 => (moment(), prop_oneof![0_u8..5, 5_u8..40], flag()).prop_map(|(moment, seconds, ended)| {
+            let (requests, moments, meanwhile) = moment;
+            Incident::Pause { requests, moments, meanwhile, seconds, ended }
+        }),
+        2 => (flag(), flag(), flag(), flag()).prop_map(|flags| {
+            let (of_leader, of_other, leader_first, other_starts) = flags;
+            Incident::Sessions { of_leader, of_other, leader_first, other_starts }
+        }),
+        1 => (1_u8..40, flag())
+            .prop_map(|(seconds, leader_first)| Incident::Outage { seconds, leader_first }),
+        1 => (flag(), wrong_by_ms())
+            .prop_map(|(leader, wrong_by_ms)| Incident::Clock { leader, wrong_by_ms }),
+    ]
+}
+
 pub(super) fn script() -> impl Strategy<Value = Vec<Event>> {
     vec(event(), 1..30)
+}
+
+/// The same for two exporters.
+pub(super) fn script_of_a_pair() -> impl Strategy<Value = Vec<Event>> {
+    vec(prop_oneof![4 => event(), 1 => incident().prop_map(Event::Incident)], 1..30)
 }

@@ -1,13 +1,18 @@
 //! What a Prometheus server makes of the scrapes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::exporter::{self, Exporter, Named};
 
-/// A Prometheus server: what `increase()` over all of its scrapes would be.
+/// A Prometheus server: what `increase()` over all of its scrapes would be, summed over the
+/// exporters.
 #[derive(Default)]
 pub(super) struct Server {
-    connection: Option<Connection>,
+    /// To each exporter, by its place.
+    connections: BTreeMap<usize, Connection>,
     /// The last sample of each counter.
     last: BTreeMap<Named, f64>,
     increase: BTreeMap<Named, f64>,
@@ -23,24 +28,31 @@ struct Connection {
     version: u64,
 }
 
+/// A scrape that takes as long does not wait for what it releases.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(500);
+
 impl Server {
-    /// Scrapes once. Of an aborted scrape it receives nothing, but the exporter has sent it.
-    pub(super) async fn scrape(&mut self, exporter: &mut Exporter, aborted: bool) {
+    /// Scrapes the exporter at this place once. Of an aborted scrape it receives nothing, but the
+    /// exporter has sent it.
+    pub(super) async fn scrape(&mut self, at: usize, exporter: &Exporter, aborted: bool) {
         let next = exporter.next_connection();
         let gate = exporter.gate();
-        let before = self.connection.take();
+        let before = self.connections.remove(&at);
         // The next request shows that the answer before it has been received.
         if let Some(before) = &before {
             gate.completed(before.number, before.version);
         }
         let (number, scrapes) = before.map_or((next, 0), |before| (before.number, before.scrapes));
+        let begun = Instant::now();
         let (body, version) = exporter::render(gate, number).await;
-        self.up_to_date = !aborted;
+        if exporter.leads() {
+            self.up_to_date = !aborted && begun.elapsed() < RELEASE_TIMEOUT;
+        }
         if aborted {
             gate.left(number, true);
             return;
         }
-        self.connection = Some(Connection { number, scrapes: scrapes + 1, version });
+        self.connections.insert(at, Connection { number, scrapes: scrapes + 1, version });
         for (series, value) in exporter::counters(&body) {
             // Prometheus takes the first sample of a series as its base.
             let before = self.last.insert(series.clone(), value).unwrap_or(value);
@@ -49,9 +61,9 @@ impl Server {
         }
     }
 
-    /// Whether the exporter knows that it comes again.
-    pub(super) fn is_regular(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.scrapes > 2)
+    /// Whether the exporter at this place knows that it comes again.
+    pub(super) fn is_regular(&self, at: usize) -> bool {
+        self.connections.get(&at).is_some_and(|connection| connection.scrapes > 2)
     }
 
     /// Whether it has received what the exporter showed last.
@@ -59,11 +71,16 @@ impl Server {
         self.up_to_date
     }
 
-    /// The exporter ended, and was away for so long that queries don't look back to the samples
-    /// before; but a server that missed the last answer needs them.
-    pub(super) fn lost(&mut self, for_long: bool) {
-        self.connection = None;
-        if for_long && self.up_to_date {
+    /// The exporter at this place ended.
+    pub(super) fn disconnected(&mut self, at: usize) {
+        self.connections.remove(&at);
+    }
+
+    /// The series are another target's from now on, or were away for so long that queries don't look
+    /// back to the samples before. A server that missed the last answer needs these: the exporter
+    /// begins with what was shown, not with what was seen.
+    pub(super) fn begins_anew(&mut self) {
+        if self.up_to_date {
             self.last.clear();
         }
     }
