@@ -28,7 +28,7 @@
 //! | [`http`] | metrics, health checks, overview; TLS and users; limits against bad clients | `build_info`, `config`, `metrics`, `model` |
 //! | [`simulator`] | an API with a world behind it, for `demo`, `simulate` and tests | `model` |
 //! | [`app`] | the composition root: opens, binds and checks everything, starts it, drains it | `api`, `build_info`, `config`, `http`, `ledger`, `metrics`, `model`, `poller`, `systemd`, `telemetry` |
-//! | [`commands`] | `serve`, `check`, `once`, `demo`, `simulate`, and their exit codes | `api`, `app`, `build_info`, `config`, `ledger`, `model`, `poller`, `shutdown`, `simulator`, `telemetry` |
+//! | [`commands`] | `serve`, `check`, `once`, `demo`, `simulate`, `state copy`, and their exit codes | `api`, `app`, `build_info`, `config`, `ledger`, `model`, `poller`, `shutdown`, `simulator`, `telemetry` |
 //! | [`telemetry`] | the log | `config` |
 //! | [`systemd`] | readiness and watchdog | – |
 //! | [`shutdown`] | signals | – |

@@ -9,6 +9,7 @@ pub(super) async fn copy_state(urls: &CopyState) -> Result<(), Failure> {
     };
     ledger::copy(&urls.from, &urls.to, report).await?;
     Ok(print(
-        "Copied. Start the exporter with the new --state.url, and no more on the old ledger.\n",
+        "Copied. Start the exporter with the new --state.url. Don't use the old ledger again, unless \
+         each exporter has its own --workflows.shard.\n",
     )?)
 }

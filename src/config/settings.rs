@@ -245,8 +245,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "from",
         kind: Kind::Ledger(|draft, url| draft.config.copy.from = url),
-        help: "The database to copy, which stays as it is; no exporter may use it. No default. \
-               Example: sqlite:/var/lib/exporter/state.db",
+        help: "The ledger to copy, which keeps its numbers; no exporter may use it meanwhile. No \
+               default. Example: sqlite:/var/lib/exporter/state.db",
         ..COPY
     },
     Setting {
