@@ -7,12 +7,12 @@ use super::{
     page_size::first_page,
     pager::{Paged, Pager},
     reader::AppReader,
-    reading::{ListMemory, Reading, Shift},
+    reading::{ListMemory, PageOutcome, Reading, Shift},
     schedule::Begun,
 };
 use crate::{
     api::{Answer, ApiError, Page, PageRequest},
-    ledger::{RunsRead, StopWhen},
+    ledger::{Recorded, RunsRead, StopWhen},
     model::{Anomaly, ReadAt, Run, RunId, Status, WorkflowId},
 };
 
@@ -105,23 +105,8 @@ impl AppReader {
             };
             may_be_unchanged = false;
             pages += 1;
-            self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
-            let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
-            reading.aim(size);
-            let outcome = reading.answered(&page.items, &page.keys, page.total);
-            let read = RunsRead {
-                runs: &page.items,
-                read_at: page.read_at,
-                newest_first: outcome.newest_first,
-                stop_when: outcome.stop_when,
-                old_end: outcome.old_end,
-            };
-            let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
-            self.runs_read.fetch_add(page.items.len() as u64, Relaxed);
+            let (outcome, recorded) = self.record_page(id, &mut reading, &page).await?;
             seen.news |= recorded.news;
-            if outcome.shift != Shift::None {
-                self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
-            }
             if recorded.closed && expects_more && !seen.news {
                 // What the number of runs announced is not where it was expected.
                 expects_more = false;
@@ -182,6 +167,32 @@ impl AppReader {
             self.memory().settled_pages.sent(id, request, page, self.clock.steady_ms());
         }
         Ok(answer)
+    }
+
+    /// Records a page of a reading, and what it means for that.
+    async fn record_page(
+        &self,
+        id: &WorkflowId,
+        reading: &mut Reading,
+        page: &Page<Run>,
+    ) -> Result<(PageOutcome, Recorded), ReadError> {
+        self.report_undecodable(&page.undecodable, Anomaly::UndecodableRun, id.as_str());
+        let size = self.memory().page_sizes.learn(id, page.keys.len(), page.bytes);
+        reading.aim(size);
+        let outcome = reading.answered(&page.items, &page.keys, page.total);
+        if outcome.shift != Shift::None {
+            self.ledger.metrics().anomaly(Anomaly::ShiftedPages);
+        }
+        let read = RunsRead {
+            runs: &page.items,
+            read_at: page.read_at,
+            newest_first: outcome.newest_first,
+            stop_when: outcome.stop_when,
+            old_end: outcome.old_end,
+        };
+        let recorded = self.ledger.record_runs(&self.settings.app_id, id, read).await?;
+        self.runs_read.fetch_add(page.items.len() as u64, Relaxed);
+        Ok((outcome, recorded))
     }
 
     /// How many readings of a list the ledger has closed.
