@@ -15,8 +15,8 @@ use cortex_workflow_exporter::{
 use crate::support::{
     Process, Samples, client,
     documents::{
-        Family, ROOT, all_documents, anchors, document, documented_families, documents, prose,
-        quoted, rows,
+        Family, ROOT, all_documents, anchors, document, documented_families, documents, program,
+        prose, quoted, rows, unwrapped,
     },
     get, parse, scrape, wait_until,
 };
@@ -293,6 +293,34 @@ fn the_buckets_that_are_named_are_the_default_ones() {
     }
 }
 
+/// The messages that a document quotes, and that the program doesn't have.
+fn unknown_messages(document: &str, program: &str) -> Vec<String> {
+    let troubles = rows(document, &["log message or metric"]);
+    let troubles = troubles.iter().map(|row| row[0]).filter(|cell| cell.starts_with('`'));
+    let mut messages: Vec<_> = troubles.flat_map(quoted).map(str::to_owned).collect();
+    let prose = prose(document).filter(|line| !line.starts_with('|')).collect::<Vec<_>>();
+    for paragraph in prose.join("\n").split("\n\n") {
+        let paragraph = unwrapped(paragraph);
+        let quoted = quoted(&paragraph).into_iter();
+        let sentences = quoted.filter(|it| it.starts_with(char::is_uppercase) && it.ends_with('.'));
+        messages.extend(sentences.map(str::to_owned));
+    }
+    // Names are checked elsewhere, and values are the program's to put in.
+    messages.retain(|message| message.contains(' ') && !message.starts_with("--"));
+    let is_value = |c: char| c == '…' || c.is_ascii_digit();
+    let is_said = |part: &str| part.trim().len() < 10 || program.contains(part.trim());
+    messages.retain(|message| !message.split(is_value).all(is_said));
+    messages
+}
+
+#[test]
+fn the_messages_that_are_quoted_are_those_of_the_program() {
+    let program = program();
+    for (path, text) in documents() {
+        assert_eq!(unknown_messages(&text, &program), [""; 0], "{path}");
+    }
+}
+
 mod the_checks_themselves {
     use super::*;
 
@@ -367,6 +395,16 @@ mod the_checks_themselves {
             "src/one.md: #no-heading",
         ];
         assert_eq!(dead_links(&documents, |path| path == "x.rs"), dead);
+    }
+
+    #[test]
+    fn a_message_that_the_program_does_not_have_is_reported() {
+        let table = "| log message or metric | what to do |\n|---|---|\n\
+                     | `cannot read it from …` | x |\n| `cannot write to it` | x |\n| `a_metric` | x |\n";
+        let prose = "The log says `Polling goes\non.` and `Polling ends.`\n\n`It` is `one.word.`\n";
+        let program = "error(\"cannot read it from {path}\"); info!(\"Polling goes on.\")";
+        let unknown = unknown_messages(&format!("{table}\n{prose}"), program);
+        assert_eq!(unknown, ["cannot write to it", "Polling ends."]);
     }
 
     #[test]

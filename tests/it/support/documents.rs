@@ -21,24 +21,33 @@ pub(crate) fn document(path: &str) -> String {
 /// All documents: their paths from the root, and their texts.
 pub(crate) fn documents() -> BTreeMap<String, String> {
     let mut documents = BTreeMap::new();
-    collect_documents(Path::new(ROOT), &mut documents);
+    collect(Path::new(ROOT), "md", &mut documents);
     assert!(documents.len() > 5, "the documents are found: {:?}", documents.keys());
     documents
 }
 
-fn collect_documents(directory: &Path, documents: &mut BTreeMap<String, String>) {
+/// The source of the program as one, with what is said in several lines in one.
+pub(crate) fn program() -> String {
+    let mut sources = BTreeMap::new();
+    collect(&Path::new(ROOT).join("src"), "rs", &mut sources);
+    let sources: Vec<_> = sources.into_values().collect();
+    unwrapped(&sources.join("\n").replace("\\\n", " "))
+}
+
+/// Collects the files with this ending below a directory.
+fn collect(directory: &Path, ending: &str, files: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(directory).expect("a directory of the project can be listed") {
         let entry = entry.expect("its entries can be read");
         let path = entry.path();
         if path.is_dir() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !name.starts_with('.') && name != "target" {
-                collect_documents(&path, documents);
+                collect(&path, ending, files);
             }
-        } else if path.extension().is_some_and(|extension| extension == "md") {
+        } else if path.extension().is_some_and(|extension| extension == ending) {
             let relative = path.strip_prefix(ROOT).expect("it is below the root");
             let relative = relative.to_str().expect("paths of the project are UTF-8");
-            documents.insert(relative.to_owned(), document(relative));
+            files.insert(relative.to_owned(), document(relative));
         }
     }
 }
