@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::config::{ApiKey, CommandLine, Config, LoggedRuns, load};
+use crate::config::{ApiKey, CommandLine, Config, LoggedRuns, Shard, load};
 
 /// A directory with a configuration file, and a key beside it.
 struct Place(tempfile::TempDir);
@@ -40,13 +40,23 @@ fn wrong(text: &str) -> String {
 const KEY: &str = "cortex: {api_key_file: key}\n";
 
 #[test]
+fn all_listed_apps_are_divided_into_the_same_shards() {
+    let config = valid(
+        "workflows: {shard: 2/3}\ncortex: {api_key_file: key}\n\
+         apps:\n- app_id: app_1\n- app_id: app_2\n  workflows: {include: [live]}\n",
+    );
+    let shards = config.apps.iter().map(|app| app.workflows.shard);
+    assert_eq!(shards.collect::<Vec<_>>(), [Shard { number: 2, of: 3 }; 2]);
+}
+
+#[test]
 fn every_flag_of_serve_can_be_set_in_the_file() {
     let config = valid(
         "cortex:\n  api_url: https://cortex.test\n  api_key_file: key\n  app_id: app_1\n  \
          rate_limit: 7\n  timeout: 5s\n  page_size: 9\n  verbose: true\n  allow_http: false\n\
          poll: {interval: 1m, sweep_interval: 10m}\n\
          history: {lookback: 1h}\n\
-         workflows:\n  include: ['prod-.*', live]\n  exclude: .*-old\n\
+         workflows:\n  include: ['prod-.*', live]\n  exclude: .*-old\n  shard: 2/3\n\
          metrics: {hold_timeout: 5m}\n\
          state: {url: 'sqlite::memory:', retention: 60d}\n\
          web: {listen_address: ['127.0.0.1:1', ':2'], telemetry_path: /m, max_requests: 3,\n  \
@@ -60,6 +70,7 @@ fn every_flag_of_serve_can_be_set_in_the_file() {
     assert_eq!((config.rate_limit, app.cortex.timeout.as_secs()), (7, 5));
     assert!(app.cortex.verbose);
     assert_eq!((app.workflows.include.len(), app.workflows.exclude.len()), (2, 1));
+    assert_eq!(app.workflows.shard, Shard { number: 2, of: 3 });
     assert_eq!(config.poll.interval.as_secs(), 60);
     assert_eq!(config.poll.sweep_interval.as_secs(), 600);
     assert_eq!(config.history_lookback.as_secs(), 3600);
