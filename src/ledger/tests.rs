@@ -7,6 +7,7 @@ mod book;
 mod budget;
 mod causes;
 mod copying;
+mod division;
 mod find;
 mod histograms;
 mod hold;
