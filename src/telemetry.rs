@@ -1,11 +1,13 @@
 //! The exporter's own log, on standard error.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal as _},
     sync::{LazyLock, OnceLock},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use regex::{Captures, Regex};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
@@ -80,7 +82,7 @@ where
     // where it could not be written, and that panics.
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Logfmt => {
-            let layer = tracing_logfmt::builder().layer().with_writer(writer);
+            let layer = tracing_logfmt::builder().layer().with_writer(JsonEscapes(writer));
             layer.log_internal_errors(false).boxed()
         }
         LogFormat::Json => {
@@ -90,6 +92,54 @@ where
     };
     let (filter, level) = reload::Layer::new(filter(log.level));
     (tracing_subscriber::registry().with(layer.with_filter(filter)), level)
+}
+
+/// Writes lines of logfmt with JSON's escapes in quoted values, which is what parsers of logfmt read:
+/// Rust's, such as the `\u{200d}` in an emoji of several, make Loki reject the whole line.
+struct JsonEscapes<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for JsonEscapes<W> {
+    type Writer = JsonEscapes<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        JsonEscapes(self.0.make_writer())
+    }
+}
+
+impl<W: io::Write> io::Write for JsonEscapes<W> {
+    /// Expects whole lines.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(with_json_escapes(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn with_json_escapes(line: &str) -> Cow<'_, str> {
+    static QUOTED: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#""(?:[^"\\]|\\.)*""#).expect("this is a regular expression"));
+    static ESCAPE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\\(?:u\{([0-9a-f]+)\}|.)").expect("this is a regular expression")
+    });
+    let json = |escape: &Captures<'_>| match (&escape[0], escape.get(1)) {
+        (r"\'", _) => "'".to_owned(),
+        (r"\0", _) => r"\u0000".to_owned(),
+        (other, None) => other.to_owned(),
+        (other, Some(code)) => u32::from_str_radix(code.as_str(), 16)
+            .ok()
+            .and_then(char::from_u32)
+            .map_or_else(|| other.to_owned(), utf16_escapes),
+    };
+    QUOTED.replace_all(line, |quoted: &Captures<'_>| {
+        ESCAPE.replace_all(&quoted[0], json).into_owned()
+    })
+}
+
+fn utf16_escapes(character: char) -> String {
+    character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!(r"\u{unit:04x}")).collect()
 }
 
 /// The level is for this crate only: below warnings, libraries print headers, SQL and URLs with
@@ -144,6 +194,26 @@ mod tests {
         assert!(log.contains("level=info"), "{log}");
         assert!(log.contains(r#""Counted a run.""#), "{log}");
         assert!(log.contains(r#"workflow="a\nlevel=error""#), "{log}");
+    }
+
+    #[test]
+    fn a_quoted_value_in_logfmt_is_a_json_string() {
+        let names = [
+            "two \u{1f469}\u{200d}\u{1f4bb}",
+            "no\u{a0}break, =",
+            "\u{301} accent",
+            "\0 \u{1b}[0m \u{7f}",
+            "O'Brien's \"best\" \\ \\u{41}\t\r\n",
+            "tag \u{e0067}",
+        ];
+        for name in names {
+            let log = logged(Level::INFO, LogFormat::Logfmt, |_| info!(name, "Counted."));
+            let (_, value) = log.trim_end().split_once(" name=").expect("the last field");
+            assert_eq!(serde_json::from_str::<String>(value).expect(value), name);
+        }
+        let bare = r"\u{41}\'";
+        let log = logged(Level::INFO, LogFormat::Logfmt, |_| info!(bare, "Counted."));
+        assert!(log.contains(r"bare=\u{41}\'"), "{log}");
     }
 
     #[test]
