@@ -139,7 +139,9 @@ fn with_json_escapes(line: &str) -> Cow<'_, str> {
 }
 
 fn utf16_escapes(character: char) -> String {
-    character.encode_utf16(&mut [0; 2]).iter().map(|unit| format!(r"\u{unit:04x}")).collect()
+    let mut buffer = [0; 2];
+    let units = character.encode_utf16(&mut buffer).iter().map(|unit| format!(r"\u{unit:04x}"));
+    units.collect::<Vec<_>>().concat()
 }
 
 /// The level is for this crate only: below warnings, libraries print headers, SQL and URLs with
