@@ -41,6 +41,7 @@
 //! - an exporter that leads again at the same address within the range of a query: that counts what the
 //!   other one counted meanwhile twice.
 
+mod checks;
 mod exporter;
 mod found;
 mod pair;
@@ -67,7 +68,7 @@ use exporter::{Exporter, Hand, Named, Place, Scrape, is_counter};
 use pair::Database;
 use script::{Character, Conditions, Event, Happening, Trouble};
 use server::Server;
-use truth::{Counts, Known, Truth};
+use truth::{Counts, Truth};
 
 /// 2023-12-25T12:00:00.250Z.
 const NOON: i64 = 1_703_505_600_250;
@@ -396,7 +397,7 @@ impl Story {
                 }
             }
         }
-        check_floor(&truth, &scrape, &self.floor);
+        checks::floor(&truth, &scrape, &self.floor);
     }
 
     async fn death(&mut self, requests: u8, moments: u8, meanwhile: &[Vec<Happening>]) {
@@ -443,15 +444,15 @@ impl Story {
         if !truth.met {
             return;
         }
-        check_counts(&truth, &scrape);
-        check_sums(&scrape);
+        checks::counts(&truth, &scrape);
+        checks::sums(&scrape);
         if self.servers.is_empty() && !self.conditions.ignore_page {
-            check_floor(&truth, &scrape, &self.floor);
+            checks::floor(&truth, &scrape, &self.floor);
         }
         if calm && !self.conditions.ignore_page {
             self.simulator.world(|world| {
                 for known in truth.workflows.iter().filter(|known| !known.deleted) {
-                    check_gauges(known, &truth::open(world, &known.id), &scrape);
+                    checks::gauges(known, &truth::open(world, &known.id), &scrape);
                     if let Some(failed) = &known.last_failed {
                         let noted = self.exporter().last_failed(&known.id);
                         assert_eq!(noted.as_ref(), Some(failed), "last failed of {}", known.name);
@@ -478,80 +479,6 @@ impl Story {
         }
     }
 }
-
-/// Nothing is counted that did not happen.
-fn check_counts(truth: &Truth, scrape: &Scrape) {
-    let names = [truth::RUNS, truth::SUBMITTED, truth::DURATIONS, truth::WAITS, truth::STEPS];
-    for ((name, workflow, labels), value) in scrape.samples() {
-        let Some(name) = names.iter().find(|known| *known == name) else { continue };
-        let key = (*name, workflow.clone(), labels.clone());
-        let most = truth.counts.get(&key).copied().unwrap_or(0);
-        assert!(value <= most as f64, "{key:?} is {value}, more than the {most} there were");
-    }
-}
-
-/// What is counted by causes and by versions sums up to the runs.
-fn check_sums(scrape: &Scrape) {
-    let mut sums = BTreeMap::<(&str, &str), [f64; 3]>::new();
-    for ((name, workflow, labels), value) in scrape.samples() {
-        let (place, status) = match name.as_str() {
-            truth::RUNS => (0, labels[0].as_str()),
-            "cortex_workflow_version_runs_total" => (1, labels[0].as_str()),
-            "cortex_workflow_run_failures_total" => (2, "FAILED"),
-            _ => continue,
-        };
-        sums.entry((workflow, status)).or_default()[place] += value;
-    }
-    for (place, [runs, by_version, by_cause]) in sums {
-        assert_eq!(by_version.to_bits(), runs.to_bits(), "{place:?} by version");
-        let failed = if place.1 == "FAILED" { runs } else { 0.0 };
-        assert_eq!(by_cause.to_bits(), failed.to_bits(), "{place:?} by cause");
-    }
-}
-
-/// Nothing is missing that must be there.
-fn check_floor(truth: &Truth, scrape: &Scrape, floor: &Counts) {
-    for (key, least) in floor {
-        let (name, workflow, labels) = key;
-        let least = least.saturating_sub(truth.doubtful.get(key).copied().unwrap_or(0));
-        let gone = truth.workflows.iter().any(|it| it.id == *workflow && it.deleted);
-        if gone && !scrape.has(workflow) {
-            continue;
-        }
-        let labels: Vec<_> = labels.iter().map(String::as_str).collect();
-        let value = scrape.get(name, workflow, &labels).unwrap_or(0.0);
-        assert!(value >= least as f64, "{key:?} is {value}, but there were {least}");
-    }
-}
-
-/// The gauges of a workflow are as the world is.
-fn check_gauges(known: &Known, open: &BTreeMap<(String, String), u64>, scrape: &Scrape) {
-    let of = |name, labels: &[&str]| scrape.get(name, &known.id, labels);
-    for (status, origin) in Status::OPEN.iter().flat_map(|s| ORIGINS.iter().map(move |o| (s, o))) {
-        let (status, origin) = (status.as_str(), origin.as_str());
-        let expected = open.get(&(status.into(), origin.into())).copied().unwrap_or(0);
-        let active = of("cortex_workflow_runs_active", &[status, origin]).unwrap_or(0.0);
-        assert_eq!(active as u64, expected, "{status} {origin} runs of {}", known.name);
-    }
-    if let Some(expected) = known.failures {
-        let failures = of("cortex_workflow_consecutive_failures", &[]).expect("it is published");
-        assert_eq!(failures as u64, expected, "failures of {} in a row", known.name);
-    }
-    for (status, ms) in &known.last_run_ms {
-        let name = "cortex_workflow_last_run_timestamp_seconds";
-        let last = of(name, &[status.as_str()]).expect("it is published");
-        assert_eq!((last * 1000.0).round() as i64, *ms, "last {status:?} run of {}", known.name);
-    }
-}
-
-const ORIGINS: [Origin; 6] = [
-    Origin::Workflow,
-    Origin::Record,
-    Origin::Test,
-    Origin::Trigger,
-    Origin::Endpoint,
-    Origin::Webhook,
-];
 
 /// What was before the exporter.
 fn prehistory(truth: &mut Truth, world: &mut World, workflow: u8, character: &Character) {
