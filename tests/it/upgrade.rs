@@ -10,6 +10,7 @@ use cortex_workflow_exporter::{
 use futures::future::join_all;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tempfile::TempDir;
 
 use crate::support::{
     Api, Postgres, Process, Samples, Series, ledger_url, parse, run, scrape, wait_until,
@@ -26,6 +27,14 @@ fn read(schema: &str, ending: &str) -> String {
     fs::read_to_string(path(schema, ending)).expect("each schema has its files")
 }
 
+/// A directory with a ledger of this schema.
+fn ledger_of(schema: &str) -> TempDir {
+    let directory = tempfile::tempdir().expect("there is room for temporary files");
+    let ledger = directory.path().join("ledger.db");
+    fs::copy(path(schema, "db"), ledger).expect("each schema has its files");
+    directory
+}
+
 /// The schemas so far.
 fn schemas() -> Vec<String> {
     let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ledger/migrations");
@@ -36,9 +45,7 @@ fn schemas() -> Vec<String> {
 #[tokio::test]
 async fn a_ledger_of_each_schema_goes_on_in_a_file() {
     let goes_on_in_a_file = async |schema: String| {
-        let directory = tempfile::tempdir().expect("there is room for temporary files");
-        let ledger = directory.path().join("ledger.db");
-        fs::copy(path(&schema, "db"), ledger).expect("each schema has its files");
+        let directory = ledger_of(&schema);
         goes_on(&schema, &ledger_url(directory.path())).await;
     };
     join_all(schemas().into_iter().map(goes_on_in_a_file)).await;
@@ -62,9 +69,7 @@ async fn a_ledger_of_each_schema_goes_on_on_postgres() {
 #[tokio::test]
 async fn a_ledger_of_each_schema_goes_on_in_a_copy_on_postgres() {
     let goes_on_in_a_copy = async |schema: String| {
-        let directory = tempfile::tempdir().expect("there is room for temporary files");
-        let ledger = directory.path().join("ledger.db");
-        fs::copy(path(&schema, "db"), ledger).expect("each schema has its files");
+        let directory = ledger_of(&schema);
         let server = Postgres::start();
         let url = server.url("public");
         let flags = [format!("--from={}", ledger_url(directory.path())), format!("--to={url}")];
