@@ -105,7 +105,7 @@ fn of_demo(mut config: Config, simulator: SocketAddr, ledger: &Path) -> Config {
         app.cortex.api_key = ApiKey::Value(KEY.into());
         app.cortex.timeout = Duration::from_secs(10);
     }
-    // Who comes from elsewhere, as from outside of a container, would not reach the simulated API.
+    // A browser elsewhere, as outside of a container, would not reach the simulated API.
     if config.web.external_url.is_none() {
         config.run_url.get_or_insert_with(|| {
             let template = format!("http://{simulator}/_simulator/runs/{{run_id}}");

@@ -163,7 +163,7 @@ impl RunGenerator {
 
     fn deploy(&mut self, world: &mut World, index: usize, at_ms: i64) {
         let workflow = &mut self.workflows[index];
-        // A bad version is there to be found and rolled back, by whoever deployed it.
+        // A bad version stays until somebody finds it and rolls it back.
         if !world.workflow(&workflow.id).is_some_and(SimulatedWorkflow::is_bad) {
             world.deploy_at(&workflow.id, at_ms);
         }

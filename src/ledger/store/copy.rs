@@ -130,8 +130,8 @@ async fn is_empty(connection: &mut AnyConnection) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// Copies everything in one transaction. Reports each table with its number of rows so far. What
-/// goes wrong is told of the ledger where it does.
+/// Copies everything in one transaction. Reports each table with its number of rows so far. An error
+/// names the ledger in which it occurred.
 pub(super) async fn copy_rows(
     (source, reader): (&Location, &mut AnyConnection),
     (target, writer): (&Location, &mut AnyConnection),

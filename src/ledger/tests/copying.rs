@@ -239,7 +239,7 @@ async fn a_file_that_is_no_lasting_ledger_is_neither_copied_nor_copied_to() {
     assert_eq!(dump(&from).await, rows);
 }
 
-/// The first migrations of a ledger, with so many of which a copy has been broken off.
+/// Applies the first migrations only, as a copy does that is killed after them.
 async fn migrate(connection: &mut AnyConnection, count: usize) {
     let all = sqlx::migrate!("src/ledger/migrations");
     let first = sqlx::migrate::Migrator::with_migrations(all.iter().take(count).cloned().collect());

@@ -73,7 +73,7 @@ impl Fleet {
         }
     }
 
-    /// All stop, and so many go on, with copies of the one ledger that there was.
+    /// The exporter stops, and this number of shards go on with copies of its ledger.
     async fn divide(&mut self, of: u32) {
         let Some(Book { ledger, settings, .. }) = self.books.pop() else { panic!("there is one") };
         ledger.close().await.expect("it closes");
