@@ -316,7 +316,8 @@ impl Inner {
             let unchanged = read.answer.status == StatusCode::NOT_MODIFIED
                 || known.is_some_and(|known| known.says_the_same(&validator));
             if unchanged {
-                Ok(Answer::Unchanged(read.at))
+                let total = read.answer.number("pagination-count");
+                Ok(Answer::Unchanged { read_at: read.at, total })
             } else {
                 self.page(read, validator).map(Answer::Changed)
             }

@@ -17,8 +17,14 @@ pub struct PageRequest {
 pub enum Answer<T> {
     /// It is another one than that.
     Changed(T),
-    /// It is the same; so it was at this moment.
-    Unchanged(ReadAt),
+    /// It is the same.
+    Unchanged {
+        /// So it was at this moment.
+        read_at: ReadAt,
+        /// How many items the whole list has by now, if the answer has that
+        /// ([`Page::total`]): a page can stay the same while others join behind it.
+        total: Option<u64>,
+    },
 }
 
 /// A part of a list.

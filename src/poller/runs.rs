@@ -97,7 +97,7 @@ impl AppReader {
                 Err(error) => return Err(error.into()),
                 Ok(None) => return self.missing(id).map(|()| true),
                 Ok(Some(Answer::Changed(page))) => page,
-                Ok(Some(Answer::Unchanged(read_at))) => {
+                Ok(Some(Answer::Unchanged { read_at, .. })) => {
                     self.record(id, &[], read_at, StopWhen::Always).await?;
                     self.memory().lists.insert(id.clone(), list);
                     return Ok(true);

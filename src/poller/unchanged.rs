@@ -119,13 +119,16 @@ impl KnownWorkflows {
         self.known(request).filter(|_| !asked_now).map(|page| &page.validator)
     }
 
-    /// The page that is still the same.
+    /// The page that is still the same, of a list that has this length by now, if that is said. The
+    /// length that it had before proves nothing any more.
     pub(super) fn unchanged(
         &self,
         request: PageRequest,
         read_at: ReadAt,
+        total: Option<u64>,
     ) -> Option<Page<Workflow>> {
-        self.known(request).map(|page| Page { read_at, ..page.clone() })
+        let page = self.known(request)?;
+        Some(Page { total, read_at, ..page.clone() })
     }
 
     /// This page was read. If the server calls it by the name of another one, the tags of the list

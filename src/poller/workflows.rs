@@ -47,10 +47,12 @@ pub async fn list_workflows(
         let page = match answer {
             Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
             Ok(Answer::Changed(page)) => page,
-            Ok(Answer::Unchanged(read_at)) => match known.unchanged(request, read_at) {
-                Some(page) => page,
-                None => continue,
-            },
+            Ok(Answer::Unchanged { read_at, total }) => {
+                match known.unchanged(request, read_at, total) {
+                    Some(page) => page,
+                    None => continue,
+                }
+            }
             Err(error) => return Err(error.into()),
         };
         on_page(&page);

@@ -110,6 +110,6 @@ pub(super) fn empty_list() -> Reply {
 pub(super) fn changed<T>(answer: Answer<T>) -> T {
     match answer {
         Answer::Changed(page) => page,
-        Answer::Unchanged(_) => panic!("nobody said what is known"),
+        Answer::Unchanged { .. } => panic!("nobody said what is known"),
     }
 }

@@ -108,7 +108,7 @@ fn parts(runtime: &Runtime, url: &str) {
     let known = changed(page.expect("it is there")).validator;
     let recognise = async || {
         let answer = client.runs(id, request, Some(&known)).await.expect("an answer");
-        assert!(matches!(answer, Some(Answer::Unchanged(_))), "it has the same bytes");
+        assert!(matches!(answer, Some(Answer::Unchanged { .. })), "it has the same bytes");
     };
     let recognised = Samples::of(SAMPLES, || per_run(|| runtime.block_on(recognise())));
     row("– or recognised as the page before, by its bytes", recognised, "µs");
@@ -117,7 +117,7 @@ fn parts(runtime: &Runtime, url: &str) {
 fn changed<T>(answer: Answer<T>) -> T {
     match answer {
         Answer::Changed(page) => page,
-        Answer::Unchanged(_) => panic!("nobody said what is known"),
+        Answer::Unchanged { .. } => panic!("nobody said what is known"),
     }
 }
 

@@ -324,3 +324,13 @@ fn what_is_held_of_a_workflow_that_is_not_shown_after_a_step_of_the_clock_stays_
     let death = Event::Death { requests: 4, moments: 0, meanwhile: Vec::new() };
     counted.event(death).scrape().scrape().holds();
 }
+
+#[test]
+fn a_workflow_that_joins_behind_a_page_that_stays_the_same_is_met() {
+    // The server gives one workflow for each page, and a page is named by what is on it.
+    let list = list(Created, NewestFirst).pages_of(2).with(|conditions| {
+        (conditions.max_take, conditions.etags) = (1, true);
+    });
+    let other = list.conditions.workflows[0].clone();
+    list.cycle().then(Happening::AddWorkflow(other)).cycle().holds();
+}
