@@ -157,7 +157,14 @@ impl Client {
     pub async fn run(&self, workflow: &WorkflowId, run: &RunId) -> Result<Option<Run>, ApiError> {
         let url = self.0.url(&[workflow.as_str(), "runs", run.as_str()]);
         let decode = |read: &Read| self.0.the_run(run, read);
-        none_if_gone(self.0.request(RequestKind::Run, url, None, decode).await)
+        let read = none_if_gone(self.0.request(RequestKind::Run, url, None, decode).await);
+        read.map_err(|error| match error {
+            ApiError::TooLarge { .. } => {
+                let id = Some(run.as_str());
+                ApiError::Undecodable(Undecodable::new(id, "", "it is too large to be read"))
+            }
+            error => error,
+        })
     }
 
     /// The app that it asks for, as it is called in requests.

@@ -91,8 +91,13 @@ pub enum ApiError {
         /// What went wrong.
         cause: String,
     },
-    /// The answer, decompressed, is larger than any page needs to be.
-    #[error("the Cortex API's answer is larger than {limit} bytes; lower --cortex.page-size")]
+    /// The answer, decompressed, is larger than any page needs to be. Whoever reads a list asks for
+    /// smaller pages then, so that users see this only where that does not help.
+    #[error(
+        "an answer of the Cortex API is larger than {} MiB, the most that is read; if runs of a \
+         workflow are so large, exclude it with --workflows.exclude",
+        limit >> 20
+    )]
     TooLarge {
         /// The most bytes that are read.
         limit: usize,

@@ -1,7 +1,12 @@
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use reqwest::header::HeaderMap;
 
 use super::validator::Validator;
-use crate::model::{Label, ReadAt};
+use crate::model::{Label, ReadAt, WorkflowId};
 
 /// Which part of a list to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,35 @@ pub struct Page<T> {
     pub validator: Validator,
 }
 
+impl<T> Page<T> {
+    /// What stands for a page of one run that is too large to be read. Its workflow is reported
+    /// once: where the run stands in the list changes, and nothing else is known of it.
+    pub fn too_large(
+        workflow: &WorkflowId,
+        request: PageRequest,
+        limit: usize,
+        read_at: ReadAt,
+    ) -> Self {
+        let PageRequest { number, .. } = request;
+        let mebibytes = limit >> 20;
+        let reason =
+            format!("number {number} of the list, by itself, is larger than {mebibytes} MiB");
+        Self {
+            items: Vec::new(),
+            keys: vec![key(&format!("{workflow} {number}"))],
+            undecodable: vec![Undecodable {
+                key: key(&format!("{workflow} is too large")),
+                id: None,
+                reason: reason.into(),
+            }],
+            bytes: limit,
+            total: None,
+            read_at,
+            validator: Validator::of(&HeaderMap::new(), &[], None),
+        }
+    }
+}
+
 /// An item that is not what its list is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecodable {
@@ -55,14 +89,14 @@ pub struct Undecodable {
     /// Its id, if that can be read, made safe to show.
     pub id: Option<String>,
     /// What is wrong with it, without any of its data.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Undecodable {
     /// An item with this id, or else with this text.
     pub(super) fn new(id: Option<&str>, text: &str, reason: &'static str) -> Self {
         let key = key(id.unwrap_or(text));
-        Self { key, id: id.map(|id| Label::new(id).to_string()), reason }
+        Self { key, id: id.map(|id| Label::new(id).to_string()), reason: reason.into() }
     }
 }
 

@@ -16,10 +16,15 @@ use crate::api::PageRequest;
 #[derive(Debug)]
 pub(super) struct Pager {
     request: PageRequest,
-    /// The maximum number of items to ask for, once it is known what the server gives.
+    /// The maximum number of items to ask for, once it is known what the server gives, and how many
+    /// it was at first.
     take: u32,
+    full: u32,
     /// Items up to here were read.
     end: u64,
+    /// No page begins before this one: the item before it is too large to be read.
+    not_before: u64,
+    skipped: u32,
     /// The largest page that was as large as asked for, so the server's own limit isn't lower, and
     /// the largest of all.
     fullest: u32,
@@ -68,6 +73,10 @@ const MAX_PAGES: u32 = 20_000;
 /// How often a list that moves too much is read from its front again.
 const MAX_RESTARTS: u32 = 3;
 
+/// How many items of one list are skipped because each of them is too large to be read. Where there
+/// are more, the rest of the list is likely to be like them, and each costs a large answer.
+const MAX_SKIPPED: u32 = 5;
+
 impl Pager {
     /// Asks for a first page of `first` items, and then for pages of at most `take`. The list is
     /// believed to end before `at_least` items only if a page proves it.
@@ -75,7 +84,10 @@ impl Pager {
         Self {
             request: PageRequest { number: 1, take: first },
             take,
+            full: take,
             end: 0,
+            not_before: 0,
+            skipped: 0,
             fullest: 0,
             largest: 0,
             at_least,
@@ -122,11 +134,31 @@ impl Pager {
         true
     }
 
+    /// The item that was asked for is too large even by itself. Once its page is taken in, with some
+    /// key, no page asked for contains it, and pages are as large again as the others allow. `false`
+    /// if more than one item was asked for, or if too many were skipped.
+    pub(super) fn skip(&mut self) -> bool {
+        let skips = self.request.take == 1 && self.skipped < MAX_SKIPPED;
+        if skips {
+            self.skipped += 1;
+            self.not_before = self.request.number.into();
+            self.take = self.full;
+        }
+        skips
+    }
+
     /// Takes in the page that was asked for: a key for each of its items, and how many items the
     /// whole list has, if the server says so.
     pub(super) fn answered(&mut self, keys: &[u64], total: Option<u64>) -> Paged {
         self.pages += 1;
         let listed = keys.len() as u32;
+        // If nothing else was seen before, what was skipped were no single items if the server ignores
+        // `take`. This page must show that it doesn't.
+        let unproved = self.skipped > 0 && self.end == u64::from(self.skipped);
+        let agreed = total.unwrap_or(self.at_least) == self.end;
+        if unproved && (listed > self.request.take || listed == 0 && !agreed) {
+            return Paged::GivenUp;
+        }
         if listed > self.request.take {
             self.ignores_take = true;
             self.take = listed;
@@ -187,6 +219,8 @@ impl Pager {
         // second time pages are joined end to end.
         self.ignores_take |= self.restarts > 1;
         self.end = 0;
+        self.not_before = 0;
+        self.skipped = 0;
         self.stale = 0;
         self.seen.clear();
         self.request = PageRequest { number: 1, take: self.take };
@@ -202,15 +236,18 @@ impl Pager {
             PageRequest { number: u32::try_from(number).unwrap_or(u32::MAX), take }
         };
         let reach = |page: &PageRequest| u64::from(page.number) * u64::from(page.take);
+        let allowed = |page: &PageRequest| reach(page) - u64::from(page.take) >= self.not_before;
         if !self.ignores_take {
             let overlap = OVERLAP.min(u64::from(self.take.div_ceil(10)));
             let sizes = self.take.div_ceil(2)..=self.take;
-            let furthest = sizes.map(|take| joined(take, overlap)).max_by_key(reach);
+            let pages = sizes.map(|take| joined(take, overlap)).filter(allowed);
+            let furthest = pages.max_by_key(reach);
             if let Some(page) = furthest.filter(|page| reach(page) > self.end) {
                 return page;
             }
         }
-        joined(self.take, 0)
+        let mut pages = (1..=self.take).rev().map(|take| joined(take, 0));
+        pages.find(allowed).unwrap_or_else(|| joined(1, 0))
     }
 }
 
@@ -236,12 +273,21 @@ mod tests {
         total: Total,
         ignores_take: bool,
         ignores_page: bool,
+        /// Pages with one of these are too large to be read.
+        too_large: Vec<u64>,
     }
 
     impl List {
         fn of(length: u64) -> Self {
             let items = (0..length).collect();
-            Self { items, cap: 100, total: Total::Right, ignores_take: false, ignores_page: false }
+            Self {
+                items,
+                cap: 100,
+                total: Total::Right,
+                ignores_take: false,
+                ignores_page: false,
+                too_large: Vec::new(),
+            }
         }
 
         fn page(&self, request: PageRequest) -> Vec<u64> {
@@ -268,19 +314,40 @@ mod tests {
 
         fn read_by(
             &mut self,
+            pager: Pager,
+            change: impl FnMut(&mut Vec<u64>),
+        ) -> (HashSet<u64>, u32) {
+            let (read, requests, _) = self.try_to_read(pager, change);
+            (read, requests)
+        }
+
+        /// The same, and whether the end of the list was reached.
+        fn try_to_read(
+            &mut self,
             mut pager: Pager,
             mut change: impl FnMut(&mut Vec<u64>),
-        ) -> (HashSet<u64>, u32) {
-            let mut read = HashSet::new();
+        ) -> (HashSet<u64>, u32, bool) {
+            let (mut read, mut requests) = (HashSet::new(), 0);
             loop {
                 let request = pager.request();
-                let keys = self.page(request);
-                let total = self.total(&keys);
-                read.extend(&keys);
+                requests += 1;
+                let mut keys = self.page(request);
+                let mut total = self.total(&keys);
+                if keys.iter().any(|key| self.too_large.contains(key)) {
+                    if request.take > 1 && pager.shrink() {
+                        continue;
+                    } else if !pager.skip() {
+                        return (read, requests, false);
+                    }
+                    (keys, total) = (vec![u64::MAX - u64::from(request.number)], None);
+                } else {
+                    read.extend(&keys);
+                }
                 change(&mut self.items);
                 match pager.answered(&keys, total) {
                     Paged::More | Paged::Restarted => {}
-                    Paged::Ended | Paged::GivenUp => return (read, pager.pages),
+                    Paged::Ended => return (read, requests, true),
+                    Paged::GivenUp => return (read, requests, false),
                 }
             }
         }
@@ -406,6 +473,39 @@ mod tests {
         pager.aim(10);
         assert_eq!(pager.answered(&keys, None), Paged::More);
         assert!(pager.request().take <= 10);
+    }
+
+    #[test]
+    fn an_item_that_is_too_large_by_itself_hides_no_other_and_costs_few_requests() {
+        for too_large in [vec![0], vec![57], vec![299], vec![0, 1, 2], vec![5, 99, 100, 101, 250]] {
+            for total in [Total::Right, Total::Missing] {
+                let mut list = List { too_large: too_large.clone(), total, ..List::of(300) };
+                let (read, requests, ended) = list.try_to_read(Pager::new(100, 100, 300), |_| {});
+                assert!(ended && read.len() + too_large.len() == 300, "{too_large:?} {total:?}");
+                assert!(requests <= 75, "{requests}, {too_large:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_skipped_only_where_it_is_surely_one_item() {
+        for (length, at_least, total, ignores_take, ended) in [
+            (1, 1, Total::Missing, false, true),
+            (1, 0, Total::OfThePage, false, false),
+            (1, 0, Total::Missing, false, false),
+            (2, 0, Total::Missing, false, true),
+            (80, 80, Total::Right, true, false),
+            (80, 0, Total::Missing, true, false),
+            (250, 250, Total::Right, true, false),
+        ] {
+            let too_large = vec![0];
+            let mut list = List { total, ignores_take, too_large, ..List::of(length) };
+            let outcome = list.try_to_read(Pager::new(100, 100, at_least), |_| {});
+            assert_eq!(outcome.2, ended, "{length} {at_least} {total:?} {ignores_take}");
+        }
+        let mut all = List { too_large: (0..300).collect(), ..List::of(300) };
+        let (_, requests, ended) = all.try_to_read(Pager::new(100, 100, 300), |_| {});
+        assert!(!ended && requests <= 20, "{requests}");
     }
 
     proptest! {

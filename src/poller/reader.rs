@@ -92,7 +92,7 @@ impl AppReader {
             tracing::warn!(
                 place,
                 id,
-                reason = item.reason,
+                reason = %item.reason,
                 "The API listed something that could not be read; it is left out."
             );
         }

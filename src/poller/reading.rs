@@ -164,6 +164,14 @@ impl Reading {
         smaller
     }
 
+    /// The run that was asked for is too large even by itself; see [`Pager::skip`].
+    pub(super) fn skip(&mut self) -> bool {
+        match &mut self.route {
+            Route::Forward(pager) => pager.skip(),
+            Route::ToLastPage { .. } | Route::Backward { .. } => self.take == 1,
+        }
+    }
+
     /// Takes in the page that was asked for: its runs, a key for each of its items, and how many
     /// there are in the whole list, if the server says so.
     pub(super) fn answered(

@@ -88,12 +88,16 @@ impl AppReader {
         let mut may_be_unchanged =
             until == ReadUntil::Known && !first_reading && !begun.deep && !begun.moved;
         let mut expects_more = begun.new_runs > 0 && !begun.deep && list.knows_order();
-        let mut pages = 0;
+        let (mut pages, mut skipped) = (0, None);
         loop {
             let request = reading.request();
             let answer = self.request_page(id, request, may_be_unchanged).await;
             let page = match answer {
-                Err(ApiError::TooLarge { .. }) if reading.shrink() => continue,
+                Err(ApiError::TooLarge { .. }) if request.take > 1 && reading.shrink() => continue,
+                Err(ApiError::TooLarge { limit }) if reading.skip() => {
+                    skipped = Some(ApiError::TooLarge { limit });
+                    Page::too_large(id, request, limit, self.client.now())
+                }
                 Err(error) => return Err(error.into()),
                 Ok(None) => return self.missing(id).map(|()| true),
                 Ok(Some(Answer::Changed(page))) => page,
@@ -126,7 +130,7 @@ impl AppReader {
             }
             seen.add(page.items);
             if outcome.shift == Shift::GivenUp {
-                return Err(ReadError::Moving);
+                return Err(skipped.map_or(ReadError::Moving, ReadError::Api));
             }
             if until == ReadUntil::EndWithin && seen.runs.len() as u64 > at_least {
                 return Ok(false);
@@ -222,6 +226,9 @@ impl AppReader {
                 let page = self.client.runs_with(id, status, pager.request()).await;
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
+                    Err(ApiError::TooLarge { limit }) if pager.skip() => {
+                        Some(Page::too_large(id, pager.request(), limit, self.client.now()))
+                    }
                     // It doesn't know what is asked for.
                     Err(ApiError::Status { code: 400..500, .. }) => None,
                     page => page?,

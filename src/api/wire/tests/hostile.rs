@@ -16,7 +16,7 @@ fn what_is_no_run_is_described_without_its_data_and_the_same_each_time() {
     let list = runs(text);
     assert_eq!((list.keys.len(), list.items.len()), (7, 0));
     let described: Vec<_> =
-        list.undecodable.iter().map(|item| (item.id.as_deref(), item.reason)).collect();
+        list.undecodable.iter().map(|item| (item.id.as_deref(), &*item.reason)).collect();
     assert_eq!(
         described,
         [
