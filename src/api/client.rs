@@ -335,7 +335,7 @@ impl Inner {
     fn page<T: WireItem>(&self, read: &Read, validator: Validator) -> Result<Page<T>, ApiError> {
         let answer = &read.answer;
         let list = wire::list(answer.json(), self.decode_rules(read.at));
-        let list = list.ok_or_else(|| self.not_json("a list", answer))?;
+        let list = list.map_err(|error| self.not_json("a list", answer, &error))?;
         let DecodedList { items, keys, undecodable } = list;
         let total = answer.number("pagination-count");
         let (bytes, read_at) = (answer.body.len(), read.at);
@@ -351,7 +351,7 @@ impl Inner {
     fn the_run(&self, id: &RunId, read: &Read) -> Result<Run, ApiError> {
         let answer = &read.answer;
         let run = wire::single(answer.json(), self.decode_rules(read.at));
-        let run = run.ok_or_else(|| self.not_json("a run", answer))?;
+        let run = run.map_err(|error| self.not_json("a run", answer, &error))?;
         let run: Run = run.map_err(ApiError::Undecodable)?;
         if run.id == *id {
             return Ok(run);
@@ -360,8 +360,22 @@ impl Inner {
         Err(ApiError::Undecodable(Undecodable::new(Some(id), id, "it is another one")))
     }
 
-    fn not_json(&self, expected: &'static str, answer: &RawAnswer) -> ApiError {
-        ApiError::NotJson { expected, content_type: self.showable(answer.content_type()) }
+    fn not_json(
+        &self,
+        expected: &'static str,
+        answer: &RawAnswer,
+        error: &serde_json::Error,
+    ) -> ApiError {
+        let content_type = self.showable(answer.content_type());
+        let found = if error.is_data() {
+            "something else".into()
+        } else if content_type.to_lowercase().contains("json") {
+            let (line, column) = (error.line(), error.column());
+            format!("{content_type} that is not valid JSON (line {line}, column {column})")
+        } else {
+            content_type
+        };
+        ApiError::NotJson { expected, found }
     }
 
     /// A text from the server as it may be shown: short, and without the key, should it echo that.

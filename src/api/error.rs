@@ -113,14 +113,14 @@ pub enum ApiError {
     },
     /// The answer is something else than was asked for, such as a proxy's page.
     #[error(
-        "the Cortex API's answer is not {expected} in JSON but {content_type}; check that \
+        "the Cortex API's answer is not {expected} in JSON but {found}; check that \
          --cortex.api-url is the API and not a website or a proxy"
     )]
     NotJson {
         /// What was asked for.
         expected: &'static str,
-        /// What the answer says it is.
-        content_type: String,
+        /// What the answer says it is, or where it stops being that.
+        found: String,
     },
     /// The one run asked for can't be decoded.
     #[error("the Cortex API's answer is not the run that was asked for: {}", .0.reason)]

@@ -47,8 +47,11 @@ pub(super) struct DecodedList<T> {
     pub(super) undecodable: Vec<Undecodable>,
 }
 
-/// Decodes a JSON array, or `null` for an empty one; `None` if the bytes are neither.
-pub(super) fn list<T: WireItem>(bytes: &[u8], rules: DecodeRules<'_>) -> Option<DecodedList<T>> {
+/// Decodes a JSON array, or `null` for an empty one; the error is that the bytes are neither.
+pub(super) fn list<T: WireItem>(
+    bytes: &[u8],
+    rules: DecodeRules<'_>,
+) -> serde_json::Result<DecodedList<T>> {
     let mut items = Vec::new();
     let whole = each(bytes, |Object(wire): Object<T::Wire<'_>>| {
         items.push(T::from_wire(wire.ok_or(NOT_AN_OBJECT)?, rules)?);
@@ -57,15 +60,18 @@ pub(super) fn list<T: WireItem>(bytes: &[u8], rules: DecodeRules<'_>) -> Option<
     match whole {
         Ok(()) => {
             let keys = items.iter().map(|item| key(item.id())).collect();
-            Some(DecodedList { items, keys, undecodable: Vec::new() })
+            Ok(DecodedList { items, keys, undecodable: Vec::new() })
         }
         Err(_) => list_one_by_one(&String::from_utf8_lossy(bytes), rules),
     }
 }
 
-fn list_one_by_one<T: WireItem>(text: &str, rules: DecodeRules<'_>) -> Option<DecodedList<T>> {
+fn list_one_by_one<T: WireItem>(
+    text: &str,
+    rules: DecodeRules<'_>,
+) -> serde_json::Result<DecodedList<T>> {
     let mut list = DecodedList { items: Vec::new(), keys: Vec::new(), undecodable: Vec::new() };
-    let whole = each(text.as_bytes(), |item: &RawValue| {
+    each(text.as_bytes(), |item: &RawValue| {
         match decode::<T>(item, rules) {
             Ok(item) => {
                 list.keys.push(key(item.id()));
@@ -79,18 +85,21 @@ fn list_one_by_one<T: WireItem>(text: &str, rules: DecodeRules<'_>) -> Option<De
             }
         }
         Ok(())
-    });
-    whole.is_ok().then_some(list)
+    })?;
+    Ok(list)
 }
 
-/// Decodes a single JSON object; `None` if the bytes are none.
+/// Decodes a single JSON object; the outer error is that the bytes are none.
 pub(super) fn single<T: WireItem>(
     bytes: &[u8],
     rules: DecodeRules<'_>,
-) -> Option<Result<T, Undecodable>> {
+) -> serde_json::Result<Result<T, Undecodable>> {
     let text = String::from_utf8_lossy(bytes);
-    let item: &RawValue = serde_json::from_str(&text).ok()?;
-    item.get().starts_with('{').then(|| decode(item, rules))
+    let item: &RawValue = serde_json::from_str(&text)?;
+    if item.get().starts_with('{') {
+        return Ok(decode(item, rules));
+    }
+    Err(serde_json::Error::custom(NOT_AN_OBJECT))
 }
 
 /// What an error's answer says: `{message: …}`.

@@ -45,7 +45,7 @@ fn hostile_values_spoil_neither_the_page_nor_what_is_beside_them() {
             let text = format!(
                 r#"[{{"id":"a","status":"FAILED"}},{{"{field}":{hostile}}},{{"id":"b","status":"FAILED"}}]"#
             );
-            let Some(list) = list::<Run>(text.as_bytes(), rules()) else {
+            let Ok(list) = list::<Run>(text.as_bytes(), rules()) else {
                 assert!(hostile.contains('\u{1}'), "{field}: a raw control character is no JSON");
                 continue;
             };
@@ -65,10 +65,10 @@ fn bytes_that_are_no_utf_8_spoil_only_what_they_are_in() {
 #[test]
 fn what_is_no_list_or_no_object_is_neither() {
     for text in ["", "{}", "<html>", "[1", "[] []", "nul", "\"a\"", "[{\"id\":\"a\"]"] {
-        assert!(list::<Run>(text.as_bytes(), rules()).is_none(), "{text}");
+        assert!(list::<Run>(text.as_bytes(), rules()).is_err(), "{text}");
     }
     for text in ["", "[]", "<html>", "{", "null", "{}x"] {
-        assert!(single::<Run>(text.as_bytes(), rules()).is_none(), "{text}");
+        assert!(single::<Run>(text.as_bytes(), rules()).is_err(), "{text}");
     }
 }
 
@@ -126,7 +126,7 @@ proptest! {
     fn no_bytes_make_decoding_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let listed = list::<Run>(&bytes, rules()).map_or(0, |list| list.keys.len());
         prop_assert!(listed <= bytes.len());
-        let _ = (list::<Workflow>(&bytes, rules()).is_some(), single::<Run>(&bytes, rules()).is_some());
+        let _ = (list::<Workflow>(&bytes, rules()).is_ok(), single::<Run>(&bytes, rules()).is_ok());
     }
 
     #[test]
