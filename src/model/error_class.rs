@@ -44,9 +44,44 @@ macro_rules! status {
     };
 }
 
+/// A model, as those who call one name it.
+macro_rules! model {
+    () => {
+        r"\b(?:llm|model|assistant|ai|gpt[\w.-]*|claude[\w.-]*|gemini[\w.-]*|chat ?completion)s?\b"
+    };
+}
+
+/// What it answered.
+macro_rules! answer {
+    () => {
+        concat!(
+            model!(),
+            r"(?:[`'’\x22]?s)? (?:\w+ ){0,2}(?:output|response|answer|reply|completion|message|json)"
+        )
+    };
+}
+
 /// Which class a text belongs to: that of the first row that matches. Specific rows come before
 /// general ones, and whatever names its own cause before a status code or an exception's type.
 const TABLE: &[(&str, &str)] = &[
+    // A model's answer that can't be parsed, whatever exception that became.
+    (
+        "model",
+        concat!(
+            r"(?:pars(?:e|ed|ing|able|eable)|decod(?:e|ed|ing)|malformed|not valid|\binvalid) .{0,40}",
+            answer!(),
+            r"|",
+            answer!(),
+            r".{0,40}(?:\bjson|pars|malformed|invalid|not valid|schema)",
+            r"|(?:malformed|empty|invalid json|unpars\w*) .{0,40} (?:from|of|by) .{0,20}",
+            model!(),
+            r"|",
+            model!(),
+            r" (?:has |had )?(?:produced|returned|generated|gave|sent|responded with|replied with) .{0,20}(?:json|malformed|invalid|unpars)",
+            r"|(?:pars(?:e|ed|ing)|invalid json|malformed).{0,40}(?:(?:tool|function)[ _-]?(?:call|argument)|structured output)",
+            r"|(?:(?:tool|function)[ _-]?(?:call|argument)|structured output).{0,40}(?:\bjson|pars|malformed)",
+        ),
+    ),
     // An exception whose message may mention anything.
     (
         "code",
@@ -101,7 +136,7 @@ const TABLE: &[(&str, &str)] = &[
     ),
     (
         "invalid_input",
-        r"invalid|validation|bad request|unprocessable|malformed|schema|required|missing|must (?:be|not|have|match|contain)|should (?:be|not|have|match)|expected .{0,60}(?:got|received|but|found)|unsupported|too (?:large|long|short|small|big|many)|not a valid|out of range|violates|constraint|duplicate (?:key|entry)|already exists|conflict|zod|pydantic|unable to parse|failed to parse|parse ?error|parsing|cannot be (?:empty|null|blank)|is empty|not allowed|not supported|unrecognized|unknown (?:field|parameter|argument|name)|unexpected (?:field|parameter|argument|keyword)|valueerror|cannot (?:be )?(?:cast|coerce|convert|deserialize)|wrong type|illegal argument|syntax error",
+        r"invalid|validation|bad request|unprocessable|malformed|schema|required|missing|must (?:be|not|have|match|contain)|should (?:be|not|have|match)|expected .{0,60}(?:got|received|but|found)|unsupported|too (?:large|long|short|small|big|many)|not a valid|out of range|violates|constraint|duplicate (?:key|entry)|already exists|conflict|zod|pydantic|unable to parse|failed to parse|(?:could|can)(?: ?not|n?['’]t) (?:be )?pars|parse ?error|parsing|cannot be (?:empty|null|blank)|is empty|not allowed|not supported|unrecognized|unknown (?:field|parameter|argument|name)|unexpected (?:field|parameter|argument|keyword)|valueerror|cannot (?:be )?(?:cast|coerce|convert|deserialize)|wrong type|illegal argument|syntax error",
     ),
     ("invalid_input", status!("400|405|406|409|411|412|413|414|415|416|422")),
     ("code", r"\w(?:error|exception)\b.{0,5}:|^\w*(?:error|exception)$|uncaught"),
