@@ -75,7 +75,7 @@ pub(super) enum Problem {
     #[error("holds an invalid row ({0}); restore it from a backup")]
     InvalidRow(String),
     /// The database reported an error.
-    #[error("could not be read or written: {0}")]
+    #[error("could not be read or written: {}", without_line(&.0.to_string()))]
     Database(sqlx::Error),
 }
 
@@ -85,6 +85,28 @@ impl From<sqlx::Error> for Problem {
         match error.as_database_error().and_then(DatabaseError::code).as_deref() {
             Some("11" | "26") => Self::Damaged(error.to_string()),
             _ => Self::Database(error),
+        }
+    }
+}
+
+/// What a database says, without the line of PostgreSQL's own source code that sqlx adds.
+fn without_line(text: &str) -> &str {
+    match text.rsplit_once(" at line ") {
+        Some((said, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => said,
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_server_s_source_code_is_not_told() {
+        let said = "error returned from database: permission denied for schema public";
+        assert_eq!(without_line(&format!("{said} at line 2934")), said);
+        for whole in [said, "syntax error at line 3 of the script", " at line"] {
+            assert_eq!(without_line(whole), whole);
         }
     }
 }
