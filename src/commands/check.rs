@@ -230,7 +230,7 @@ fn tables(
             let row = [id, workflow.id.as_str(), &name, &runs, exported];
             workflows.row(row.map(str::to_owned));
         }
-        let skew = one.skew_ms.map(|ms| ms as f64 / 1000.0);
+        let skew = one.skew_ms.map(tenths_of_seconds);
         let shown = skew.map_or("unknown".into(), |seconds| format!("{seconds:+.1} s"));
         let (listed, exported) = (there.count().to_string(), followed.len().to_string());
         apps.row([id.to_owned(), listed, exported, shown]);
@@ -242,6 +242,11 @@ fn tables(
     }
     _ = writeln!(text, "\n{apps}");
     (text, workload)
+}
+
+/// Milliseconds as seconds with one decimal; never a zero with a minus sign.
+fn tenths_of_seconds(ms: i64) -> f64 {
+    (ms as f64 / 100.0).round() / 10.0 + 0.0
 }
 
 /// The workflows of an app that would be exported, and whether each has series of its own.
@@ -321,4 +326,18 @@ fn expectation(estimate: &Estimate, poll: &Poll, limit: u32, findings: &mut Find
         seconds(&estimate.longest_delay),
         seconds(&estimate.longest_unannounced_delay)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_skew_is_no_zero_with_a_minus_sign() {
+        for (ms, shown) in
+            [(-1, "+0.0"), (0, "+0.0"), (-49, "+0.0"), (-51, "-0.1"), (40, "+0.0"), (2500, "+2.5")]
+        {
+            assert_eq!(format!("{:+.1}", tenths_of_seconds(ms)), shown, "{ms}");
+        }
+    }
 }
