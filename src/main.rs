@@ -5,9 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use cortex_workflow_exporter::{
-    commands::{self, CANNOT_PRINT, Failure},
+    commands::{self, Failure},
     config::{self, CommandLine, ConfigErrors, Log, LogFormat},
     shutdown::Signals,
     telemetry,
@@ -53,7 +52,7 @@ fn without_command(said: &clap::Error) -> Result<ExitCode, Failure> {
         let printed = said.print();
         // What is wrong with the command line is so, whether that can be said or not.
         if !said.use_stderr() {
-            printed.context(CANNOT_PRINT)?;
+            commands::printed(printed)?;
         }
     }
     Ok(ExitCode::from(said.exit_code() as u8))

@@ -15,7 +15,7 @@ use std::env;
 use tokio::task::spawn_blocking;
 
 pub use failure::Failure;
-pub use output::CANNOT_PRINT;
+pub use output::printed;
 
 use crate::{
     config::{self, Command, CommandLine, Config, LogFormat},

@@ -146,8 +146,7 @@ fn command_line() -> clap::Command {
         .about(about)
         .long_about(ABOUT)
         .version(build_info::SUMMARY)
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true);
+        .args_conflicts_with_subcommands(true);
     let with_flags = |clap: clap::Command, command| {
         let examples = matches!(command, Command::Serve | Command::Check);
         clap.args(flags(command)).after_help(if examples { EXAMPLES } else { "" })
@@ -161,7 +160,7 @@ fn command_line() -> clap::Command {
 /// The commands that deal with ledgers.
 fn of_state(command: clap::Command) -> clap::Command {
     let state = clap::Command::new("state").about("What can be done with a ledger: copy");
-    state.subcommand_required(true).disable_help_subcommand(true).subcommand(command)
+    state.subcommand_required(true).subcommand(command)
 }
 
 fn flags(command: Command) -> impl Iterator<Item = Arg> {

@@ -7,11 +7,16 @@ use crate::support::{Api, KEY, Process, ledger_url, run};
 #[tokio::test]
 async fn each_command_has_help_and_ends_well_after_it() {
     for command in ["", "serve", "check", "demo", "simulate", "once", "state copy"] {
-        let arguments: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
-        let (code, stdout, stderr) = run(&arguments, &[("CORTEX_API_KEY", KEY)]).await;
-        assert_eq!((code, stderr.as_str()), (0, ""), "{command}");
-        assert!(stdout.contains("Usage:"), "{command}: {stdout}");
-        assert!(!stdout.contains(KEY), "{command}");
+        let words: Vec<_> = command.split_whitespace().collect();
+        let mut shown = Vec::new();
+        for arguments in [[&words[..], &["--help"]].concat(), [&["help"], &words[..]].concat()] {
+            let (code, stdout, stderr) = run(&arguments, &[("CORTEX_API_KEY", KEY)]).await;
+            assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
+            assert!(stdout.contains("Usage:"), "{arguments:?}: {stdout}");
+            assert!(!stdout.contains(KEY), "{arguments:?}");
+            shown.push(stdout);
+        }
+        assert_eq!(shown[0], shown[1], "{command}");
     }
 }
 
@@ -115,6 +120,31 @@ async fn what_cannot_be_printed_is_an_error_and_no_panic() {
         assert_eq!(code, 1, "{arguments:?}: {stderr}");
         let said = "cannot write to standard output: No space left on device";
         assert!(stderr.contains(said) && !stderr.contains("panicked"), "{arguments:?}: {stderr}");
+    }
+}
+
+/// As `head` does to what writes more than it wants.
+#[tokio::test]
+async fn who_closes_the_pipe_is_told_nothing() {
+    let api = Api::start().await;
+    api.add_workflow("work_one");
+    let url = format!("--cortex.api-url={}", api.url());
+    for arguments in [
+        &["--help"][..],
+        &["help", "once"],
+        &["--version"],
+        &["--config.check"],
+        &["check", &url, "--state.url=sqlite::memory:"],
+        &["once", &url, "--log.level=warn"],
+    ] {
+        let (reader, closed) = std::io::pipe().expect("there is room for a pipe");
+        drop(reader);
+        let exporter = env!("CARGO_BIN_EXE_cortex-workflow-exporter");
+        let mut command = tokio::process::Command::new(exporter);
+        let command = command.args(arguments).env("CORTEX_API_KEY", KEY).stdout(closed);
+        let ended = command.output().await.expect("it starts");
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), &*stderr), (Some(0), ""), "{arguments:?}");
     }
 }
 
