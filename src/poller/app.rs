@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use super::{
     cycle::{Cycle, CycleStats},
     metrics::PollerMetrics,
+    past_readings::Begun,
     reader::{AppReader, PollerSettings},
-    schedule::{Begun, CycleProgress, Policy, Priority, Schedule},
+    schedule::{CycleProgress, Policy, Priority, Schedule},
     watchdog::Heartbeat,
 };
 use crate::{

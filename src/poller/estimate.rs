@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    page_size::first_page,
+    page_size::{MIN_FIRST, first_page},
     schedule::{TURNS, Workload},
 };
 use crate::config;
@@ -56,7 +56,9 @@ impl Estimate {
         let pages = (self.readings + self.sweeps) * per_day;
         let uncounted = workload.uncounted.min(workload.followed);
         let sweeps_a_day = per_day * 60.0 / self.sweep_interval.as_secs_f64();
-        let deep = f64::from(workload.followed - uncounted) * 24.0_f64.min(sweeps_a_day)
+        let runs_a_day = workload.runs_per_minute * per_day / f64::from(workload.followed.max(1));
+        let deep_a_day = (runs_a_day / MIN_FIRST as f64).min(24.0).max(sweeps_a_day.min(1.0));
+        let deep = f64::from(workload.followed - uncounted) * deep_a_day
             + f64::from(uncounted) * sweeps_a_day;
         rounds * sizes.lists + (pages * first + deep * (full - first)) * sizes.run
     }
@@ -210,7 +212,7 @@ mod tests {
             |workload: &Workload| estimate(workload, &POLL, 400).bytes_a_day(workload, &sizes);
         let (rounds, sweeps) = (2_880.0, 288.0);
         let shallow = 100.0 * sweeps * 10.0 * 9_000.0;
-        let expected = rounds * 50_000.0 + shallow + 100.0 * 24.0 * 90.0 * 9_000.0;
+        let expected = rounds * 50_000.0 + shallow + 100.0 * 90.0 * 9_000.0;
         // A hundred workflows are on two pages, which overlap.
         let counted = bytes(&idle(100));
         assert!((counted - expected).abs() < 1.0, "{counted} {expected}");

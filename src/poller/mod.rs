@@ -1,7 +1,7 @@
 //! When and what to read. Uses `api`, `config`, `ledger` and `model`.
 //!
-//! The pure part decides: `schedule` and `hint` what is due, `reading` with `pager`, `order` and
-//! `page_size` which pages to ask for, `unchanged` which of them
+//! The pure part decides: `schedule` and `hint` what is due, `past_readings` how far to look,
+//! `reading` with `pager`, `order` and `page_size` which pages to ask for, `unchanged` which of them
 //! are still as they were, `cycle` how a cycle went, and `estimate` what polling costs.
 //! `workflows` and `runs` read lists and record them in the ledger, `app` polls one app, `polling`
 //! all of them, `lag` and `watchdog` observe that.
@@ -15,6 +15,7 @@ mod metrics;
 mod order;
 mod page_size;
 mod pager;
+mod past_readings;
 mod polling;
 mod reader;
 mod reading;

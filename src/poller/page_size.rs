@@ -42,7 +42,7 @@ impl PageSizes {
 
 /// The minimum number of runs on the first page: enough for new runs that no number announced, and for
 /// an overlap with known ones.
-const MIN_FIRST: u64 = 10;
+pub(super) const MIN_FIRST: u64 = 10;
 
 /// How many runs to ask for first in a list whose order is known, of pages of at most `full`: where
 /// this number of new runs and of open ones is expected. Its older half has to be settled.

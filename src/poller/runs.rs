@@ -6,9 +6,9 @@ use super::{
     cycle::{CycleStats, ReadError},
     page_size::first_page,
     pager::{Paged, Pager},
+    past_readings::Begun,
     reader::AppReader,
     reading::{ListMemory, PageOutcome, Reading, Shift},
-    schedule::Begun,
 };
 use crate::{
     api::{Answer, ApiError, Page, PageRequest},
@@ -86,7 +86,7 @@ impl AppReader {
         let (mut reading, list) = self.begin_reading(id, until, begun);
         let first_reading = self.workflow_state(id).is_none_or(|it| it.record.first_reading);
         let mut may_be_unchanged =
-            until == ReadUntil::Known && !first_reading && !begun.deep && !begun.moved;
+            until == ReadUntil::Known && !first_reading && begun.may_be_unchanged;
         let mut expects_more = begun.new_runs > 0 && !begun.deep && list.knows_order();
         let (mut pages, mut skipped) = (0, None);
         loop {

@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use super::{cycle::DOWN_AFTER, hint::Hint};
+use super::{
+    cycle::DOWN_AFTER,
+    hint::Hint,
+    past_readings::{Begun, PastReadings},
+};
 use crate::{config, model::WorkflowId};
 
 /// The maximum number of lists and workflows that are read at once, so that an API that takes
@@ -93,8 +97,7 @@ struct Task {
     hint: Hint,
     /// When the last reading that ended well began.
     read_ms: Option<i64>,
-    /// When the last deep one began.
-    deep_ms: Option<i64>,
+    past: PastReadings,
     /// When the last reading began, if it ended badly.
     failed_ms: Option<i64>,
     /// Since when it is to be read.
@@ -154,17 +157,6 @@ const FAILED: i64 = 2;
 /// until its last retry has timed out. This few don't make the API count as down if they end
 /// together.
 const MAX_FAILED: usize = DOWN_AFTER as usize - 1;
-
-/// How often a reading begins with a page of full size, which shows changes that no number announced:
-/// once an hour.
-const DEEP_EVERY_MS: i64 = 3_600_000;
-
-/// The number of the hour in which a workflow has one deep reading. Each workflow's hours begin at
-/// another minute, so that those read together, as after a start, aren't read deep together again.
-fn hour(id: &WorkflowId, at_ms: i64) -> i64 {
-    let offset_ms = i64::from(crc32fast::hash(id.as_str().as_bytes())) % DEEP_EVERY_MS;
-    (at_ms + offset_ms).div_euclid(DEEP_EVERY_MS)
-}
 
 /// The activity of a workflow, as known from its last reading.
 #[derive(Clone, Debug)]
@@ -314,18 +306,12 @@ impl Schedule {
         let sweep_ms = self.periods.sweep_ms;
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
-        // Where no number announces what happens, each sweep looks for it.
-        let hinted = task.hint.is_usable(now_ms);
-        let is_deep_after = |last_ms: i64| {
-            if hinted { hour(id, last_ms) < hour(id, now_ms) } else { last_ms + sweep_ms <= now_ms }
-        };
-        Some(Begun {
-            count: task.hint.count(),
-            new_runs: task.hint.new_runs(),
-            moved: task.hint.has_moved(),
-            deep: task.deep_ms.is_none_or(is_deep_after),
-            at_ms: now_ms,
-        })
+        let new_runs = task.hint.new_runs();
+        let announced = task.hint.is_usable(now_ms).then_some(new_runs);
+        let deep = task.past.is_deep_due(id, announced, sweep_ms, now_ms);
+        let asks = deep || task.hint.has_moved() || task.past.is_asking_due(id, now_ms);
+        let count = task.hint.count();
+        Some(Begun { count, new_runs, deep, may_be_unchanged: !asks, at_ms: now_ms })
     }
 
     /// The reading of a workflow has ended; `news` states whether it met any, `None` that it failed.
@@ -335,9 +321,7 @@ impl Schedule {
         task.failed_ms = news.is_none().then_some(begun.at_ms);
         if let Some(news) = news {
             task.hint.read(begun.count, news, now_ms);
-            if begun.deep {
-                task.deep_ms = Some(begun.at_ms);
-            }
+            task.past.ended(&begun, news);
             task.read_ms = Some(begun.at_ms);
             task.due_ms = None;
         }
@@ -411,20 +395,6 @@ impl Schedule {
         let late_ms = move |due_ms: i64| (now_ms - due_ms).max(0);
         self.workflows.iter().filter_map(move |(id, it)| Some((id, late_ms(it.due_ms?))))
     }
-}
-
-/// What was known when a reading began.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Begun {
-    /// The number of runs that is listed.
-    pub(super) count: Option<u64>,
-    /// By how much that has grown since the last reading.
-    pub(super) new_runs: u64,
-    /// Whether that is another number than at the last reading.
-    pub(super) moved: bool,
-    /// Whether it is to look further than to what is expected.
-    pub(super) deep: bool,
-    at_ms: i64,
 }
 
 impl Task {

@@ -29,7 +29,7 @@
 //! - a `Date` that isn't the clock of the API's timestamps, or none while the local clock is wrong; a
 //!   local clock that is set before a complete cycle;
 //! - a 404 for what is there: the cycle counts as incomplete;
-//! - what an `ETag` hides that stays the same although its answer has changed, for an hour;
+//! - what an `ETag` hides that stays the same although its answer has changed, for two hours;
 //! - where all timestamps are bare dates, replays, durations and what depends on the order of a day's
 //!   runs; and what happens before a complete cycle;
 //! - where the server ignores `page`, all but that nothing is counted that did not happen; and even
@@ -77,8 +77,9 @@ const NOON: i64 = 1_703_505_600_250;
 const INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 
-/// How often a whole page is read, whatever its tag.
-const DEEP: Duration = Duration::from_secs(3600);
+/// How often a page of a list of runs is asked for whatever its tag. What lies behind a small one, no
+/// story needs: there stands nothing that changed without moving to the young end of its list.
+const ASKED: Duration = Duration::from_secs(2 * 3600);
 
 /// The smallest pages that overlap almost everywhere. Of smaller ones, which begin at multiples of
 /// their size too, often none contains both the last run that was read and the next one.
@@ -202,7 +203,7 @@ impl Story {
     /// that seem unchanged are left to their sweeps, and where tags hide what has changed.
     fn looked_at_after(&self) -> Option<Duration> {
         let swept = self.places[0].sweep > INTERVAL;
-        if self.conditions.frozen_etags { Some(DEEP) } else { swept.then_some(SWEEP) }
+        if self.conditions.frozen_etags { Some(ASKED) } else { swept.then_some(SWEEP) }
     }
 
     /// Whether pages overlap, so that no run is skipped where the list moves while it is read.

@@ -139,23 +139,26 @@ fn sweeps_spread_although_all_were_read_together_at_the_start() {
 }
 
 #[test]
-fn deep_readings_spread_although_all_were_read_together_at_the_start_and_after_an_outage() {
-    const HOUR: i64 = 3600 * SECOND;
-    let mut scenario = Scenario::many(300, IDLE);
-    scenario.pass(3 * 3600);
-    scenario.now_ms += 5 * HOUR;
-    scenario.pass(3 * 3600);
-    let deep = |from_ms: i64| scenario.deep.iter().filter(move |ms| (from_ms..).contains(ms));
-    assert_eq!(deep(0).filter(|ms| **ms < 60_000).count(), 300, "nothing is known at the start");
-    for hour_begins_ms in [HOUR, 2 * HOUR, 9 * HOUR, 10 * HOUR] {
-        let mut by_minute = [0; 60];
-        for at_ms in deep(hour_begins_ms).take_while(|ms| **ms < hour_begins_ms + HOUR) {
-            by_minute[((at_ms - hour_begins_ms) / 60_000) as usize] += 1;
-        }
-        let all: i32 = by_minute.iter().sum();
-        assert!((250..=350).contains(&all), "{by_minute:?}");
-        assert!(by_minute.iter().all(|deep| *deep <= 30), "{by_minute:?}");
+fn an_idle_workflow_is_read_deep_at_the_start_and_once_a_day() {
+    let mut scenario = Scenario::many(50, IDLE);
+    for days in 1..=3 {
+        scenario.pass(600);
+        // Of a few, the day ends within these ten minutes.
+        let deep = scenario.deep.len();
+        assert!((days * 50..days * 50 + 4).contains(&deep), "{deep} after {days} days");
+        scenario.now_ms += 86_400_000;
     }
+}
+
+#[test]
+fn a_workflow_whose_count_grows_is_read_deep_for_every_ten_runs() {
+    let mut scenario = Scenario::many(1, IDLE);
+    for runs in 8..68 {
+        scenario.change("work_0", |workflow| workflow.count = Some(runs));
+        scenario.pass(600);
+    }
+    // At the start, and then six times, of which one may be because the day of the workflow ended.
+    assert!((7..=8).contains(&scenario.deep.len()), "{:?}", scenario.deep);
 }
 
 #[test]

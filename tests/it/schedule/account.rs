@@ -28,6 +28,7 @@ use cortex_workflow_exporter::{
 use futures::TryFutureExt as _;
 use prometheus::Registry;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use serde::de::IgnoredAny;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -41,7 +42,7 @@ const REMEMBERED: usize = 150;
 /// How long the account lives before it is measured, so that sweeps have begun.
 const BEFORE: Duration = Duration::from_secs(600);
 /// How long the last runs may take until they are counted.
-const AFTER: Duration = Duration::from_secs(3600);
+const AFTER: Duration = Duration::from_secs(3 * 3600);
 
 /// What an account is like, and how it is polled.
 #[derive(Clone, Debug)]
@@ -114,22 +115,26 @@ pub(crate) struct Figures {
     pub(crate) surplus: usize,
 }
 
-/// What answers had, in bytes.
+/// What answers had while it was measured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic {
+    /// Their bytes.
     pub(crate) bytes: u64,
-    /// How many pages of runs there were, by the size that was asked for, and their bytes.
-    pub(crate) pages: BTreeMap<u32, (u64, u64)>,
+    /// Runs in them, alone or in lists, and the bytes of these answers.
+    pub(crate) runs: u64,
+    pub(crate) runs_bytes: u64,
 }
 
 impl Traffic {
-    fn add(&mut self, request: &reqwest::Request, bytes: u64) {
+    fn add(&mut self, request: &reqwest::Request, body: &[u8]) {
+        let bytes = body.len() as u64;
         self.bytes += bytes;
-        let mut query = request.url().query_pairs();
-        let take = query.find(|(name, _)| name == "take").and_then(|(_, take)| take.parse().ok());
-        if let Some(take) = take.filter(|_| request.url().path().ends_with("/runs")) {
-            let (pages, page_bytes) = self.pages.entry(take).or_default();
-            (*pages, *page_bytes) = (*pages + 1, *page_bytes + bytes);
+        if request.url().path().contains("/runs") {
+            self.runs_bytes += bytes;
+            // A list, or else a run, unless there is nothing, as in a 304.
+            let list = serde_json::from_slice::<Vec<IgnoredAny>>(body);
+            let single = u64::from(!body.is_empty());
+            self.runs += list.map_or(single, |runs| runs.len() as u64);
         }
     }
 }
@@ -365,8 +370,7 @@ fn handler(simulator: &Simulator, setting: &Setting, traffic: Arc<Mutex<Traffic>
             let answer = answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response());
             let (parts, body) = answer.into_parts();
             let body = axum::body::to_bytes(body, usize::MAX).await.expect("it is in memory");
-            let add =
-                |mut it: std::sync::MutexGuard<'_, Traffic>| it.add(&request, body.len() as u64);
+            let add = |mut it: std::sync::MutexGuard<'_, Traffic>| it.add(&request, &body);
             add(traffic.lock().unwrap_or_else(PoisonError::into_inner));
             tokio::time::sleep(back).await;
             reqwest::Response::from(axum::http::Response::from_parts(parts, body))
