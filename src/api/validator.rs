@@ -36,7 +36,7 @@ impl Validator {
     }
 
     /// What to send as `If-None-Match`.
-    pub(super) fn tag(&self) -> Option<&HeaderValue> {
+    pub fn tag(&self) -> Option<&HeaderValue> {
         self.tag.as_ref()
     }
 

@@ -151,8 +151,15 @@ impl AppReader {
         let full = memory.page_sizes.of(id);
         let list = memory.lists.remove(id).unwrap_or_default();
         let list = if begun.deep || to_the_end { list.without_order() } else { list };
+        // What the server may call unchanged costs nothing, however large it is.
+        let tagged = memory.settled_pages.tagged(id).filter(|_| begun.may_be_unchanged);
+        let expected = || first_page(begun.new_runs, open, full);
         // A small page doesn't show the order.
-        let first = if list.knows_order() { first_page(begun.new_runs, open, full) } else { full };
+        let first = if list.knows_order() {
+            tagged.filter(|take| *take <= full).unwrap_or_else(expected)
+        } else {
+            full
+        };
         (Reading::new(first, full, at_least, to_the_end, list), list)
     }
 

@@ -38,6 +38,12 @@ impl SettledPages {
         (page.request == request && page.closed <= closed).then(|| page.validator.clone())
     }
 
+    /// The size of the page that was remembered, if the server can be asked whether it is the same.
+    pub(super) fn tagged(&self, id: &WorkflowId) -> Option<u32> {
+        let page = self.pages.get(id).filter(|page| page.validator.tag().is_some())?;
+        Some(page.request.take)
+    }
+
     /// This page was sent. If the server calls it by the name of another one, its tags aren't
     /// believed for a day, like a number of runs that missed something.
     pub(super) fn sent(
