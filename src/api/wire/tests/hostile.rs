@@ -37,6 +37,18 @@ fn what_is_no_run_is_described_without_its_data_and_the_same_each_time() {
 }
 
 #[test]
+fn an_id_of_more_than_128_bytes_is_none() {
+    for (bytes, usable) in [(128, true), (129, false)] {
+        let id = "x".repeat(bytes);
+        let run = format!(r#"[{{"id":"{id}","status":"FAILED"}}]"#);
+        assert_eq!(runs(&run).items.len(), usize::from(usable), "{bytes}");
+        let workflow = format!(r#"[{{"id":"{id}","name":"w"}}]"#);
+        let listed = list::<Workflow>(workflow.as_bytes(), rules()).expect("a list");
+        assert_eq!(listed.items.len(), usize::from(usable), "{bytes}");
+    }
+}
+
+#[test]
 fn hostile_values_spoil_neither_the_page_nor_what_is_beside_them() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let huge = format!("\"{}\"", "x".repeat(1_000_000));
