@@ -462,6 +462,7 @@ on_each_database! {
     an_unknown_status_and_origin_are_counted_under_their_own_words
     an_end_dated_the_cold_starts_day_or_later_is_news_unless_the_first_reading_found_it
     a_workflow_created_after_the_cold_start_counts_in_full
+    where_the_date_is_ahead_of_the_timestamps_a_new_workflow_begins_with_history
     what_counts_of_a_workflow_that_appears_later_depends_on_when_it_was_created
     a_workflow_without_an_age_that_appeared_during_a_downtime_loses_nothing
     an_older_workflow_that_is_met_later_starts_with_its_history_uncounted

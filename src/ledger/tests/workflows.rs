@@ -11,6 +11,33 @@ pub(super) async fn a_workflow_created_after_the_cold_start_counts_in_full(place
     assert_eq!((book.counted("FAILED"), book.submitted()), (1.0, 1.0));
 }
 
+/// The `Date` of the API is a minute ahead of its timestamps; the local clock is right, or also ahead.
+/// Of what ends at these seconds after the cold start, what counts: 20 and 40 are before and after
+/// the first reading, 120 is in a workflow that was created when the minute was over.
+pub(super) async fn where_the_date_is_ahead_of_the_timestamps_a_new_workflow_begins_with_history(
+    place: Place,
+) {
+    for (local_ahead_ms, counts) in [(0, [0.0, 1.0, 1.0]), (MINUTE, [0.0, 0.0, 1.0])] {
+        let mut book = Book::open(settings(&place.url().await)).await;
+        book.ahead_ms = (MINUTE, local_ahead_ms);
+        book.list(&[workflow("w")]).await;
+        let mut counted = Vec::new();
+        for (id, created, ended) in [("x", 5, &[20, 40][..]), ("y", 62, &[120])] {
+            let created_at = Some(Timestamp::Instant(COLD + created * SECOND));
+            book.now_ms = COLD + (created + 5) * SECOND;
+            book.list(&[workflow("w"), Workflow { created_at, ..workflow(id) }]).await;
+            book.workflow = workflow(id).id;
+            for ended in ended {
+                let before = book.counted("FAILED");
+                book.now_ms = COLD + (ended + 5) * SECOND;
+                book.read(&[fresh(&ended.to_string(), "FAILED", ended * SECOND)]).await;
+                counted.push(book.counted("FAILED") - before);
+            }
+        }
+        assert_eq!(counted, counts, "{local_ahead_ms}");
+    }
+}
+
 /// Listed ten minutes after the cold start, and not five minutes after it. How long after the cold
 /// start a run ended, and whether it counts, for each way in which the workflow may state its age.
 const APPEARING: [(i64, [bool; 4]); 5] = [
