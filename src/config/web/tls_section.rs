@@ -1,6 +1,9 @@
 //! Reads `tls_server_config`.
 
-use rustls::ServerConfig;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 
 use super::{
     client::ClientAuth,
@@ -26,23 +29,27 @@ struct Pem<T> {
     content: Option<T>,
 }
 
+/// The section as it is written. What is `None` isn't there, or was reported.
+struct TlsSection {
+    /// Where it begins.
+    place: Place,
+    certificate: Option<Pem<Vec<CertificateDer<'static>>>>,
+    key: Option<Pem<PrivateKeyDer<'static>>>,
+    authorities: Option<Pem<Vec<CertificateDer<'static>>>>,
+    client_auth: ClientAuth,
+    allowed_names: Option<Vec<String>>,
+    suites: Option<Vec<Suite>>,
+    curves: Option<Vec<Curve>>,
+    prefer_own_order: bool,
+    versions: (TlsVersion, TlsVersion),
+}
+
 /// What rustls needs, and what keeps clients out then; `None` for plain HTTP, and after errors.
 pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerConfig>, Guards) {
     let Some(node) = loader.node(SECTION) else { return (None, guards) };
     let place = node.place;
     let errors_before = loader.walker.error_count();
-    let certificate = pem(loader, "cert", tls::certificates);
-    let key = pem(loader, "key", tls::private_key);
-    let authorities = pem(loader, "client_ca", tls::certificates);
-    let client_auth = loader.value(&within("client_auth_type"), ClientAuth::read);
-    let client_auth = client_auth.unwrap_or_default();
-    let allowed_names = loader.list(&within("client_allowed_sans"), |text| Ok(text.to_owned()));
-    let suites = loader.list(&within("cipher_suites"), Suite::read);
-    let curves = loader.list(&within("curve_preferences"), Curve::read);
-    let prefer_own_order = loader.bool(&within("prefer_server_cipher_suites"), true);
-    let least = loader.value(&within("min_version"), TlsVersion::read);
-    let most = loader.value(&within("max_version"), TlsVersion::read);
-    let versions = (least.unwrap_or(TlsVersion::Tls12), most.unwrap_or(TlsVersion::Tls13));
+    let section = TlsSection::read(loader, place);
     if !SWITCHES.iter().any(|key| loader.node(&within(key)).is_some()) {
         if loader.has_any(SECTION) {
             loader.warn(place, "TLS is off: tls_server_config names no certificate");
@@ -51,58 +58,108 @@ pub(super) fn read(loader: &mut Loader<'_>, guards: Guards) -> (Option<ServerCon
     }
     let guards = Guards {
         tls: true,
-        client: client_auth,
-        names: allowed_names.is_some() && client_auth != ClientAuth::NoClientCert,
+        client: section.client_auth,
+        names: section.allowed_names.is_some() && section.client_auth != ClientAuth::NoClientCert,
         ..guards
     };
-    if versions.0 > versions.1 {
-        let why = "min_version is above max_version, so that no version of TLS is left";
-        loader.walker.error(place, SECTION, why);
+    section.check(loader);
+    let is_right = loader.walker.error_count() == errors_before;
+    (if is_right { section.server(loader) } else { None }, guards)
+}
+
+impl TlsSection {
+    fn read(loader: &mut Loader<'_>, place: Place) -> Self {
+        let certificate = pem(loader, "cert", tls::certificates);
+        let key = pem(loader, "key", tls::private_key);
+        let authorities = pem(loader, "client_ca", tls::certificates);
+        let client_auth = loader.value(&within("client_auth_type"), ClientAuth::read);
+        let allowed_names = loader.list(&within("client_allowed_sans"), |text| Ok(text.to_owned()));
+        let suites = loader.list(&within("cipher_suites"), Suite::read);
+        let curves = loader.list(&within("curve_preferences"), Curve::read);
+        let prefer_own_order = loader.bool(&within("prefer_server_cipher_suites"), true);
+        let least = loader.value(&within("min_version"), TlsVersion::read);
+        let most = loader.value(&within("max_version"), TlsVersion::read);
+        Self {
+            place,
+            certificate,
+            key,
+            authorities,
+            client_auth: client_auth.unwrap_or_default(),
+            allowed_names,
+            suites,
+            curves,
+            prefer_own_order,
+            versions: (least.unwrap_or(TlsVersion::Tls12), most.unwrap_or(TlsVersion::Tls13)),
+        }
     }
-    for (is_there, name) in [(certificate.is_some(), "cert"), (key.is_some(), "key")] {
-        if !is_there {
+
+    /// Reports what is missing, and what contradicts each other.
+    fn check(&self, loader: &mut Loader<'_>) {
+        if self.versions.0 > self.versions.1 {
+            let why = "min_version is above max_version, so that no version of TLS is left";
+            loader.walker.error(self.place, SECTION, why);
+        }
+        let pair = [(self.certificate.is_some(), "cert"), (self.key.is_some(), "key")];
+        for (_, name) in pair.iter().filter(|(is_there, _)| !is_there) {
             let why = format!(
                 "there is neither {name} nor {name}_file; TLS needs a certificate and its key"
             );
-            loader.walker.error(place, SECTION, &why);
+            loader.walker.error(self.place, SECTION, &why);
+        }
+        self.check_clients(loader);
+    }
+
+    fn check_clients(&self, loader: &mut Loader<'_>) {
+        let has_authorities = self.authorities.is_some();
+        let asks_nobody = self.client_auth == ClientAuth::NoClientCert;
+        if asks_nobody && has_authorities {
+            let why = "there is a client_ca, but client_auth_type asks for no certificate; write \
+                       client_auth_type: RequireAndVerifyClientCert";
+            loader.walker.error(self.place, SECTION, why);
+        }
+        if asks_nobody && self.allowed_names.is_some() {
+            let what = "client_allowed_sans means nothing: client_auth_type asks for no \
+                        certificate; RequireAndVerifyClientCert does";
+            loader.warn(self.place, what);
+        }
+        if self.client_auth.verifies() && !has_authorities {
+            let why = "client_auth_type verifies certificates, but there is neither client_ca nor \
+                       client_ca_file; name the authority that signs those of the clients";
+            loader.walker.error(self.place, SECTION, why);
         }
     }
-    check_clients(loader, place, client_auth, authorities.is_some(), allowed_names.is_some());
-    let (Some(certificate), Some(key), true) =
-        (certificate, key, loader.walker.error_count() == errors_before)
-    else {
-        return (None, guards);
-    };
-    let (Some(chain), Some(private_key)) = (certificate.content, key.content) else {
-        return (None, guards);
-    };
-    let (trusted, ca) =
-        authorities.map_or((None, None), |ca| (ca.content, Some((ca.place, ca.origin))));
-    let server = tls::server(TlsSettings {
-        certificate: chain,
-        key: private_key,
-        client_auth,
-        authorities: trusted.unwrap_or_default(),
-        allowed_names,
-        versions,
-        suites: suites.unwrap_or_default(),
-        curves: curves.unwrap_or_default(),
-        prefer_own_order,
-    });
-    let walker = &mut loader.walker;
-    match server {
-        Ok(server) => return (Some(server), guards),
-        Err(TlsError::Pair(why)) => walker.error_in(key.place, &key.origin, &why),
-        Err(TlsError::Authorities(why)) => {
-            let (place, origin) = ca.unwrap_or((place, SECTION.into()));
-            walker.error_in(place, &origin, &why);
+
+    /// What rustls makes of it; `None` after an error.
+    fn server(self, loader: &mut Loader<'_>) -> Option<ServerConfig> {
+        let (certificate, key) = (self.certificate?, self.key?);
+        let (trusted, ca) =
+            self.authorities.map_or((None, None), |ca| (ca.content, Some((ca.place, ca.origin))));
+        let server = tls::server(TlsSettings {
+            certificate: certificate.content?,
+            key: key.content?,
+            client_auth: self.client_auth,
+            authorities: trusted.unwrap_or_default(),
+            allowed_names: self.allowed_names,
+            versions: self.versions,
+            suites: self.suites.unwrap_or_default(),
+            curves: self.curves.unwrap_or_default(),
+            prefer_own_order: self.prefer_own_order,
+        });
+        let walker = &mut loader.walker;
+        match server {
+            Ok(server) => return Some(server),
+            Err(TlsError::Pair(why)) => walker.error_in(key.place, &key.origin, &why),
+            Err(TlsError::Authorities(why)) => {
+                let (place, origin) = ca.unwrap_or((self.place, SECTION.into()));
+                walker.error_in(place, &origin, &why);
+            }
+            Err(TlsError::Choice(why)) => {
+                let why = format!("versions, cipher_suites and curve_preferences: {why}");
+                walker.error(self.place, SECTION, &why);
+            }
         }
-        Err(TlsError::Choice(why)) => {
-            let why = format!("versions, cipher_suites and curve_preferences: {why}");
-            walker.error(place, SECTION, &why);
-        }
+        None
     }
-    (None, guards)
 }
 
 /// A key of the section.
@@ -137,29 +194,4 @@ fn pem<T>(
     };
     let content = parse(&bytes).map_err(|why| loader.walker.error_in(place, &origin, &why)).ok();
     Some(Pem { place, origin, content })
-}
-
-fn check_clients(
-    loader: &mut Loader<'_>,
-    place: Place,
-    auth: ClientAuth,
-    has_authorities: bool,
-    has_names: bool,
-) {
-    let asks_nobody = auth == ClientAuth::NoClientCert;
-    if asks_nobody && has_authorities {
-        let why = "there is a client_ca, but client_auth_type asks for no certificate; write \
-                   client_auth_type: RequireAndVerifyClientCert";
-        loader.walker.error(place, SECTION, why);
-    }
-    if asks_nobody && has_names {
-        let what = "client_allowed_sans means nothing: client_auth_type asks for no certificate; \
-                    RequireAndVerifyClientCert does";
-        loader.warn(place, what);
-    }
-    if auth.verifies() && !has_authorities {
-        let why = "client_auth_type verifies certificates, but there is neither client_ca nor \
-                   client_ca_file; name the authority that signs those of the clients";
-        loader.walker.error(place, SECTION, why);
-    }
 }
