@@ -33,7 +33,6 @@ impl WorkflowsRead<'_> {
     /// Records the list. From time to time, forgets runs older than the retention: then, because
     /// only an answer shows the API's clock.
     pub(super) fn record(&self, changes: &mut Changes) {
-        let version = changes.state.version + 1;
         let app = changes.state.apps.entry(self.app.clone()).or_default();
         let before = app.record.clone();
         let cold_start = before.cold_start_ms.is_none();
@@ -50,36 +49,9 @@ impl WorkflowsRead<'_> {
             Arc::make_mut(gone).listed = false;
         }
         for workflow in there.into_values() {
-            let known = app.workflows.get(&workflow.id);
-            let since = self.news_since(workflow, known.is_some(), &before);
-            let mut state = known.map_or_else(
-                || {
-                    changes.highest_number += 1;
-                    let listed = workflow.into();
-                    let record = WorkflowRecord { listed, ..WorkflowRecord::default() };
-                    WorkflowState::of(changes.highest_number, record)
-                },
-                |known| WorkflowState::clone(known),
-            );
-            let name = Label::new(state.name(&workflow.id));
-            let mut worth_writing = self.update(&mut state, workflow, since, version);
-            let place = (self.app.clone(), workflow.id.clone());
-            if name != Label::new(state.name(&workflow.id)) {
-                state.restart_series(version, self.read_at.local_ms);
-                let keys = state.series.keys().cloned();
-                changes.rows.series.extend(keys.map(|key| (place.clone(), key)));
-            }
-            if state.record.followed {
-                for key in self.init_zero_series(&mut state, version, &mut changes.budget) {
-                    changes.rows.series.insert((place.clone(), key));
-                    worth_writing = true;
-                }
-            }
-            if worth_writing {
-                changes.rows.workflows.insert(place);
-            }
-            app.workflows.insert(workflow.id.clone(), Arc::new(state));
+            self.record_workflow(changes, workflow, &before);
         }
+        let app = changes.state.apps.entry(self.app.clone()).or_default();
         let ends = app.workflows.values().flat_map(|workflow| workflow.record.last_run_ms.values());
         let latest_end_ms = ends.copied().max();
         let prune =
@@ -88,6 +60,41 @@ impl WorkflowsRead<'_> {
         if cold_start || prune.is_some() {
             changes.rows.apps.insert(self.app.clone());
         }
+    }
+
+    /// Records one workflow of the list. `before` is the app as the list before left it.
+    fn record_workflow(&self, changes: &mut Changes, workflow: &Workflow, before: &AppRecord) {
+        let version = changes.state.version + 1;
+        let app = changes.state.apps.entry(self.app.clone()).or_default();
+        let known = app.workflows.get(&workflow.id);
+        let since = self.news_since(workflow, known.is_some(), before);
+        let mut state = known.map_or_else(
+            || {
+                changes.highest_number += 1;
+                let listed = workflow.into();
+                let record = WorkflowRecord { listed, ..WorkflowRecord::default() };
+                WorkflowState::of(changes.highest_number, record)
+            },
+            |known| WorkflowState::clone(known),
+        );
+        let name = Label::new(state.name(&workflow.id));
+        let mut worth_writing = self.update(&mut state, workflow, since, version);
+        let place = (self.app.clone(), workflow.id.clone());
+        if name != Label::new(state.name(&workflow.id)) {
+            state.restart_series(version, self.read_at.local_ms);
+            let keys = state.series.keys().cloned();
+            changes.rows.series.extend(keys.map(|key| (place.clone(), key)));
+        }
+        if state.record.followed {
+            for key in self.init_zero_series(&mut state, version, &mut changes.budget) {
+                changes.rows.series.insert((place.clone(), key));
+                worth_writing = true;
+            }
+        }
+        if worth_writing {
+            changes.rows.workflows.insert(place);
+        }
+        app.workflows.insert(workflow.id.clone(), Arc::new(state));
     }
 
     /// From when on the runs of a workflow are news, if it is followed from this list on. `app` is
