@@ -58,29 +58,7 @@ pub(super) fn read_all<'a>(
     run_ended_at: Option<Timestamp>,
     context: &mut Context,
 ) -> (Vec<Step>, Option<FailedStep<'a>>) {
-    let mut drafts = Vec::new();
-    match output {
-        Several::Map(steps) => {
-            // Of two with one key, the last one counts.
-            let places = steps.iter().enumerate().map(|(place, (key, _))| (key.text(), place));
-            let last: HashMap<_, _> = places.collect();
-            for (place, (key, step)) in steps.into_iter().enumerate() {
-                if last.get(&key.text()) == Some(&place) {
-                    drafts.extend(read(key, step, context));
-                }
-            }
-        }
-        Several::List(steps) => {
-            let listed = steps.len();
-            for step in steps {
-                let key = step.0.map(|step| step.key).unwrap_or_default();
-                drafts.extend(read(key, step, context));
-            }
-            if drafts.len() == listed {
-                infer_ends(&mut drafts, run_ended_at);
-            }
-        }
-    }
+    let drafts = read_drafts(output, run_ended_at, context);
     let types = if drafts.iter().all(|draft| draft.step_type.is_some()) {
         HashMap::new()
     } else {
@@ -105,6 +83,37 @@ pub(super) fn read_all<'a>(
         status: draft.status,
     };
     (drafts.into_iter().map(finish).collect(), failed)
+}
+
+fn read_drafts<'a>(
+    output: Several<'a, Object<WireStep<'a>>>,
+    run_ended_at: Option<Timestamp>,
+    context: &mut Context,
+) -> Vec<Draft<'a>> {
+    let mut drafts = Vec::new();
+    match output {
+        Several::Map(steps) => {
+            // Of two with one key, the last one counts.
+            let places = steps.iter().enumerate().map(|(place, (key, _))| (key.text(), place));
+            let last: HashMap<_, _> = places.collect();
+            for (place, (key, step)) in steps.into_iter().enumerate() {
+                if last.get(&key.text()) == Some(&place) {
+                    drafts.extend(read(key, step, context));
+                }
+            }
+        }
+        Several::List(steps) => {
+            let listed = steps.len();
+            for step in steps {
+                let key = step.0.map(|step| step.key).unwrap_or_default();
+                drafts.extend(read(key, step, context));
+            }
+            if drafts.len() == listed {
+                infer_ends(&mut drafts, run_ended_at);
+            }
+        }
+    }
+    drafts
 }
 
 fn read<'a>(key: Leaf<'a>, step: Object<WireStep<'a>>, context: &mut Context) -> Option<Draft<'a>> {
