@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, env, ffi::OsStr};
 use super::{
     api_key::ApiKey,
     parse::quote,
-    settings::Setting,
+    setting::Setting,
     sources::Sources,
     types::AppConfig,
     url,

@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, parser::ValueSource, value_parser};
 
 use super::{
     kind::SettingKind,
-    settings::{Command, SETTINGS, Setting},
+    setting::{Command, Setting},
+    settings::SETTINGS,
 };
 use crate::build_info;
 

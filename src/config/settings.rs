@@ -1,58 +1,16 @@
 //! The settings, in one table. The flags, the environment variables, the keys of the configuration
 //! file, the check at a reload and the tables of the documentation come from it.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use super::{
     kind::{SettingKind, put},
     parse,
     run_url::RunUrl,
+    setting::{Command, Reload, Setting},
     types::Config,
     url,
 };
-
-/// One row of the table.
-pub struct Setting {
-    /// Its name, dotted; the flag is called so.
-    pub name: &'static str,
-    /// What it is set to, and where that goes.
-    pub(super) kind: SettingKind,
-    /// What holds without it, as it would be written; empty for nothing.
-    pub default: &'static str,
-    /// What it does, for `--help` and the documentation.
-    pub help: &'static str,
-    /// What the help groups it under.
-    pub(super) heading: &'static str,
-    /// The commands that have the flag.
-    pub(super) commands: &'static [Command],
-    /// What a reload does with another value.
-    reload: Reload,
-}
-
-/// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Poll and serve.
-    Serve,
-    /// Serve what is read from a simulated API.
-    Demo,
-    /// Only the simulated API.
-    Simulate,
-    /// Report what is wrong with the configuration, and what would be exported.
-    Check,
-    /// Poll once and print.
-    Once,
-    /// Copy a ledger.
-    CopyState,
-}
-
-/// What a reload does with another value.
-enum Reload {
-    /// It takes effect.
-    Applied,
-    /// It is refused: only a restart can change it. The function returns whether two are the same.
-    Refused(fn(&Config, &Config) -> bool),
-}
 
 use Command::{Check, CopyState, Demo, Once, Serve, Simulate};
 use SettingKind as Kind;
@@ -460,43 +418,6 @@ impl Setting {
     pub fn named(name: &str) -> &'static Self {
         let found = SETTINGS.iter().find(|setting| setting.name == name);
         found.unwrap_or_else(|| panic!("there is no setting {name}"))
-    }
-
-    /// Whether it can be set by a flag and a variable.
-    pub fn has_flag(&self) -> bool {
-        !matches!(self.kind, Kind::Bounds(_) | Kind::Labels(_) | Kind::ErrorClasses(_) | Kind::Apps)
-    }
-
-    /// The variable that sets it.
-    pub fn variable(&self) -> String {
-        let name = self.name.replace(['.', '-'], "_").to_ascii_uppercase();
-        match self.name {
-            "cortex.api-key-file" | "cortex.app-id" | "cortex.api-url" => name,
-            _ => format!("CORTEX_EXPORTER_{name}"),
-        }
-    }
-
-    /// The key that sets it in the configuration file, unless that cannot.
-    pub fn key(&self) -> Option<String> {
-        let is_in_file = self.commands.contains(&Serve) && !self.name.starts_with("config.");
-        is_in_file.then(|| self.name.replace('-', "_"))
-    }
-
-    /// Whether only a restart can change it.
-    pub fn needs_restart(&self) -> bool {
-        matches!(self.reload, Reload::Refused(_))
-    }
-
-    /// What it is set to in the configuration file, in words.
-    pub fn expected(&self) -> &'static str {
-        self.kind.words().1
-    }
-}
-
-/// The flag and the variable, as messages name them.
-impl fmt::Display for Setting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{} (or {})", self.name, self.variable())
     }
 }
 
