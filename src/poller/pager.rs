@@ -159,6 +159,14 @@ impl Pager {
         if unproved && (listed > self.request.take || listed == 0 && !agreed) {
             return Paged::GivenUp;
         }
+        // Behind what was skipped, pages grow. Where one begins that is smaller than asked for is
+        // unknown, if the server was never seen to give so many.
+        let grows = self.skipped > 0 && self.request.number > 1 && self.request.take > self.fullest;
+        if grows && (1..self.request.take).contains(&listed) {
+            self.take = listed;
+            self.request = self.next_request();
+            return Paged::More;
+        }
         if listed > self.request.take {
             self.ignores_take = true;
             self.take = listed;
@@ -528,6 +536,25 @@ mod tests {
             for item in 0..length {
                 prop_assert!(read.contains(&item), "{item} is missing");
             }
+        }
+
+        #[test]
+        fn whatever_is_too_large_a_list_that_was_read_to_its_end_lacks_nothing_else(
+            length in 0_u64..400,
+            take in 1_u32..120,
+            cap in 12_u32..120,
+            total in prop_oneof![Just(Total::Right), Just(Total::Missing)],
+            too_large in proptest::collection::vec(0_u64..400, 0..8),
+            numbers in proptest::collection::vec(0_u64..2, 0..20),
+        ) {
+            let mut list = List { cap, total, too_large, ..List::of(length) };
+            let pager = Pager::new(take, take, length);
+            // Pages of one item must be read faster than the list grows.
+            let numbers = numbers.into_iter().flat_map(|number| [number, 0, 0]);
+            let (read, requests, ended) = list.try_to_read(pager, joining(numbers));
+            let lacks = (0..length).find(|it| !read.contains(it) && !list.too_large.contains(it));
+            prop_assert!(!ended || lacks.is_none(), "{lacks:?} is missing");
+            prop_assert!(requests <= 1000, "{requests}");
         }
     }
 }
