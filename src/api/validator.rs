@@ -29,10 +29,11 @@ impl Validator {
         Self { tag: tag.cloned(), hash: HASHER.hash_one(body), total }
     }
 
-    /// Of an answer without an `ETag`.
+    /// Of an answer with this `ETag`, or without one.
     #[cfg(test)]
-    pub(crate) fn of_body(body: &[u8]) -> Self {
-        Self::of(&HeaderMap::new(), body, None)
+    pub(crate) fn of_body(body: &[u8], tag: Option<&'static str>) -> Self {
+        let tags = tag.into_iter().map(|tag| (ETAG, HeaderValue::from_static(tag)));
+        Self::of(&tags.collect(), body, None)
     }
 
     /// What to send as `If-None-Match`.

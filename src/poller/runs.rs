@@ -122,7 +122,7 @@ impl AppReader {
                 let mut memory = self.memory();
                 memory.lists.insert(id.clone(), reading.memory());
                 if pages == 1 {
-                    let page = (&page, outcome.newest_first);
+                    let page = (&page, outcome.newest_first, begun.may_be_unchanged);
                     memory.settled_pages.ended(id, request, page, closed, self.clock.steady_ms());
                 }
                 seen.add(page.items);

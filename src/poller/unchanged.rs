@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::page_size::MIN_FIRST;
 use crate::{
     api::{Page, PageRequest, Validator},
     model::{DAY_MS, Phase, ReadAt, Run, Workflow, WorkflowId},
@@ -59,14 +60,18 @@ impl SettledPages {
         }
     }
 
-    /// A reading began and ended with this page, and what it read is durable. If the list isn't one
-    /// with the newest run first, a server that gives fewer runs than are asked for can add more
-    /// without changing the page, but for the length of the list; of that, a 304 says nothing.
+    /// A reading began and ended with this page, and what it read is durable. `expected`: the page
+    /// was asked for only to see whether it is what it was.
+    ///
+    /// If the list isn't one with the newest run first, a server that gives fewer runs than are
+    /// asked for can add more without changing the page, but for the length of the list; of that, a
+    /// 304 says nothing. And a large page that has changed although nothing was expected may do so
+    /// every time, so the next reading asks for a small one.
     pub(super) fn ended(
         &mut self,
         id: &WorkflowId,
         request: PageRequest,
-        (page, newest_first): (&Page<Run>, bool),
+        (page, newest_first, expected): (&Page<Run>, bool, bool),
         closed: i64,
         now_ms: i64,
     ) {
@@ -76,8 +81,9 @@ impl SettledPages {
         }
         let distrusted = self.distrusted.get(id).is_some_and(|until_ms| now_ms < *until_ms);
         let validator = page.validator.clone();
-        let hidden = distrusted || !newest_first;
-        let validator = if hidden { validator.without_tag() } else { validator };
+        let useless = expected && u64::from(request.take) > MIN_FIRST;
+        let by_tag = newest_first && !distrusted && !useless;
+        let validator = if by_tag { validator } else { validator.without_tag() };
         self.pages.insert(id.clone(), SettledPage { request, validator, closed });
     }
 
@@ -158,23 +164,45 @@ impl KnownWorkflows {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_page_is_known_only_while_the_ledger_holds_the_reading_that_ended_with_it() {
-        let id = WorkflowId::new("w").expect("an id");
-        let request = PageRequest { number: 1, take: 10 };
-        let mut pages = SettledPages::default();
-        let page = Page {
+    fn page(tag: Option<&'static str>) -> Page<Run> {
+        Page {
             items: vec![Run::completed("a")],
             keys: vec![1],
             undecodable: Vec::new(),
             bytes: 2,
             total: None,
             read_at: ReadAt::new(0, 0),
-            validator: Validator::of_body(b"[]"),
-        };
-        pages.ended(&id, request, (&page, true), 3, 0);
+            validator: Validator::of_body(b"[]", tag),
+        }
+    }
+
+    #[test]
+    fn a_page_is_known_only_while_the_ledger_holds_the_reading_that_ended_with_it() {
+        let id = WorkflowId::new("w").expect("an id");
+        let request = PageRequest { number: 1, take: 10 };
+        let mut pages = SettledPages::default();
+        pages.ended(&id, request, (&page(None), true, false), 3, 0);
         assert!(pages.known(&id, request, 3).is_some() && pages.known(&id, request, 4).is_some());
         assert!(pages.known(&id, request, 2).is_none(), "that reading is lost");
         assert!(pages.known(&id, PageRequest { take: 100, ..request }, 3).is_none());
+    }
+
+    #[test]
+    fn a_large_page_is_asked_for_again_only_where_that_may_be_answered_without_it() {
+        let id = WorkflowId::new("w").expect("an id");
+        for (take, tag, newest_first, expected, again) in [
+            (100, Some("\"a\""), true, false, true),
+            (100, None, true, false, false),
+            (100, Some("\"a\""), false, false, false),
+            // It has changed although nothing was expected.
+            (100, Some("\"a\""), true, true, false),
+            (10, Some("\"a\""), true, true, true),
+        ] {
+            let mut pages = SettledPages::default();
+            let request = PageRequest { number: 1, take };
+            pages.ended(&id, request, (&page(tag), newest_first, expected), 0, 0);
+            let case = (take, tag, newest_first, expected);
+            assert_eq!(pages.tagged(&id), again.then_some(take), "{case:?}");
+        }
     }
 }
