@@ -52,6 +52,8 @@ pub enum StopWhen {
     IfKnown,
     /// In any case: the list ends here.
     Always,
+    /// The list need not be read: it was enough to ask for these runs by their ids.
+    WithoutList,
 }
 
 /// What runs that were recorded came to.
@@ -124,7 +126,7 @@ pub(super) fn record_runs(
         workflow.record.failures = FailureStreak::default();
     }
     let closed = match read.stop_when {
-        StopWhen::Never => false,
+        StopWhen::Never | StopWhen::WithoutList => false,
         StopWhen::IfSettled => settled,
         StopWhen::IfKnown => met,
         StopWhen::Always => true,
@@ -135,7 +137,7 @@ pub(super) fn record_runs(
     if workflow.record != before || !rows.runs.is_empty() {
         rows.workflows.insert(place);
     }
-    if closed {
+    if closed || read.stop_when == StopWhen::WithoutList {
         workflow.record.polled_ms = Some(read.read_at.local_ms);
     }
     Some(Recorded { closed, news })

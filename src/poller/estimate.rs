@@ -53,14 +53,17 @@ impl Estimate {
         let per_day = 24.0 * 60.0;
         let rounds = self.lists * per_day / f64::from(workload.list_requests.max(1));
         let (first, full) = (f64::from(first_page(0, 0, sizes.page)), f64::from(sizes.page));
-        let pages = (self.readings + self.sweeps) * per_day;
+        // The only open run of a workflow is asked for alone.
+        let open = f64::from(workload.open.min(workload.followed));
+        let single = open * 60.0 / self.interval.as_secs_f64() * per_day;
+        let pages = (self.readings + self.sweeps) * per_day - single;
         let uncounted = workload.uncounted.min(workload.followed);
         let sweeps_a_day = per_day * 60.0 / self.sweep_interval.as_secs_f64();
         let runs_a_day = workload.runs_per_minute * per_day / f64::from(workload.followed.max(1));
         let deep_a_day = (runs_a_day / MIN_FIRST as f64).min(24.0).max(sweeps_a_day.min(1.0));
         let deep = f64::from(workload.followed - uncounted) * deep_a_day
             + f64::from(uncounted) * sweeps_a_day;
-        rounds * sizes.lists + (pages * first + deep * (full - first)) * sizes.run
+        rounds * sizes.lists + (single + pages * first + deep * (full - first)) * sizes.run
     }
 
     /// Whether the rate limit is too low for what is configured.
@@ -216,6 +219,10 @@ mod tests {
         // A hundred workflows are on two pages, which overlap.
         let counted = bytes(&idle(100));
         assert!((counted - expected).abs() < 1.0, "{counted} {expected}");
+        // An open run is asked for alone, and its workflow needs no sweep.
+        let open = bytes(&Workload { open: 10, ..idle(100) });
+        let expected = expected - 10.0 * sweeps * 90_000.0 + 10.0 * rounds * 9_000.0;
+        assert!((open - expected).abs() < 1.0, "{open} {expected}");
         let uncounted = Workload { uncounted: 100, ..idle(100) };
         let expected =
             rounds * (50_000.0 + 100.0 * 10.0 * 9_000.0) + 100.0 * sweeps * 90.0 * 9_000.0;

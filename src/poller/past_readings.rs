@@ -16,6 +16,9 @@ pub(super) struct Begun {
     pub(super) count: Option<u64>,
     /// By how much that has grown since the last reading.
     pub(super) new_runs: u64,
+    /// Whether the list of runs is to be read. Where it isn't, an open run is followed by its id, if
+    /// there is only one.
+    pub(super) list: bool,
     /// Whether it is to look further than to what is expected.
     pub(super) deep: bool,
     /// Whether a page that seems to be what it was, by its tag or its bytes, need not be looked at.
@@ -23,9 +26,20 @@ pub(super) struct Begun {
     pub(super) at_ms: i64,
 }
 
+/// What came of a reading that ended well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// Whether it met news.
+    pub(super) news: bool,
+    /// Whether it read the list of runs.
+    pub(super) list: bool,
+}
+
 /// What the readings of one list have looked at.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PastReadings {
+    /// When the last one began that read the list.
+    list_ms: Option<i64>,
     /// When the last deep one began.
     deep_ms: Option<i64>,
     /// How many runs have come since then, at least.
@@ -35,6 +49,11 @@ pub(super) struct PastReadings {
 }
 
 impl PastReadings {
+    /// When the last reading began that read the list.
+    pub(super) fn list_ms(&self) -> Option<i64> {
+        self.list_ms
+    }
+
     /// Whether a reading that begins now is to be deep, that is, to begin with a whole page, which
     /// shows what no number announces. `announced`: how many new runs the number announces, if
     /// there is one that is believed; where there is none, every sweep is to look for them.
@@ -59,15 +78,18 @@ impl PastReadings {
         self.asked_ms.is_none_or(|asked_ms| is_over(id, asked_ms, ASK_EVERY_MS, now_ms))
     }
 
-    /// A reading ended well; whether it met news.
-    pub(super) fn ended(&mut self, begun: &Begun, news: bool) {
+    /// A reading ended well.
+    pub(super) fn ended(&mut self, begun: &Begun, outcome: Outcome) {
+        if outcome.list {
+            self.list_ms = Some(begun.at_ms);
+        }
         if !begun.may_be_unchanged {
             self.asked_ms = Some(begun.at_ms);
         }
         if begun.deep {
             (self.deep_ms, self.new_runs) = (Some(begun.at_ms), 0);
         } else {
-            let met = begun.new_runs.max(u64::from(news));
+            let met = begun.new_runs.max(u64::from(outcome.news));
             self.new_runs = self.new_runs.saturating_add(met);
         }
     }
@@ -101,7 +123,11 @@ mod tests {
     }
 
     fn reading(at_ms: i64, deep: bool, new_runs: u64) -> Begun {
-        Begun { count: None, new_runs, deep, may_be_unchanged: !deep, at_ms }
+        Begun { count: None, new_runs, list: true, deep, may_be_unchanged: !deep, at_ms }
+    }
+
+    fn outcome(news: bool) -> Outcome {
+        Outcome { news, list: true }
     }
 
     #[test]
@@ -130,9 +156,9 @@ mod tests {
             (hour, &[], None, hour + SWEEP_MS, true),
         ] {
             let mut past = PastReadings::default();
-            past.ended(&reading(deep_at, true, 50), true);
+            past.ended(&reading(deep_at, true, 50), outcome(true));
             for (new_runs, news) in readings {
-                past.ended(&reading(deep_at, false, *new_runs), *news);
+                past.ended(&reading(deep_at, false, *new_runs), outcome(*news));
             }
             let is_due = past.is_deep_due(&id("w"), announced, SWEEP_MS, now);
             assert_eq!(is_due, due, "{past:?} {announced:?} {now}");
@@ -145,8 +171,8 @@ mod tests {
         let begin = begin(ASK_EVERY_MS);
         let mut past = PastReadings::default();
         assert!(past.is_asking_due(&id("w"), begin));
-        past.ended(&Begun { may_be_unchanged: false, ..reading(begin, false, 0) }, false);
-        past.ended(&reading(begin + ASK_EVERY_MS - 1, false, 0), false);
+        past.ended(&Begun { may_be_unchanged: false, ..reading(begin, false, 0) }, outcome(false));
+        past.ended(&reading(begin + ASK_EVERY_MS - 1, false, 0), outcome(false));
         assert!(!past.is_asking_due(&id("w"), begin + ASK_EVERY_MS - 1));
         assert!(past.is_asking_due(&id("w"), begin + ASK_EVERY_MS));
     }

@@ -6,7 +6,7 @@ use super::{
     cycle::{CycleStats, ReadError},
     page_size::first_page,
     pager::{Paged, Pager},
-    past_readings::Begun,
+    past_readings::{Begun, Outcome},
     reader::AppReader,
     reading::{ListMemory, PageOutcome, Reading, Shift},
 };
@@ -46,12 +46,17 @@ impl SeenRuns {
 
 impl AppReader {
     /// Reads one workflow's runs: the list from its young end to the known region, then the open
-    /// runs that weren't met there. Returns whether it met news.
+    /// runs that weren't met there; or, if that is all that is due, its only open run.
     pub(super) async fn read_workflow(
         &self,
         id: &WorkflowId,
         begun: Begun,
-    ) -> Result<bool, ReadError> {
+    ) -> Result<Outcome, ReadError> {
+        if !begun.list
+            && let Some(news) = self.follow_the_only_one(id).await?
+        {
+            return Ok(Outcome { news, list: false });
+        }
         let mut seen = SeenRuns::default();
         let (first_reading, all_is_news) = self
             .workflow_state(id)
@@ -70,7 +75,7 @@ impl AppReader {
             self.read_list(id, until, begun, &mut seen).await?;
         }
         self.follow(id, &mut seen).await?;
-        Ok(seen.news)
+        Ok(Outcome { news: seen.news, list: true })
     }
 
     /// Reads the list of runs; `seen` collects them. Returns whether it was read as far as it was
@@ -257,6 +262,16 @@ impl AppReader {
             }
         }
         Ok(true)
+    }
+
+    /// Looks at the open run, if there is only one, and returns whether that was news. `None`: the
+    /// list has to be read, which may have the run although its own address does not.
+    async fn follow_the_only_one(&self, id: &WorkflowId) -> Result<Option<bool>, ReadError> {
+        let open = self.unmet(id, &SeenRuns::default());
+        let [run_id] = &open[..] else { return Ok(None) };
+        let Ok(Some(run)) = self.client.run(id, run_id).await else { return Ok(None) };
+        let read_at = self.client.now();
+        self.record(id, &[run], read_at, StopWhen::WithoutList).await.map(Some)
     }
 
     /// Looks at the open runs that weren't met. One that can't be read doesn't keep the others from

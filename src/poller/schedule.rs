@@ -9,7 +9,7 @@ use std::{
 use super::{
     cycle::DOWN_AFTER,
     hint::Hint,
-    past_readings::{Begun, PastReadings},
+    past_readings::{Begun, Outcome, PastReadings},
 };
 use crate::{config, model::WorkflowId};
 
@@ -280,13 +280,13 @@ impl Schedule {
         let swept: Vec<_> = swept.collect();
         let share = (swept.len() as i64 * interval_ms + sweep_ms - 1) / sweep_ms;
         let due = swept.iter().filter(|task| task.due_ms.is_some()).count();
-        let old = |read_ms: &i64| *read_ms + sweep_ms / 2 <= now_ms;
+        let old = |list_ms: &i64| *list_ms + sweep_ms / 2 <= now_ms;
         let early = swept.into_iter().filter(|task| task.due_ms.is_none());
         let mut early: Vec<_> =
-            early.filter_map(|task| Some((task.read_ms.filter(old)?, task))).collect();
-        early.sort_by_key(|(read_ms, _)| *read_ms);
-        for (read_ms, task) in early.into_iter().take((share as usize).saturating_sub(due)) {
-            task.due_ms = Some(read_ms + sweep_ms);
+            early.filter_map(|task| Some((task.past.list_ms().filter(old)?, task))).collect();
+        early.sort_by_key(|(list_ms, _)| *list_ms);
+        for (list_ms, task) in early.into_iter().take((share as usize).saturating_sub(due)) {
+            task.due_ms = Some(list_ms + sweep_ms);
         }
     }
 
@@ -303,25 +303,32 @@ impl Schedule {
 
     /// The reading of a workflow begins. Returns what is to be handed to [`Self::ended`].
     pub(super) fn begin(&mut self, id: &WorkflowId, now_ms: i64) -> Option<Begun> {
-        let sweep_ms = self.periods.sweep_ms;
+        let periods = self.periods;
         let task = self.workflows.get_mut(id)?;
         task.state = TaskState::Reading;
         let new_runs = task.hint.new_runs();
         let announced = task.hint.is_usable(now_ms).then_some(new_runs);
-        let deep = task.past.is_deep_due(id, announced, sweep_ms, now_ms);
+        let deep = task.past.is_deep_due(id, announced, periods.sweep_ms, now_ms);
         let asks = deep || task.hint.has_moved() || task.past.is_asking_due(id, now_ms);
+        let list = asks || announced.is_none() || task.sweep_ms(periods, now_ms).is_some();
         let count = task.hint.count();
-        Some(Begun { count, new_runs, deep, may_be_unchanged: !asks, at_ms: now_ms })
+        Some(Begun { count, new_runs, list, deep, may_be_unchanged: !asks, at_ms: now_ms })
     }
 
-    /// The reading of a workflow has ended; `news` states whether it met any, `None` that it failed.
-    pub(super) fn ended(&mut self, id: &WorkflowId, begun: Begun, news: Option<bool>, now_ms: i64) {
+    /// The reading of a workflow has ended; without an outcome, it failed.
+    pub(super) fn ended(
+        &mut self,
+        id: &WorkflowId,
+        begun: Begun,
+        outcome: Option<Outcome>,
+        now_ms: i64,
+    ) {
         let Some(task) = self.workflows.get_mut(id) else { return };
         (task.state, task.in_cycle) = (TaskState::Resting, false);
-        task.failed_ms = news.is_none().then_some(begun.at_ms);
-        if let Some(news) = news {
-            task.hint.read(begun.count, news, now_ms);
-            task.past.ended(&begun, news);
+        task.failed_ms = outcome.is_none().then_some(begun.at_ms);
+        if let Some(outcome) = outcome {
+            task.hint.read(begun.count, outcome.news, now_ms);
+            task.past.ended(&begun, outcome);
             task.read_ms = Some(begun.at_ms);
             task.due_ms = None;
         }
@@ -416,14 +423,19 @@ impl Task {
         let due_ms = match self.read_ms {
             Some(read_ms) if often && was_often => Some((read_ms + interval_ms).min(now_ms)),
             _ if often => Some(now_ms),
-            None => Some(now_ms),
-            // Rather before its time has come than an interval after that.
-            Some(read_ms) => Some(read_ms + sweep_ms).filter(|ms| *ms < now_ms + interval_ms),
+            _ => self.sweep_ms(periods, now_ms),
         };
         self.due_ms = match (self.due_ms, due_ms) {
             (Some(before_ms), Some(due_ms)) => Some(before_ms.min(due_ms)),
             (before_ms, due_ms) => before_ms.or(due_ms),
         };
+    }
+
+    /// Since when its list is to be read although nothing happens in it; `None`: not yet.
+    fn sweep_ms(&self, periods: Periods, now_ms: i64) -> Option<i64> {
+        let due_ms = self.past.list_ms().map_or(now_ms, |list_ms| list_ms + periods.sweep_ms);
+        // Rather before its time has come than an interval after that.
+        Some(due_ms).filter(|due_ms| *due_ms < now_ms + periods.interval_ms)
     }
 
     fn priority(&self, policy: Policy, periods: Periods, now_ms: i64) -> Priority {

@@ -6,6 +6,9 @@ use super::*;
 
 const SECOND: i64 = 1000;
 
+/// A reading of a list in which there was nothing new.
+const READ: Outcome = Outcome { news: false, list: true };
+
 /// How a workflow is.
 #[derive(Clone, Copy, Default)]
 struct Simulated {
@@ -27,6 +30,8 @@ struct Scenario {
     readings: BTreeMap<WorkflowId, Vec<i64>>,
     /// When any of them was read deep.
     deep: Vec<i64>,
+    /// When the list of any of them was read.
+    lists: Vec<i64>,
     cycles: Vec<(i64, i64)>,
 }
 
@@ -48,6 +53,7 @@ impl Scenario {
             lists_fail: false,
             readings: BTreeMap::new(),
             deep: Vec::new(),
+            lists: Vec::new(),
             cycles: Vec::new(),
         }
     }
@@ -92,8 +98,12 @@ impl Scenario {
         let Some((_, next)) = self.schedule.next(policy, self.now_ms) else { return false };
         let next = next.clone();
         let begun = self.schedule.begin(&next, self.now_ms).expect("it is known");
-        self.schedule.ended(&next, begun, Some(false), self.now_ms);
+        // Its only open run is followed.
+        let list = begun.list || !self.workflows[&next].open;
+        let outcome = Outcome { list, ..READ };
+        self.schedule.ended(&next, begun, Some(outcome), self.now_ms);
         self.deep.extend(begun.deep.then_some(self.now_ms));
+        self.lists.extend(list.then_some(self.now_ms));
         self.readings.entry(next).or_default().push(self.now_ms);
         true
     }
@@ -175,6 +185,27 @@ fn a_workflow_without_a_count_is_read_every_interval_and_so_is_one_with_open_run
     let mut scenario = Scenario::of([("unknown".into(), unknown), ("open".into(), open)]);
     scenario.pass(600);
     assert_eq!((scenario.of_one("unknown").len(), scenario.of_one("open").len()), (20, 20));
+}
+
+#[test]
+fn of_a_workflow_with_open_runs_the_list_is_to_be_read_once_per_sweep_interval_and_when_it_changed()
+{
+    let mut scenario = Scenario::many(1, Simulated { open: true, ..IDLE });
+    scenario.pass(1800);
+    let swept: Vec<_> = scenario.lists.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(
+        swept.len() >= 5 && swept.iter().all(|ms| (270_000..=300_000).contains(ms)),
+        "{swept:?}"
+    );
+    assert_eq!(scenario.readings.values().map(Vec::len).sum::<usize>(), 60);
+    let before = scenario.lists.len();
+    scenario.change("work_0", |workflow| workflow.count = Some(8));
+    scenario.pass(30);
+    assert_eq!(scenario.lists.len(), before + 1);
+    // Without a count that is believed, always.
+    scenario.change("work_0", |workflow| workflow.count = None);
+    scenario.pass(300);
+    assert_eq!(scenario.lists.len(), before + 11);
 }
 
 #[test]
@@ -298,7 +329,7 @@ fn order(scenario: &mut Scenario, policy: Policy) -> Vec<WorkflowId> {
     while let Some((_, next)) = scenario.schedule.next(policy, scenario.now_ms) {
         let next = next.clone();
         let begun = scenario.schedule.begin(&next, scenario.now_ms).expect("it is known");
-        scenario.schedule.ended(&next, begun, Some(false), scenario.now_ms);
+        scenario.schedule.ended(&next, begun, Some(READ), scenario.now_ms);
         order.push(next);
     }
     order
