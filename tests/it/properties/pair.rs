@@ -151,6 +151,8 @@ impl Story {
                 self.pause((*requests, *moments), meanwhile, (*seconds, *ended)).await;
             }
             Incident::Sessions { of_leader, of_other, leader_first, other_starts } => {
+                // Before, since two may show workflows after it, for no longer than one scrape.
+                self.catch_up().await;
                 if *other_starts {
                     self.stop(other, false).await;
                 }
@@ -173,6 +175,7 @@ impl Story {
                 self.elect(place(*leader_first)).await;
             }
             Incident::Outage { seconds, leader_first } => {
+                self.catch_up().await;
                 self.database().set_reachable(false).await;
                 for at in [leader, other] {
                     self.database().end_sessions(at).await;
@@ -196,7 +199,6 @@ impl Story {
     /// This exporter, which has led and doesn't know that its session has ended, is scraped and goes
     /// through a cycle.
     async fn try_to_lead(&mut self, at: usize) {
-        self.catch_up().await;
         self.scrape(false).await;
         self.begin(&[]);
         if let Some(exporter) = &self.exporters[at] {
