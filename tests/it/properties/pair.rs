@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{
+    prelude::*,
+    test_runner::{RngSeed, TestRunner},
+};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::{
@@ -267,10 +270,15 @@ fn of_two_exporters_one_leads_and_each_finished_attempt_is_counted_exactly_once(
     let config = super::config(48);
     let config = ProptestConfig { cases: config.cases.div_ceil(AT_ONCE), ..config };
     std::thread::scope(|threads| {
-        for _ in 0..AT_ONCE {
+        for number in 0..AT_ONCE {
+            let mut config = config.clone();
+            // Each has stories of its own.
+            if let RngSeed::Fixed(seed) = &mut config.rng_seed {
+                *seed = seed.wrapping_mul(AT_ONCE.into()).wrapping_add(number.into());
+            }
             threads.spawn(|| {
                 let story = (script::conditions_of_a_pair(), script::script_of_a_pair());
-                let played = TestRunner::new(config.clone()).run(&story, |(conditions, script)| {
+                let played = TestRunner::new(config).run(&story, |(conditions, script)| {
                     play(&conditions, &script);
                     Ok(())
                 });
