@@ -32,8 +32,15 @@ pub struct Leadership {
     clock: Arc<dyn Clock>,
     /// When it was last certain that no other process leads, by [`Clock::steady_ms`].
     proved_ms: Arc<AtomicI64>,
-    /// Until when it leads.
-    until_ms: Arc<watch::Sender<i64>>,
+    lease: Arc<watch::Sender<Lease>>,
+}
+
+/// For how long a process leads.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    until_ms: i64,
+    /// How often it has begun to lead: another process can have led in between, whoever notices.
+    term: u64,
 }
 
 /// Stands by.
@@ -45,23 +52,26 @@ const FOREVER: i64 = i64::MAX;
 impl Leadership {
     /// Stands by, until it is proved that this process leads.
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, proved_ms: Arc::default(), until_ms: Arc::new(watch::Sender::new(NEVER)) }
+        let lease = Lease { until_ms: NEVER, term: 0 };
+        Self { clock, proved_ms: Arc::default(), lease: Arc::new(watch::Sender::new(lease)) }
     }
 
     /// Whether this process leads at this moment.
     pub fn is_held(&self) -> bool {
-        self.steady_ms() < *self.until_ms.borrow()
+        self.steady_ms() < self.lease.borrow().until_ms
     }
 
     /// Returns once this process leads.
     pub async fn gained(&self) {
         // It fails only when there is no sender.
-        let _ = self.until_ms.subscribe().wait_for(|until| self.steady_ms() < *until).await;
+        let _ = self.lease.subscribe().wait_for(|lease| self.steady_ms() < lease.until_ms).await;
     }
 
-    /// Returns once this process stands by.
+    /// Returns once this process stands by, or has stood by and leads again.
     pub async fn lost(&self) {
-        let _ = self.until_ms.subscribe().wait_for(|until| *until == NEVER).await;
+        let mut lease = self.lease.subscribe();
+        let term = lease.borrow().term;
+        let _ = lease.wait_for(|lease| lease.until_ms == NEVER || lease.term != term).await;
     }
 
     pub(super) fn now_ms(&self) -> i64 {
@@ -74,12 +84,12 @@ impl Leadership {
 
     /// The ledger is one that nobody else can use.
     pub(super) fn hold_forever(&self) {
-        self.until_ms.send_replace(FOREVER);
+        self.lease.send_modify(|lease| lease.until_ms = FOREVER);
     }
 
     /// Whether others can't use the ledger.
     pub(super) fn is_forever(&self) -> bool {
-        *self.until_ms.borrow() == FOREVER
+        self.lease.borrow().until_ms == FOREVER
     }
 
     /// The server has answered something that was sent at this moment or later, on the connection
@@ -87,17 +97,21 @@ impl Leadership {
     pub(super) fn proved(&self, sent_ms: i64) {
         if !self.is_forever() {
             self.proved_ms.store(sent_ms, SeqCst);
-            self.until_ms.send_replace(sent_ms + LEASE.as_millis() as i64);
+            let begins = !self.is_held();
+            self.lease.send_modify(|lease| {
+                lease.until_ms = sent_ms + LEASE.as_millis() as i64;
+                lease.term += u64::from(begins);
+            });
         }
     }
 
     /// The connection is gone, and with it the lock.
     pub(super) fn disconnected(&self) {
         let settled_ms = self.proved_ms.load(SeqCst) + SETTLE.as_millis() as i64;
-        self.until_ms.send_if_modified(|until| {
-            let shortened = *until != FOREVER && settled_ms < *until;
+        self.lease.send_if_modified(|lease| {
+            let shortened = lease.until_ms != FOREVER && settled_ms < lease.until_ms;
             if shortened {
-                *until = settled_ms;
+                lease.until_ms = settled_ms;
             }
             shortened
         });
@@ -106,16 +120,16 @@ impl Leadership {
 
     /// Another process leads.
     pub(super) fn end(&self) {
-        self.until_ms.send_replace(NEVER);
+        self.lease.send_modify(|lease| lease.until_ms = NEVER);
     }
 
     /// Stands by if the time is up.
     pub(super) fn expire(&self) {
         let now_ms = self.steady_ms();
-        self.until_ms.send_if_modified(|until| {
-            let expired = *until != NEVER && *until <= now_ms;
+        self.lease.send_if_modified(|lease| {
+            let expired = lease.until_ms != NEVER && lease.until_ms <= now_ms;
             if expired {
-                *until = NEVER;
+                lease.until_ms = NEVER;
             }
             expired
         });
@@ -158,6 +172,21 @@ mod tests {
         assert!(leadership.gained().now_or_never().is_none());
         leadership.proved(90_000);
         assert!(leadership.is_held() && leadership.gained().now_or_never().is_some());
+    }
+
+    #[test]
+    fn that_the_lead_was_lost_is_noticed_also_by_one_that_looks_only_when_it_is_back() {
+        let (clock, leadership) = standing_by();
+        leadership.proved(1_000);
+        let mut lost = std::pin::pin!(leadership.lost());
+        for proved_ms in [2_000, 21_999] {
+            clock.0.store(proved_ms, SeqCst);
+            leadership.proved(proved_ms);
+            assert!(lost.as_mut().now_or_never().is_none(), "it leads at {proved_ms}");
+        }
+        clock.0.store(90_000, SeqCst);
+        leadership.proved(90_000);
+        assert!(leadership.is_held() && lost.now_or_never().is_some());
     }
 
     #[test]
