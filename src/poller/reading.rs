@@ -360,6 +360,79 @@ mod tests {
         false
     }
 
+    /// The same as a page of a list, which begins with the newest of them or not.
+    fn page(numbers: std::ops::Range<u32>, newest_first: bool) -> Vec<Run> {
+        let begun = |run: Run| Run { started_at: run.created_at, ..run };
+        let mut runs: Vec<_> = runs(numbers).into_iter().map(begun).collect();
+        if newest_first {
+            runs.reverse();
+        }
+        runs
+    }
+
+    /// Reads a list of 230 runs, of which these are too large to be read, and the last ten of the
+    /// others are new. Returns what was met, and in how many requests.
+    fn met_beside(
+        too_large: &[u32],
+        newest_first: bool,
+        to_the_end: bool,
+        memory: ListMemory,
+    ) -> (Vec<u32>, u32) {
+        let first = if memory.knows_order() { 10 } else { 100 };
+        let mut reading = Reading::new(first, 100, 230, to_the_end, memory);
+        let mut met = Vec::new();
+        for requests in 1..1000 {
+            let request = reading.request();
+            let first = ((request.number - 1) * request.take).min(230);
+            let end = (first + request.take).min(230);
+            let numbers = if newest_first { 230 - end..230 - first } else { first..end };
+            let (mut runs, mut keys, mut total) = (Vec::new(), vec![1000 + u64::from(end)], None);
+            if !too_large.iter().any(|it| numbers.contains(it)) {
+                met.extend(numbers.clone());
+                runs = page(numbers.clone(), newest_first);
+                (keys, total) = (self::keys(&runs), Some(230));
+            } else if request.take > 1 && reading.shrink() {
+                continue;
+            } else {
+                assert!(reading.skip(), "{request:?}");
+            }
+            let known = numbers.start < 220 && !runs.is_empty();
+            let outcome = reading.answered(&runs, &keys, total);
+            assert_ne!(outcome.shift, Shift::GivenUp, "{request:?}");
+            match outcome.stop_when {
+                StopWhen::Always => return (met, requests),
+                StopWhen::IfKnown | StopWhen::IfSettled if known && !to_the_end => {
+                    return (met, requests);
+                }
+                _ => {}
+            }
+        }
+        panic!("it is asked forever");
+    }
+
+    #[test]
+    fn a_run_that_is_too_large_hides_no_other_in_any_order_of_the_list() {
+        for (newest_first, to_the_end, most) in
+            [(true, false, 30), (true, true, 30), (false, false, 60), (false, true, 700)]
+        {
+            let mut evidence = Evidence::default();
+            evidence.add(&page(0..100, newest_first));
+            let young_end = YoungEnd { key: Key::Created, end: 229, take: 100 };
+            let young_end = Some(young_end).filter(|_| !newest_first);
+            let known = ListMemory { evidence: Some(evidence), young_end };
+            for memory in [known, ListMemory::default()] {
+                for too_large in [&[229][..], &[0], &[225], &[228, 229], &[221, 224, 227], &[150]] {
+                    let (met, requests) = met_beside(too_large, newest_first, to_the_end, memory);
+                    let place = format!("{newest_first} {to_the_end} {memory:?} {too_large:?}");
+                    let wanted = if to_the_end { 0..230 } else { 220..230 };
+                    let mut wanted = wanted.filter(|it| !too_large.contains(it));
+                    assert_eq!(wanted.find(|it| !met.contains(it)), None, "{place}");
+                    assert!(requests <= most, "{place}: {requests}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_claim_and_no_memory_hides_the_young_end_of_a_list_with_the_oldest_run_first() {
         let mut evidence = Evidence::default();
