@@ -238,11 +238,10 @@ impl AppReader {
                 let page = self.client.runs_with(id, status, pager.request()).await;
                 let page = match page {
                     Err(ApiError::TooLarge { .. }) if pager.shrink() => continue,
-                    Err(ApiError::TooLarge { limit }) if pager.skip() => {
-                        Some(Page::too_large(id, pager.request(), limit, self.client.now()))
+                    // It doesn't know what is asked for, or one run is too large.
+                    Err(ApiError::Status { code: 400..500, .. } | ApiError::TooLarge { .. }) => {
+                        None
                     }
-                    // It doesn't know what is asked for.
-                    Err(ApiError::Status { code: 400..500, .. }) => None,
                     page => page?,
                 };
                 // If the list of all runs is there nevertheless, it has to have these too.
