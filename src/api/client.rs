@@ -11,13 +11,13 @@ use reqwest::{
     StatusCode, Url,
     header::{AGE, DATE, HeaderValue},
 };
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use super::{
     clock::{ApiClock, Moment},
     error::{ApiError, ServerMessage},
     exchange::{self, Handler, RawAnswer, Transport},
+    keys::ApiKeys,
     metrics::{ApiMetrics, RequestKind},
     page::{Answer, Page, PageRequest, Undecodable},
     rate_limiter::RateLimiter,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config,
-    model::{AppId, Clock, DAY_MS, Label, ReadAt, Run, RunId, Status, Workflow, WorkflowId},
+    model::{AppId, Clock, DAY_MS, ReadAt, Run, RunId, Status, Workflow, WorkflowId},
 };
 
 /// Reads one app's workflows and runs. Clones share everything.
@@ -44,12 +44,6 @@ struct Inner {
     api_clock: Mutex<ApiClock>,
     /// When a request was last answered or failed, by the clock that nobody sets.
     heard_ms: AtomicI64,
-}
-
-struct ApiKeys {
-    current: SecretString,
-    /// The one before, which an answer that was still under way may echo.
-    former: Option<SecretString>,
 }
 
 /// An answer that can be used, and when it was asked for.
@@ -97,7 +91,7 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             transport,
             settings: settings.clone(),
-            keys: RwLock::new(ApiKeys { current: key, former: None }),
+            keys: RwLock::new(ApiKeys::new(key)),
             rate_limiter,
             metrics,
             heard_ms: AtomicI64::new(clock.steady_ms()),
@@ -110,12 +104,7 @@ impl Client {
     /// before stays in use.
     pub fn refresh_key(&self) -> Result<bool, config::ApiKeyError> {
         let key = self.0.settings.api_key.read()?;
-        let mut keys = self.0.keys.write();
-        let changed = keys.current.expose_secret() != key.expose_secret();
-        if changed {
-            keys.former = Some(std::mem::replace(&mut keys.current, key));
-        }
-        Ok(changed)
+        Ok(self.0.keys.write().replace(key))
     }
 
     /// Reads a page of the list of workflows, unless it is still the known one.
@@ -257,8 +246,8 @@ impl Inner {
     ) -> Result<Read, ApiError> {
         let (started, sent) = (Instant::now(), Moment::now(&self.clock));
         let timeout = self.settings.timeout;
-        let outcome =
-            exchange::get(&self.transport, url, self.authorization()?, tag, timeout).await;
+        let authorization = self.keys.read().authorization()?;
+        let outcome = exchange::get(&self.transport, url, authorization, tag, timeout).await;
         self.metrics.attempt(kind, outcome.as_ref().ok(), started.elapsed());
         self.heard_ms.store(self.clock.steady_ms(), Relaxed);
         let answer = outcome?;
@@ -378,21 +367,8 @@ impl Inner {
         ApiError::NotJson { expected, found }
     }
 
-    /// A text from the server as it may be shown: short, and without the key, should it echo that.
     fn showable(&self, text: &str) -> String {
-        let keys = self.keys.read();
-        let all = [Some(&keys.current), keys.former.as_ref()];
-        let hide = |text: String, key: &SecretString| text.replace(key.expose_secret(), "<key>");
-        Label::new(&all.into_iter().flatten().fold(text.to_owned(), hide)).to_string()
-    }
-
-    fn authorization(&self) -> Result<HeaderValue, ApiError> {
-        let keys = self.keys.read();
-        let text = format!("Bearer {}", keys.current.expose_secret());
-        let mut value = HeaderValue::try_from(text)
-            .map_err(|_| ApiError::Setup("the API key cannot be sent in a header".into()))?;
-        value.set_sensitive(true);
-        Ok(value)
+        self.keys.read().showable(text)
     }
 
     /// `…/apps/{app_id}/workflows/` and more.

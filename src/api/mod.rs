@@ -6,6 +6,7 @@ mod clock;
 mod encoding;
 mod error;
 mod exchange;
+mod keys;
 mod metrics;
 mod page;
 mod rate_limiter;
