@@ -307,6 +307,11 @@ const TEXTS: &[(&str, &str)] = &[
     ("other", "Order 500 could not be completed"),
     ("other", "a refund of 429 dollars"),
     ("other", "it took 500 ms for 404 rows"),
+    // Letters beyond ASCII.
+    ("timeout", "Délai dépassé : timeout de 30 s"),
+    ("network", "Verbindung zurückgesetzt: ECONNRESET über Proxy"),
+    ("invalid_input", "Couldn’t parse the address “Straße 1”"),
+    ("other", "エラーが発生しました"),
     ("none", ""),
     ("none", " \n"),
 ];
