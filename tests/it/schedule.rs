@@ -280,6 +280,11 @@ fn the_only_open_run_is_asked_for_by_its_id_and_the_list_once_per_sweep_interval
         let asked = for_runs(&stage.simulator);
         let is_list = |request: &RequestSeen| request.endpoint == Some(ApiEndpoint::Runs);
         assert!(asked.len() == 3 && asked.iter().all(is_list), "{asked:?}");
+        // What is neither there nor in the list is gone.
+        stage.simulator.world(|world| world.delete_run("other"));
+        assert_eq!(next_cycle(&stage).await.1, ["another"]);
+        stage.simulator.world(|world| world.delete_run("another"));
+        assert!(next_cycle(&stage).await.1.is_empty());
     });
 }
 
