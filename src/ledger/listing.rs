@@ -40,6 +40,8 @@ impl WorkflowsRead<'_> {
             app.record.cold_start_ms = Some(self.read_at.api_ms);
             app.record.cold_start_local_ms = Some(self.read_at.local_ms);
         }
+        // Otherwise workflows that are written from now on would seem unlisted after a restart.
+        let set_back = before.listed_ms.is_some_and(|ms| self.read_at.local_ms < ms);
         app.record.listed_ms = Some(self.read_at.local_ms);
         app.record.listed_api_ms = Some(self.read_at.api_ms);
         let there = self.workflows.iter().filter(|workflow| !workflow.deleted);
@@ -57,7 +59,7 @@ impl WorkflowsRead<'_> {
         let prune =
             self.retention.and_then(|it| app.record.forget(it, self.read_at, latest_end_ms));
         changes.rows.prune = prune.map(|before_ms| (self.app.clone(), before_ms));
-        if cold_start || prune.is_some() {
+        if cold_start || set_back || prune.is_some() {
             changes.rows.apps.insert(self.app.clone());
         }
     }

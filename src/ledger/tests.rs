@@ -484,6 +484,7 @@ on_each_database! {
     what_is_held_of_ever_new_series_is_held_together
     a_row_of_failures_is_ended_by_a_completed_run_only
     an_idle_workflow_is_shown_at_once_by_a_process_that_starts_after_days
+    a_workflow_is_shown_at_once_by_a_process_that_starts_after_the_clock_was_set
     a_deleted_workflows_series_end_an_hour_after_it_was_last_listed
     other_bucket_bounds_start_the_histograms_anew_and_nothing_else
     a_sum_that_is_not_finite_starts_anew_and_nothing_else_does

@@ -156,6 +156,24 @@ pub(super) async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_a
     assert_eq!(book.ledger.state().apps[&app()].published().count(), 1);
 }
 
+pub(super) async fn a_workflow_is_shown_at_once_by_a_process_that_starts_after_the_clock_was_set(
+    place: Place,
+) {
+    for step_ms in [-300 * MINUTE, -MINUTE, MINUTE, 300 * MINUTE] {
+        let mut book = Book::open(settings(&place.lasting_url().await)).await;
+        book.list(&[workflow("w"), workflow("x")]).await;
+        let ended = book.ledger.end_cycle(&app(), true, book.now_ms).await;
+        ended.expect("the cycle ends");
+        book.ahead_ms = (0, step_ms);
+        book.list(&[workflow("w"), workflow("x")]).await;
+        // Only one of them is written.
+        book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+        book = book.reopened().await;
+        let published = book.ledger.state().apps[&app()].published().count();
+        assert_eq!(published, 2, "{step_ms}");
+    }
+}
+
 pub(super) async fn a_deleted_workflows_series_end_an_hour_after_it_was_last_listed(place: Place) {
     let mut book = Book::met(&place, &[]).await;
     let published = |book: &Book| book.ledger.state().apps[&app()].published().count();
