@@ -252,7 +252,7 @@ impl Identifier<'_> {
             started_ms: latest_start(run, record),
             ended_ms: Some(latest_end(run, None)),
             age_ms: age_ms(run),
-            // Also of a run that was followed: it may have moved to the young end when it ended,
+            // Also of a run that was followed: it may have moved to the newest end when it ended,
             // in front of runs that the current reading has yet to reach.
             reading: self.current_reading(),
         }

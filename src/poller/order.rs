@@ -61,7 +61,7 @@ struct Trend {
 
 /// This number of neighbours in the same order, and none in the other, is no accident. Of lists without
 /// order, such as those by a random id, one in 12! / 2 looks so for each key, and with some thousand
-/// workflows none should: the mistake would hide runs for as long as the young end stays as it is.
+/// workflows none should: the mistake would hide runs for as long as the newest end stays as it is.
 const ENOUGH: u32 = 11;
 
 impl Evidence {
@@ -90,8 +90,8 @@ impl Evidence {
     ///
     /// - By `created_at` a run's place never changes.
     /// - By `updated_at` or `started_at` a run that was followed and has changed since moves to the
-    ///   young end, so one that still stands among the known ones proves nothing.
-    /// - By `started_at`, runs that never started stand before the young end, as databases sort
+    ///   newest end, so one that still stands among the known ones proves nothing.
+    /// - By `started_at`, runs that never started stand before the newest end, as databases sort
     ///   what is missing. A page of nothing but such runs shows nothing of what lies behind.
     pub(super) fn stop_when(&self, newest_first: bool) -> StopWhen {
         let (first_half, second_half) = self.any_started;

@@ -1,4 +1,4 @@
-//! One reading of a workflow's list of runs, from its young end to the known region. Pure: answers
+//! One reading of a workflow's list of runs, from its newest end to the known region. Pure: answers
 //! in, requests out.
 
 use super::{
@@ -22,7 +22,7 @@ pub(super) struct Reading {
     take: u32,
     given: u32,
     route: Route,
-    young_end: Option<YoungEnd>,
+    newest_end: Option<NewestEnd>,
     /// What the page before held, and how many pages the search for the last one has taken.
     before: Vec<u64>,
     sought: u32,
@@ -37,7 +37,7 @@ const MAX_SEARCH_PAGES: u32 = 100;
 pub(super) struct ListMemory {
     /// What one reading saw of its order, which was enough, and what was seen since.
     evidence: Option<Evidence>,
-    young_end: Option<YoungEnd>,
+    newest_end: Option<NewestEnd>,
 }
 
 impl ListMemory {
@@ -52,9 +52,9 @@ impl ListMemory {
     }
 }
 
-/// Where the young end of a list with the oldest run first was.
+/// Where the newest end of a list with the oldest run first was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct YoungEnd {
+struct NewestEnd {
     key: Key,
     /// The length of the list.
     end: u64,
@@ -81,7 +81,7 @@ pub(super) struct PageOutcome {
     pub(super) shift: Shift,
     /// Whether the list's first run is its latest.
     pub(super) newest_first: bool,
-    /// Whether all pages so far stand at the old end of the list, which is now left for the young
+    /// Whether all pages so far stand at the old end of the list, which is now left for the newest
     /// one.
     pub(super) old_end: bool,
 }
@@ -108,10 +108,10 @@ impl Reading {
         to_the_end: bool,
         memory: ListMemory,
     ) -> Self {
-        let route = match memory.young_end {
-            Some(young_end) if first <= young_end.take && !to_the_end => {
-                let number = young_end.last_page(first);
-                Route::ToLastPage { key: young_end.key, first: number, at: number }
+        let route = match memory.newest_end {
+            Some(newest_end) if first <= newest_end.take && !to_the_end => {
+                let number = newest_end.last_page(first);
+                Route::ToLastPage { key: newest_end.key, first: number, at: number }
             }
             _ => Route::Forward(Pager::new(first, full, at_least)),
         };
@@ -121,9 +121,9 @@ impl Reading {
             at_least,
             full,
             take: first,
-            given: memory.young_end.map_or(0, |young_end| young_end.take),
+            given: memory.newest_end.map_or(0, |newest_end| newest_end.take),
             route,
-            young_end: None,
+            newest_end: None,
             before: Vec::new(),
             sought: 0,
         }
@@ -142,7 +142,7 @@ impl Reading {
     /// What the next reading is to know.
     pub(super) fn memory(&self) -> ListMemory {
         let evidence = self.evidence.order().map(|_| self.evidence);
-        ListMemory { evidence, young_end: self.young_end }
+        ListMemory { evidence, newest_end: self.newest_end }
     }
 
     /// Asks for pages of at most this size from now on, unless page numbers are known already that
@@ -231,7 +231,7 @@ impl Reading {
         let order = self.evidence.order();
         match (progress, order) {
             (Paged::Ended, Some(Order::OldestFirst(key))) => {
-                self.end_at_last_page(YoungEnd { key, end, take })
+                self.end_at_last_page(NewestEnd { key, end, take })
             }
             (Paged::Ended, _) => self.outcome(StopWhen::Always),
             (Paged::GivenUp, _) => {
@@ -249,7 +249,7 @@ impl Reading {
                     && let Some(total) = total =>
             {
                 self.take = take;
-                let first = YoungEnd { key, end: total.max(end + 1), take }.last_page(take);
+                let first = NewestEnd { key, end: total.max(end + 1), take }.last_page(take);
                 let route = Route::ToLastPage { key, first, at: first };
                 PageOutcome { old_end: true, ..self.go_on(route, StopWhen::Never) }
             }
@@ -258,12 +258,12 @@ impl Reading {
     }
 
     /// The whole of a list with the oldest run first was read, from its old end. Where a run can
-    /// move to the young end, one may have done so after its page was read; so the pages are read
-    /// again from the young end.
-    fn end_at_last_page(&mut self, young_end: YoungEnd) -> PageOutcome {
-        self.young_end = Some(young_end);
-        let YoungEnd { key, take, .. } = young_end;
-        let number = young_end.last_page(take);
+    /// move to the newest end, one may have done so after its page was read; so the pages are read
+    /// again from the newest end.
+    fn end_at_last_page(&mut self, newest_end: NewestEnd) -> PageOutcome {
+        self.newest_end = Some(newest_end);
+        let NewestEnd { key, take, .. } = newest_end;
+        let number = newest_end.last_page(take);
         if number == 1 || self.evidence.stop_when(false) == StopWhen::IfKnown {
             return self.outcome(StopWhen::Always);
         }
@@ -274,7 +274,7 @@ impl Reading {
     /// The search for the last page has ended at this page, which holds this number of runs.
     fn found(&mut self, key: Key, at: u32, listed: usize) -> PageOutcome {
         let end = u64::from(at - 1) * u64::from(self.take) + listed as u64;
-        self.young_end = Some(YoungEnd { key, end, take: self.take.max(self.given) });
+        self.newest_end = Some(NewestEnd { key, end, take: self.take.max(self.given) });
         if at == 1 {
             return self.outcome(StopWhen::Always);
         }
@@ -300,7 +300,7 @@ impl Reading {
     }
 }
 
-impl YoungEnd {
+impl NewestEnd {
     /// The number of the last page, if pages have this size.
     fn last_page(self, take: u32) -> u32 {
         let number = self.end.div_ceil(u64::from(take)).max(1);

@@ -45,7 +45,7 @@ impl SeenRuns {
 }
 
 impl AppReader {
-    /// Reads one workflow's runs: the list from its young end to the known region, then the open
+    /// Reads one workflow's runs: the list from its newest end to the known region, then the open
     /// runs that weren't met there; or, if that is all that is due, its only open run.
     pub(super) async fn read_workflow(
         &self,

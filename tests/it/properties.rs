@@ -78,7 +78,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(300);
 
 /// How often a page of a list of runs is asked for whatever its tag. What lies behind a small one, no
-/// story needs: there stands nothing that changed without moving to the young end of its list.
+/// story needs: there stands nothing that changed without moving to the newest end of its list.
 const ASKED: Duration = Duration::from_secs(2 * 3600);
 
 /// The smallest pages that overlap almost everywhere. Of smaller ones, which begin at multiples of

@@ -150,7 +150,7 @@ fn the_first_cycle_costs_the_same_however_long_the_history() {
         figures.first_requests
     };
     let honest = [cost(200, RunsCount::Ever), cost(20_000, RunsCount::Ever)];
-    // The list of workflows; of each the open runs, which are two lists, and the young end.
+    // The list of workflows; of each the open runs, which are two lists, and the newest end.
     assert_eq!(honest, [16, 16]);
     // Of each, the first page of what is said to be read to its end with it.
     let far_too_small = [cost(200, RunsCount::Fixed(3)), cost(20_000, RunsCount::Fixed(3))];
@@ -336,8 +336,8 @@ fn pages_of_fat_runs_become_small_and_large_again_when_runs_get_thin() {
             let cycle = poller.cycle().await;
             assert_eq!(cycle.result, CycleResult::Success, "{:?}", cycle.error);
             let queries = for_runs(&simulator).into_iter().map(|request| request.query);
-            let young_end = queries.filter(|query| !query.contains("status="));
-            young_end.map(|query| query.rsplit('=').next().map(str::to_owned)).collect::<Vec<_>>()
+            let newest_end = queries.filter(|query| !query.contains("status="));
+            newest_end.map(|query| query.rsplit('=').next().map(str::to_owned)).collect::<Vec<_>>()
         };
         fill(60_000);
         assert_eq!(takes().await, [Some("100".into())]);

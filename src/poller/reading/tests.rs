@@ -105,9 +105,9 @@ fn a_run_that_is_too_large_hides_no_other_in_any_order_of_the_list() {
     {
         let mut evidence = Evidence::default();
         evidence.add(&page(0..100, newest_first));
-        let young_end = YoungEnd { key: Key::Created, end: 229, take: 100 };
-        let young_end = Some(young_end).filter(|_| !newest_first);
-        let known = ListMemory { evidence: Some(evidence), young_end };
+        let newest_end = NewestEnd { key: Key::Created, end: 229, take: 100 };
+        let newest_end = Some(newest_end).filter(|_| !newest_first);
+        let known = ListMemory { evidence: Some(evidence), newest_end };
         for memory in [known, ListMemory::default()] {
             for too_large in [&[229][..], &[0], &[225], &[228, 229], &[221, 224, 227], &[150]] {
                 let (met, requests) = met_beside(too_large, newest_first, to_the_end, memory);
@@ -122,15 +122,15 @@ fn a_run_that_is_too_large_hides_no_other_in_any_order_of_the_list() {
 }
 
 #[test]
-fn no_claim_and_no_memory_hides_the_young_end_of_a_list_with_the_oldest_run_first() {
+fn no_claim_and_no_memory_hides_the_newest_end_of_a_list_with_the_oldest_run_first() {
     let mut evidence = Evidence::default();
     evidence.add(&runs(0..100));
     let ends = [None, Some(0), Some(100), Some(229), Some(230), Some(300), Some(3000)];
     for total in [None, Some(0), Some(50), Some(100), Some(230), Some(1000), Some(u64::MAX)] {
         for (first, cap) in [(100, 50), (100, 99), (100, 100), (10, 7), (10, 100), (30, 20)] {
             for (end, evidence) in ends.into_iter().zip([None, Some(evidence)].iter().cycle()) {
-                let young_end = end.map(|end| YoungEnd { key: Key::Created, end, take: cap });
-                let memory = ListMemory { evidence: *evidence, young_end };
+                let newest_end = end.map(|end| NewestEnd { key: Key::Created, end, take: cap });
+                let memory = ListMemory { evidence: *evidence, newest_end };
                 let met = meets_the_youngest(first, cap, total, memory);
                 assert!(met, "{first} {cap} {total:?} {memory:?}");
             }

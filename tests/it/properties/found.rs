@@ -295,7 +295,7 @@ fn runs_without_a_start_among_others_show_that_a_list_has_no_order() {
 }
 
 #[test]
-fn a_list_that_is_deleted_but_for_its_young_end_while_it_is_read_has_not_been_read() {
+fn a_list_that_is_deleted_but_for_its_newest_end_while_it_is_read_has_not_been_read() {
     let list = list(Created, OldestFirst).with(|conditions| conditions.omit_pagination = true);
     let known = list.cycle().then(burst(Status::Completed, 10)).cycle();
     // The next page begins behind what is left.

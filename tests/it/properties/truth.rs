@@ -289,7 +289,7 @@ impl Truth {
         };
     }
 
-    /// Of an ordered list only the young end is read, so there a replay is met only where it moves
+    /// Of an ordered list only the newest end is read, so there a replay is met only where it moves
     /// its run to that end, or where its run is there already.
     fn replay(&mut self, world: &mut World, choice: u16) {
         if self.bare_dates {
