@@ -143,11 +143,12 @@ impl WorkflowsRead<'_> {
         state.record.followed = followed;
         state.record.listed = workflow.into();
         state.record.listed_ms = local_ms;
-        // That it was listed again is not worth a write while it may be published anyway.
+        // That it was listed again is not worth a write while it may be published anyway. The clock
+        // may have been set back.
         let worth_writing = newly_followed
             || before.listed != state.record.listed
             || before.followed != followed
-            || local_ms.saturating_sub(state.written_listed_ms) > UNLISTED_FOR_MS / 2;
+            || local_ms.abs_diff(state.written_listed_ms) > UNLISTED_FOR_MS as u64 / 2;
         if worth_writing {
             state.written_listed_ms = local_ms;
         }

@@ -73,7 +73,8 @@ async fn a_commit_that_fails_changes_nothing_that_is_shown_and_is_made_up_for() 
         RunsRead { runs: &many, read_at: book.at(), newest_first: true, stop_when, old_end: false };
     let full = book.ledger.record_runs(&app(), &book.workflow, read).await;
     let error = full.expect_err("there is no room").to_string();
-    assert!(error.contains("ledger.db") && error.contains("full"), "{error}");
+    let file = url.trim_start_matches("sqlite:");
+    assert!(error.contains(file) && error.contains("full"), "{error}");
     assert_eq!(book.counted("FAILED"), 1.0);
     book.read(&many).await;
     assert_eq!(book.counted("FAILED"), 501.0, "there is room again");

@@ -33,11 +33,11 @@ impl Place {
 
     /// A new ledger's URL; it can be opened again.
     pub(super) async fn lasting_url(&self) -> String {
-        static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+        static LEDGERS: AtomicU32 = AtomicU32::new(0);
+        let schema = format!("ledger_{}", LEDGERS.fetch_add(1, Ordering::Relaxed));
         let Some(server) = self.server else {
-            return format!("sqlite:{}/ledger.db", self.directory.path().display());
+            return format!("sqlite:{}/{schema}.db", self.directory.path().display());
         };
-        let schema = format!("ledger_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
         let url = server.url(&schema);
         let mut connection = PgConnection::connect(&url).await.expect("the server is there");
         let create = AssertSqlSafe(format!("CREATE SCHEMA {schema}"));

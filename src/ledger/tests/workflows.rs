@@ -159,18 +159,26 @@ pub(super) async fn an_idle_workflow_is_shown_at_once_by_a_process_that_starts_a
 pub(super) async fn a_workflow_is_shown_at_once_by_a_process_that_starts_after_the_clock_was_set(
     place: Place,
 ) {
-    for step_ms in [-300 * MINUTE, -MINUTE, MINUTE, 300 * MINUTE] {
+    let steps_ms = [-300, -40, -25, -1, 1, 300].map(|minutes| minutes * MINUTE);
+    for (step_ms, lists) in steps_ms.into_iter().flat_map(|ms| [0, 4, 7, 20].map(|n| (ms, n))) {
         let mut book = Book::open(settings(&place.lasting_url().await)).await;
-        book.list(&[workflow("w"), workflow("x")]).await;
+        let listed = [workflow("w"), workflow("x")];
+        book.list(&listed).await;
         let ended = book.ledger.end_cycle(&app(), true, book.now_ms).await;
         ended.expect("the cycle ends");
         book.ahead_ms = (0, step_ms);
-        book.list(&[workflow("w"), workflow("x")]).await;
+        book.list(&listed).await;
         // Only one of them is written.
         book.read(&[fresh("a", "FAILED", 20 * SECOND)]).await;
+        for _ in 0..lists {
+            book.now_ms += 10 * MINUTE;
+            book.list(&listed).await;
+            let ended = book.ledger.end_cycle(&app(), true, book.now_ms).await;
+            ended.expect("the cycle ends");
+        }
         book = book.reopened().await;
         let published = book.ledger.state().apps[&app()].published().count();
-        assert_eq!(published, 2, "{step_ms}");
+        assert_eq!(published, 2, "{step_ms} {lists}");
     }
 }
 
