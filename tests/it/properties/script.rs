@@ -86,7 +86,7 @@ pub(super) enum Event {
     Restart,
     /// A poll cycle, in which the process dies soon after the API has seen this number of requests.
     Death { requests: u8, moments: u8, meanwhile: Vec<Vec<Happening>> },
-    /// Something happens to one of two exporters, or to their database.
+    /// Something happens to the clock of the exporter, to one of two exporters, or to their database.
     Incident(Incident),
 }
 
@@ -292,6 +292,9 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(meanwhile, troubles)| Event::Cycle { meanwhile, troubles }),
         4 => prop::bool::weighted(0.2).prop_map(|aborted| Event::Scrape { aborted }),
         1 => Just(Event::Restart),
+        1 => wrong_by_ms().prop_map(|wrong_by_ms| {
+            Event::Incident(Incident::Clock { leader: true, wrong_by_ms })
+        }),
         1 => moment().prop_map(|(requests, moments, meanwhile)| {
             Event::Death { requests, moments, meanwhile }
         }),
