@@ -91,8 +91,8 @@ pub enum ApiError {
         /// What went wrong.
         cause: String,
     },
-    /// The answer, decompressed, is larger than any page needs to be. Whoever reads a list asks for
-    /// smaller pages then, so that users see this only where that does not help.
+    /// The answer, decompressed, is larger than any page needs to be. Lists are read in smaller
+    /// pages then, so that users see this only where that does not help.
     #[error(
         "an answer of the Cortex API is larger than {} MiB, the most that is read; if runs of a \
          workflow are so large, exclude it with --workflows.exclude",

@@ -39,7 +39,7 @@ pub struct Leadership {
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     until_ms: i64,
-    /// How often it has begun to lead: another process can have led in between, whoever notices.
+    /// How often it has begun to lead: another process can have led in between unnoticed.
     term: u64,
 }
 
